@@ -1,0 +1,285 @@
+-- What every table is, and what every column means that does not say so itself.
+-- For whoever meets the schema in psql: \d+ shows these. The meanings are those of the sources' own, partly Korean, comments.
+-- depends: 0004.triggers
+
+-- Audio
+
+comment on table topics is 'What a call is about';
+comment on table audio_files is 'One recording: what the file is and how far its processing has come. A recording analysed again has a row for each analysis';
+comment on column audio_files.file_path is 'Where the file lies; not unique, the same recording may have been analysed again';
+comment on column audio_files.duration_seconds is 'Length in seconds';
+comment on column audio_files.sample_rate is 'Samples a second (Hz)';
+comment on column audio_files.format is 'File extension or format, as the source had it';
+comment on column audio_files.processing_status is 'pending until processing starts; the application names the rest';
+comment on column audio_files.processing_completed_at is 'When processing ended; NULL while it has not';
+comment on column audio_files.error_message is 'Why processing failed; NULL where it did not';
+comment on table audio_features is 'What was measured of a recording by generations 1 and 2';
+comment on column audio_features.topic_id is 'What the call is about; 1 is Unknown';
+comment on column audio_features.bit_depth is 'Bits a sample';
+comment on column audio_features.min_frequency is 'Lowest frequency (Hz)';
+comment on column audio_features.max_frequency is 'Highest frequency (Hz)';
+comment on column audio_features.rms_loudness is 'Root mean square loudness';
+comment on column audio_features.zero_crossing_rate is 'How often the signal changes its sign';
+comment on column audio_features.spectral_centroid is 'Centre of mass of the spectrum (Hz)';
+comment on column audio_features.eq_20_250_hz is 'Energy from 20 to 250 Hz';
+comment on column audio_features.eq_250_2000_hz is 'Energy from 250 to 2,000 Hz';
+comment on column audio_features.eq_2000_6000_hz is 'Energy from 2,000 to 6,000 Hz';
+comment on column audio_features.eq_6000_20000_hz is 'Energy from 6,000 to 20,000 Hz';
+comment on column audio_features.mfcc is 'The 13 mel-frequency cepstral coefficients, MFCC 1 first; NULL where none was measured';
+comment on column audio_features.summary is 'Summary of the analysis';
+comment on column audio_features.conflict_flag is 'Whether the speakers were in conflict';
+comment on column audio_features.silence_value is 'How much of the call was silence';
+comment on table audio_metrics is 'How well a recording can be heard, one row a file';
+comment on column audio_metrics.snr_db is 'Signal-to-noise ratio (dB)';
+comment on column audio_metrics.clarity_score is 'Clarity, 0 to 1';
+comment on column audio_metrics.volume_level is 'Volume level (dB)';
+comment on column audio_metrics.background_noise_level is 'Background noise level (dB)';
+comment on column audio_metrics.speech_rate is 'Speaking speed (words a minute)';
+comment on column audio_metrics.pause_frequency is 'Pauses a minute';
+comment on column audio_metrics.audio_quality_score is 'Quality of the recording, 0 to 1';
+comment on table speaker_segments is 'Who spoke when: one row a stretch of speech';
+comment on column speaker_segments.speaker_id is 'The speaker''s label from diarization, not an agent''s id';
+comment on column speaker_segments.start_time is 'Seconds from the start of the recording';
+comment on column speaker_segments.end_time is 'Seconds from the start of the recording';
+comment on table transcriptions is 'What was said, as recognised, one row a stretch of speech';
+comment on column transcriptions.text_content is 'The recognised text';
+comment on column transcriptions.start_time is 'Seconds from the start of the recording';
+comment on column transcriptions.end_time is 'Seconds from the start of the recording';
+comment on column transcriptions.language is 'Language code of the text';
+comment on column transcriptions.punctuation_restored is 'Whether punctuation was added after recognition';
+comment on table processing_logs is 'The steps a recording went through';
+comment on column processing_logs.processing_step is 'Name of the step';
+comment on column processing_logs.duration_seconds is 'How long the step took';
+
+-- Codes
+
+comment on table business_type_codes is 'Codes for the kind of business a consultation is about';
+comment on table classification_type_codes is 'Codes for the kind of consultation';
+comment on table detail_classification_codes is 'Finer codes below a classification type';
+comment on column detail_classification_codes.classification_type_code is 'The code, not the id, of the classification type';
+
+-- Calls
+
+comment on table utterances is 'What was said in a call, one row an utterance, of all generations';
+comment on column utterances.audio_file_id is 'The recording, where the source linked by id (generations 1 and 2)';
+comment on column utterances.audio_path is 'The recording, where the source linked by path (generation 3)';
+comment on column utterances.speaker is 'The speaker as the source wrote it: Customer, CSR, 고객, 상담사, …';
+comment on column utterances.speaker_role is 'customer, agent or NULL, from the many spellings of speaker';
+comment on column utterances.start_time is 'Seconds from the start of the recording';
+comment on column utterances.end_time is 'Seconds from the start of the recording';
+comment on column utterances.sequence is 'Place of the utterance in the conversation';
+comment on column utterances.sentiment is 'Sentiment as the source wrote it: Neutral, 중립, …';
+comment on column utterances.profane is 'Profanity: 0 for none; generation 3 counts, so it can be above 1';
+comment on table consultation_analysis is 'What a consultation was about and how it ended';
+comment on column consultation_analysis.audio_file_id is 'The recording, where the source linked by id (generation 2)';
+comment on column consultation_analysis.audio_path is 'The recording, where the source linked by path (generation 3)';
+comment on column consultation_analysis.consultation_id is 'The application''s name for the consultation (generation 3)';
+comment on column consultation_analysis.business_type is 'Kind of business, as the collecting institution classifies it';
+comment on column consultation_analysis.classification_type is 'Kind of consultation';
+comment on column consultation_analysis.detail_classification is 'Finer kind of consultation';
+comment on column consultation_analysis.consultation_result is 'How the consultation ended';
+comment on column consultation_analysis.summary is 'Summary of the consultation';
+comment on column consultation_analysis.customer_request is 'What the customer asked for';
+comment on column consultation_analysis.solution is 'What was done about it';
+comment on column consultation_analysis.additional_info is 'What else the customer was told';
+comment on column consultation_analysis.confidence is 'How sure the analysis is';
+comment on column consultation_analysis.processing_time is 'How long the analysis took (seconds)';
+comment on table communication_quality is 'How an agent spoke in one consultation';
+comment on column communication_quality.audio_file_id is 'The recording, where the source linked by id (generation 2)';
+comment on column communication_quality.audio_path is 'The recording, where the source linked by path (generation 3)';
+comment on column communication_quality.consultation_id is 'The application''s name for the consultation';
+comment on column communication_quality.honorific_ratio is 'Sentences with honorific speech (%)';
+comment on column communication_quality.positive_word_ratio is 'Sentences with positive words (%)';
+comment on column communication_quality.negative_word_ratio is 'Sentences with negative words (%)';
+comment on column communication_quality.euphonious_word_ratio is 'Sentences with cushioning, euphemistic expressions (%)';
+comment on column communication_quality.empathy_ratio is 'Sentences with expressions of empathy (%)';
+comment on column communication_quality.apology_ratio is 'Sentences with expressions of apology (%)';
+comment on column communication_quality.total_sentences is 'Sentences the agent spoke';
+comment on column communication_quality.customer_sentiment_early is 'Mean customer sentiment in the first part (-2.0 to 2.0)';
+comment on column communication_quality.customer_sentiment_late is 'Mean customer sentiment in the last part (-2.0 to 2.0)';
+comment on column communication_quality.customer_sentiment_trend is 'Change of customer sentiment: late minus early';
+comment on column communication_quality.avg_response_latency is 'Mean time until a response (seconds)';
+comment on column communication_quality.task_ratio is 'Task handling: customer''s speaking time to agent''s';
+comment on column communication_quality.suggestions is 'Score for proposed solutions (1.0, 0.6, 0.2, 0.0); generation 3 counts them';
+comment on column communication_quality.interruption_count is 'How often somebody was interrupted';
+comment on column communication_quality.silence_ratio is 'Share of silence';
+comment on column communication_quality.talk_ratio is 'Share of talk';
+comment on column communication_quality.analysis_details is 'Detailed results; text that was not JSON is a JSON string';
+comment on table communication_quality_details is 'One sentence of a communication quality analysis and what it contains';
+comment on column communication_quality_details.sentence_order is 'Place of the sentence';
+comment on column communication_quality_details.has_honorific is 'Whether the sentence has honorific speech';
+comment on column communication_quality_details.has_positive_word is 'Whether it has a positive word';
+comment on column communication_quality_details.has_negative_word is 'Whether it has a negative word';
+comment on column communication_quality_details.has_euphonious_word is 'Whether it has a cushioning, euphemistic expression';
+comment on column communication_quality_details.has_empathy is 'Whether it has an expression of empathy';
+comment on column communication_quality_details.has_apology is 'Whether it has an expression of apology';
+comment on column communication_quality_details.matched_patterns is 'The patterns that matched';
+
+-- Sessions
+
+comment on table consultation_sessions is 'One consultation and its assessment';
+comment on column consultation_sessions.agent_name is 'The agent''s name; sessions know their agent by nothing else';
+comment on column consultation_sessions.customer_id is 'The customer''s number at the call centre';
+comment on column consultation_sessions.overall_quality_score is 'Quality of the consultation, 0 to 1';
+comment on column consultation_sessions.customer_satisfaction_score is 'Satisfaction of the customer, 0 to 1';
+comment on column consultation_sessions.key_issues is 'What it was about; text, often holding JSON';
+comment on table quality_metrics is 'Measured qualities of a session, one row a metric';
+comment on column quality_metrics.weight is 'Weight of the metric in the whole, 0 to 1';
+comment on table sentiment_analysis is 'Sentiment of one speaker over a session';
+comment on column sentiment_analysis.sentiment_score is '-1 (negative) to 1 (positive)';
+comment on table communication_patterns is 'Patterns of conversation found in a session';
+comment on table improvement_suggestions is 'What could be done better after a session';
+comment on table consultation_keywords is 'Keywords of a session';
+comment on table agent_performance is 'An agent''s performance in one session, by the agent''s name';
+comment on column agent_performance.strengths is 'Text, often holding JSON';
+comment on column agent_performance.areas_for_improvement is 'Text, often holding JSON';
+comment on column agent_performance.training_recommendations is 'Text, often holding JSON';
+comment on table analysis_history is 'Analyses of a session, tried and done';
+comment on column analysis_history.analysis_type is 'What was analysed: diarization, llm, quality, …';
+comment on column analysis_history.triggered_by is 'auto, manual or system';
+comment on column analysis_history.parameters is 'Parameters of the analysis';
+comment on column analysis_history.result_summary is 'Summary of the result, where it succeeded';
+
+-- Language model results
+
+comment on table llm_analysis is 'One run of a language model over a session';
+comment on column llm_analysis.result_json is 'The structured result';
+comment on column llm_analysis.model_version is 'Version of the language model';
+comment on column llm_analysis.analysis_parameters is 'Parameters of the run';
+comment on column llm_analysis.processing_time_seconds is 'How long the run took';
+comment on table llm_summary_analysis is 'A language model''s summary of a session';
+comment on column llm_summary_analysis.overall_summary is 'The whole in short';
+comment on column llm_summary_analysis.key_points is 'Key points, an array';
+comment on column llm_summary_analysis.customer_concerns is 'What worried the customer, an array';
+comment on column llm_summary_analysis.agent_actions is 'What the agent did, an array';
+comment on column llm_summary_analysis.satisfaction_indicators is 'Signs of satisfaction';
+comment on table llm_issue_detection is 'Issues a language model found in a session';
+comment on column llm_issue_detection.occurrence_time is 'When it occurred (seconds into the session)';
+comment on column llm_issue_detection.impact_description is 'What it led to';
+comment on column llm_issue_detection.suggested_solution is 'What could be done about it';
+comment on table llm_sentiment_timeline is 'Sentiment over the course of a session, by a language model';
+comment on column llm_sentiment_timeline.time_segment_start is 'Start of the stretch (seconds)';
+comment on column llm_sentiment_timeline.time_segment_end is 'End of the stretch (seconds)';
+comment on column llm_sentiment_timeline.dominant_emotion is 'The strongest emotion';
+comment on column llm_sentiment_timeline.emotion_triggers is 'What changed the emotion, an array';
+comment on table llm_improvement_recommendations is 'What a language model recommends';
+comment on column llm_improvement_recommendations.rationale is 'Why it is recommended';
+comment on column llm_improvement_recommendations.cost_estimate is 'Estimated cost';
+comment on column llm_improvement_recommendations.timeline_estimate is 'Estimated time';
+comment on column llm_improvement_recommendations.success_metrics is 'How success would be measured';
+comment on table llm_communication_analysis is 'How the agent communicated, by a language model';
+comment on column llm_communication_analysis.communication_style is 'Style of communication';
+comment on column llm_communication_analysis.problem_solving_approach is 'How problems were approached';
+comment on column llm_communication_analysis.communication_breakdowns is 'Where communication broke down, an array';
+comment on column llm_communication_analysis.strengths_identified is 'Strengths, an array';
+comment on column llm_communication_analysis.areas_for_improvement is 'What could be better, an array';
+
+-- Agents
+
+comment on table agent_accounts is 'Logins of agents';
+comment on column agent_accounts.username is 'Login name';
+comment on column agent_accounts.password_hash is 'salt$hex: PBKDF2-HMAC-SHA256, 100,000 rounds over the salt''s text';
+comment on column agent_accounts.login_attempts is 'Failed logins since the last success';
+comment on column agent_accounts.account_locked_until is 'Until when the account is locked';
+comment on table agent_profiles is 'Agents as people: name, department, position';
+comment on column agent_profiles.employee_id is 'Employee number';
+comment on column agent_profiles.first_name is 'Given name';
+comment on column agent_profiles.last_name is 'Family name';
+comment on column agent_profiles.department is 'Department';
+comment on column agent_profiles.position is 'Rank';
+comment on column agent_profiles.team is 'Name of the team';
+comment on column agent_profiles.supervisor_id is 'The agent''s superior, an agent too';
+comment on column agent_profiles.hire_date is 'When the agent joined';
+comment on column agent_profiles.experience_years is 'Years of experience';
+comment on column agent_profiles.specialization is 'Field of expertise';
+comment on column agent_profiles.contact_number is 'Telephone number';
+comment on column agent_profiles.profile_image_path is 'Where the portrait lies';
+comment on column agent_profiles.bio is 'The agent''s own words';
+comment on table agent_permissions is 'What an agent may do';
+comment on column agent_permissions.granted_by is 'Who granted it';
+comment on column agent_permissions.expires_at is 'Until when it holds';
+comment on table agent_performance_history is 'Evaluations of an agent over time';
+comment on column agent_performance_history.average_handling_time is 'Mean handling time (minutes)';
+comment on column agent_performance_history.session_count is 'Sessions in the period';
+comment on column agent_performance_history.strengths_identified is 'Strengths, an array';
+comment on column agent_performance_history.areas_for_improvement is 'What could be better, an array';
+comment on column agent_performance_history.training_recommendations is 'Recommended training, an array';
+comment on column agent_performance_history.evaluation_date is 'Day of the evaluation';
+comment on column agent_performance_history.evaluator_id is 'Who evaluated, an agent too';
+comment on column agent_performance_history.evaluation_notes is 'The evaluator''s notes';
+comment on table agent_training_history is 'Trainings of an agent';
+comment on column agent_training_history.training_provider is 'Who gave the training';
+comment on column agent_training_history.training_duration_hours is 'Length in hours';
+comment on column agent_training_history.score is 'Result, 0 to 100';
+comment on column agent_training_history.certificate_path is 'Where the certificate lies';
+comment on column agent_training_history.training_notes is 'Notes about the training';
+comment on column agent_training_history.impact_on_performance is 'What it changed in the agent''s work';
+comment on table agent_activity_logs is 'What agents did in the application';
+comment on column agent_activity_logs.ip_address is 'IP address, as text';
+comment on column agent_activity_logs.user_agent is 'What the browser said it is';
+comment on column agent_activity_logs.session_id is 'The web session, not a consultation';
+comment on column agent_activity_logs.activity_data is 'More about the activity';
+comment on table agent_settings is 'Preferences of an agent, one row each';
+comment on column agent_settings.language_preference is 'Language code';
+comment on column agent_settings.timezone is 'Time zone';
+comment on column agent_settings.notification_preferences is 'Notifications';
+comment on column agent_settings.dashboard_preferences is 'Dashboard';
+comment on column agent_settings.analysis_preferences is 'Analyses';
+comment on column agent_settings.privacy_settings is 'Privacy';
+comment on table agent_teams is 'Teams of agents';
+comment on column agent_teams.team_leader_id is 'Who leads the team';
+comment on column agent_teams.team_size is 'Active members, counted by trigger';
+comment on table agent_team_memberships is 'Who is in which team';
+comment on column agent_team_memberships.left_date is 'When the member left';
+
+-- Session details
+
+comment on table sentiment_timeline is 'Sentiment over the course of a session';
+comment on column sentiment_timeline.time_start is 'Start of the stretch (seconds)';
+comment on column sentiment_timeline.time_end is 'End of the stretch (seconds)';
+comment on column sentiment_timeline.emotion_triggers is 'What changed the emotion, an array';
+comment on column sentiment_timeline.context_description is 'What was going on';
+comment on table detailed_quality_metrics is 'Measured qualities of a session, in detail';
+comment on column detailed_quality_metrics.metric_subcategory is 'Finer category';
+comment on column detailed_quality_metrics.metric_unit is 'Unit: %, score, count, seconds, …';
+comment on column detailed_quality_metrics.measurement_method is 'How it was measured';
+comment on column detailed_quality_metrics.threshold_min is 'Lowest value that is fine';
+comment on column detailed_quality_metrics.threshold_max is 'Highest value that is fine';
+comment on column detailed_quality_metrics.is_critical is 'Whether the metric is an important one';
+comment on table communication_pattern_analysis is 'Patterns of conversation found in a session, in detail';
+comment on column communication_pattern_analysis.pattern_subtype is 'Finer type';
+comment on column communication_pattern_analysis.total_duration is 'Seconds in all';
+comment on column communication_pattern_analysis.average_duration is 'Seconds each';
+comment on column communication_pattern_analysis.context_description is 'What was going on';
+comment on column communication_pattern_analysis.improvement_suggestion is 'What could be better';
+comment on table consultation_phase_analysis is 'The phases of a consultation, from greeting to closing';
+comment on column consultation_phase_analysis.phase_start_time is 'Start of the phase (seconds)';
+comment on column consultation_phase_analysis.phase_end_time is 'End of the phase (seconds)';
+comment on column consultation_phase_analysis.phase_duration is 'Length of the phase (seconds)';
+comment on column consultation_phase_analysis.key_activities is 'What was done, an array';
+comment on column consultation_phase_analysis.challenges_encountered is 'What was difficult, an array';
+comment on column consultation_phase_analysis.strengths_demonstrated is 'What went well, an array';
+comment on column consultation_phase_analysis.areas_for_improvement is 'What could be better, an array';
+comment on table agent_behavior_analysis is 'How an agent behaved in a session';
+comment on column agent_behavior_analysis.behavior_duration is 'Length of the behaviour (seconds)';
+comment on column agent_behavior_analysis.behavior_context is 'What was going on';
+comment on column agent_behavior_analysis.customer_response is 'How the customer took it';
+comment on column agent_behavior_analysis.improvement_opportunity is 'What could be better';
+comment on table customer_response_analysis is 'How the customer responded in a session';
+comment on column customer_response_analysis.response_duration is 'Length of the response (seconds)';
+comment on column customer_response_analysis.trigger_action is 'What caused the response';
+
+-- Views
+
+comment on view audio_processing_summary is 'How far each recording is, and how much came out of it';
+comment on view consultation_statistics is 'Consultations by what they were about and how they ended';
+comment on view daily_consultation_stats is 'Consultation analyses a day (UTC)';
+comment on view v_integrated_consultation_analysis is 'Recordings with their consultation analysis and communication quality, the nth with the nth';
+comment on view v_communication_quality_summary is 'The last thirty days'' communication quality';
+comment on view consultation_quality_summary is 'Sessions with their scores and how much was found about them';
+comment on view agent_performance_summary is 'Finished sessions by the agent''s name';
+comment on view llm_analysis_summary is 'Language model runs and how much they found';
+comment on view agent_summary_view is 'Active agents with their sessions, evaluations, trainings and recent activities';
+comment on view agent_performance_trends is 'Agents'' evaluations day by day';
+comment on view enhanced_quality_summary is 'Sessions with their finer assessments summed up';
+comment on view sentiment_trend_analysis is 'How a speaker''s sentiment moved through a session';

@@ -1,0 +1,3 @@
+-- transactional: false
+-- Takes this index away.
+drop index concurrently if exists transcriptions_speaker_segment_id_idx;
