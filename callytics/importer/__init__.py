@@ -1,0 +1,1 @@
+"""SQLite to PostgreSQL: snapshot, load, verify; knows nothing of the command line."""

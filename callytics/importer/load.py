@@ -1,0 +1,246 @@
+"""Load: chunks of a table into PostgreSQL, each committed together with its checkpoint.
+
+Clean rows go by binary COPY (Arrow over ADBC). The others, and the neighbours of a row that a constraint refuses, go
+by INSERT in a transaction of their own with their checkpoint, halved around each refused row until it stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
+import psycopg2
+import psycopg2.errors
+import pyarrow as pa
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from callytics.importer.convert import Chunk, ConvertedRow, Converter, Plan, RefusedRow
+from callytics.importer.ledger import INSERT_COPIED, Ledger, TableRecord
+from callytics.importer.source import Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.values import encode_row
+from callytics.postgres import connect
+from callytics.settings import Settings
+
+ROWS_AT_ONCE = 1000
+REFUSALS = (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.errors.ProgramLimitExceeded)
+"""What PostgreSQL says of a row it cannot hold; anything else is not the row's fault."""
+REFUSAL_CLASSES = ("22", "23", "54")
+"""The same, as SQLSTATE classes (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
+SESSION = (
+    "set timezone = 'UTC'",
+    "set search_path = public",
+    "set callytics.importing = 'on'",
+    "set statement_timeout = 0",
+    "set idle_in_transaction_session_timeout = 0",
+)
+"""An import's session: triggers that change rows stand still, and no time limit of the role applies."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done ('load transcriptions'), rows done, and rows in all."""
+
+
+def import_connection(settings: Settings) -> Connection:
+    """Open the owner's connection for an import."""
+    connection = connect(settings, owner=True)
+    with connection.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    connection.commit()
+    return connection
+
+
+def import_arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
+    """Open the owner's ADBC connection for an import."""
+    connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+    with connection.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    connection.commit()
+    return connection
+
+
+class Loader:
+    """Loads tables of one run; holds two connections, so that each thread has a loader of its own."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self.rows: Connection = import_connection(settings)
+        self.copy = import_arrow_connection(settings)
+        self.ledger = Ledger(self.rows)
+        self.progress = progress
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.copy.close()
+        self.rows.close()
+
+    def load(self, record: TableRecord, plan: Plan) -> None:
+        """Load a mapped table from where its last checkpoint stands. Commits chunk by chunk."""
+        with Converter(plan) as converter, self._started(record) as start:
+            for chunk in start(converter.sqlite, plan.source, plan.bound.table):
+                self._load_chunk(record, converter, converter.chunk(chunk[0]), copied=chunk[1])
+
+    def keep(self, record: TableRecord, source: Source, table: SourceTable) -> None:
+        """Keep the unmapped columns of a table, all of an unknown one's, row by row. Commits chunk by chunk."""
+        connection = source.connect()
+        try:
+            with self._started(record) as start:
+                for chunk, _ in start(connection, source, table):
+                    rows = read_rows(connection, table, record.unmapped_columns, chunk)
+                    self._copy("unmapped", "imports", unmapped_table(record, rows), record, chunk, pending=False)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _started(self, record: TableRecord) -> Iterator[Callable[..., Iterator[tuple[tuple[int, int], bool]]]]:
+        """Note the beginning and the end of a table's load; yields its chunks, with whether their COPY is done."""
+        self.ledger.start_table(record.id)
+        checkpoint = self.ledger.checkpoint(record.id)
+        self.rows.commit()
+
+        def chunks(connection: Any, source: Source, table: SourceTable) -> Iterator[tuple[tuple[int, int], bool]]:
+            done = checkpoint.rows if checkpoint else 0
+            if checkpoint and checkpoint.pending:
+                yield (checkpoint.first, checkpoint.last), True
+            for chunk in rowid_chunks(connection, table, source.chunk_rows, checkpoint.last if checkpoint else None):
+                self.progress(f"load {record.source_table}", done, record.source_rows)
+                yield chunk, False
+                done = min(done + source.chunk_rows, record.source_rows)
+            self.progress(f"load {record.source_table}", record.source_rows, record.source_rows)
+
+        yield chunks
+        self.ledger.finish_table(record.id)
+        self.rows.commit()
+
+    def _load_chunk(self, record: TableRecord, converter: Converter, chunk: Chunk, *, copied: bool) -> None:
+        rows = chunk.rows
+        bounds = (chunk.first, chunk.last)
+        if not copied:
+            pending = bool(rows or chunk.refused)
+            table = copy_table(chunk.clean, converter.plan.columns)
+            if self._copy(record.target_table, "public", table, record, bounds, pending=pending):
+                if not pending:
+                    return
+            else:
+                rows = sorted([*rows, *converter.as_rows(chunk.clean)], key=lambda row: row.rowid)
+        self._insert_rows(record, converter, rows, chunk)
+
+    def _copy(
+        self,
+        table: str,
+        schema: str,
+        rows: pa.Table,
+        record: TableRecord,
+        chunk: tuple[int, int],
+        *,
+        pending: bool,
+    ) -> bool:
+        """Copy rows and their checkpoint in one transaction; False, with nothing done, when a constraint refused."""
+        checkpoint = (record.id, *chunk, rows.num_rows, pending)
+        try:
+            with self.copy.cursor() as cursor:
+                if rows.num_rows:
+                    cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+                cursor.execute(INSERT_COPIED, checkpoint)
+            self.copy.commit()
+        except adbc_driver_manager.Error as error:
+            self.copy.rollback()
+            if not (error.sqlstate or "").startswith(REFUSAL_CLASSES):
+                raise
+            return False
+        return True
+
+    def _insert_rows(
+        self, record: TableRecord, converter: Converter, rows: Sequence[ConvertedRow], chunk: Chunk
+    ) -> None:
+        """Insert rows, keep those refused aside, and write the checkpoint: all in one transaction."""
+        statement = insert_statement(record.target_table, converter.plan.columns, self.rows)
+        inserted: list[ConvertedRow] = []
+        refused = list(chunk.refused)
+        with self.rows.cursor() as cursor:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                for row, reason in self._insert(cursor, statement, converter.plan, rows[start : start + ROWS_AT_ONCE]):
+                    if reason is None:
+                        inserted.append(row)
+                    else:
+                        refused.append(RefusedRow(row.rowid, None, reason, converter.source_values(row.rowid)))
+        self.ledger.reject(record.id, record.source_table, refused)
+        self.ledger.record_normalisations(record.id, inserted)
+        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(refused))
+        self.rows.commit()
+
+    def _insert(
+        self, cursor: Cursor, statement: tuple[str, str], plan: Plan, rows: Sequence[ConvertedRow]
+    ) -> Iterator[tuple[ConvertedRow, str | None]]:
+        """Insert rows together, or in halves where one is refused; yields each with the reason of its refusal."""
+        cursor.execute("savepoint rows")
+        try:
+            values = [[literal(row.values[name], kind) for name, kind in plan.columns.items()] for row in rows]
+            execute_values(cursor, statement[0], values, template=statement[1], page_size=len(rows) or 1)
+        except REFUSALS as error:
+            cursor.execute("rollback to savepoint rows; release savepoint rows")
+            if len(rows) == 1:
+                yield rows[0], refusal(error)
+            else:
+                yield from self._insert(cursor, statement, plan, rows[: len(rows) // 2])
+                yield from self._insert(cursor, statement, plan, rows[len(rows) // 2 :])
+        else:
+            cursor.execute("release savepoint rows")
+            yield from ((row, None) for row in rows)
+
+
+def refusal(error: psycopg2.Error) -> str:
+    """Say why PostgreSQL refused a row, without the row: the detail would hold somebody's words."""
+    return (error.diag.message_primary or type(error).__name__).strip()
+
+
+def copy_table(clean: pa.Table, columns: dict[str, str]) -> pa.Table:
+    """Return the rows in the exact Arrow types that COPY takes for the target's columns."""
+    arrays = {name: _copied(clean[name], kind) for name, kind in columns.items()}
+    return pa.table(arrays)
+
+
+def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
+    array = column.combine_chunks()
+    return pa.ExtensionArray.from_storage(pa.json_(), array) if kind == "jsonb" else array
+
+
+def unmapped_table(record: TableRecord, rows: Iterable[tuple[int, dict[str, Any]]]) -> pa.Table:
+    """Return rows for `imports.unmapped`."""
+    numbered = [(rowid, encode_row(values)) for rowid, values in rows]
+    return pa.table(
+        {
+            "table_id": pa.array([record.id] * len(numbered), pa.int64()),
+            "source_table": pa.array([record.source_table] * len(numbered), pa.string()),
+            "source_rowid": pa.array([rowid for rowid, _ in numbered], pa.int64()),
+            "source_row": pa.ExtensionArray.from_storage(
+                pa.json_(), pa.array([row for _, row in numbered], pa.string())
+            ),
+        }
+    )
+
+
+def insert_statement(table: str, columns: dict[str, str], connection: Connection) -> tuple[str, str]:
+    """Return the INSERT for `execute_values` and its template: every value goes as text and is cast once."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("insert into {} ({}) values %s").format(sql.Identifier("public", table), names)
+    return statement.as_string(connection), f"({', '.join(f'%s::{kind}' for kind in columns.values())})"
+
+
+def literal(value: Any, kind: str) -> str | None:
+    """Return a value as the text that PostgreSQL reads back exactly."""
+    if value is None:
+        return None
+    if kind.endswith("[]"):
+        return "{" + ",".join("NULL" if element is None else repr(element) for element in value) + "}"
+    if isinstance(value, float):
+        return repr(value)
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

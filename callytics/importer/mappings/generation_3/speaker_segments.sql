@@ -1,0 +1,15 @@
+-- Generation 3: who spoke from when to when.
+-- target: speaker_segments
+-- shape: speaker_segments (id, audio_file_id, speaker_id)
+-- reference: audio_file_id to audio_files
+select
+    source_rowid,
+    id,
+    audio_file_id,
+    speaker_id,
+    start_time,
+    end_time,
+    confidence,
+    speaker_type,
+    created_at
+from speaker_segments

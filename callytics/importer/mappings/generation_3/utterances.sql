@@ -1,0 +1,17 @@
+-- Generation 3: who said what.
+-- target: utterances
+-- shape: utterances (id, audio_path, speaker)
+select
+    source_rowid,
+    id,
+    audio_path,
+    speaker,
+    start_time,
+    end_time,
+    text,
+    confidence,
+    sequence,
+    sentiment,
+    profane,
+    created_at
+from utterances

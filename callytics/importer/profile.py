@@ -1,0 +1,156 @@
+"""Profile: what a file holds and what would become of every value, by the import's own rules, without a server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+from callytics.exceptions import SourceError
+from callytics.importer.convert import Chunk, Converter, Plan
+from callytics.importer.load import Progress
+from callytics.importer.mapping import Bound
+from callytics.importer.snapshot import Snapshot
+from callytics.importer.source import Source, SourceTable, rowid_chunks
+from callytics.importer.target import declared_columns
+
+EXAMPLES = 3
+VALUE_LENGTH = 40
+ROWS_PER_SECOND = 150_000
+"""What load and verification together manage on two cores (benchmarks/README.md), for the estimate."""
+TARGET_BYTES_PER_BYTE = 2.2
+"""PostgreSQL's tables and indexes against the SQLite file, measured on generated samples."""
+
+
+@dataclass
+class Finding:
+    """Values of one column that cannot go as they are: how many rows, and a few of them."""
+
+    table: str
+    target: str
+    column: str
+    what: str
+    rejected: bool
+    rows: int = 0
+    examples: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TableProfile:
+    """A source table: its rows, where they go, and which columns have no home or no source."""
+
+    name: str
+    rows: int
+    generations: tuple[int, ...]
+    targets: tuple[str, ...]
+    unmapped_columns: tuple[str, ...]
+    absent_columns: tuple[str, ...]
+    first: str | None
+    last: str | None
+
+
+@dataclass
+class Profile:
+    """What `inspect` shows of a file."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    tables: list[TableProfile] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def generations(self) -> list[int]:
+        return sorted({generation for table in self.tables for generation in table.generations})
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of an import on two cores."""
+        return 1 + self.rows / ROWS_PER_SECOND
+
+    @property
+    def target_bytes(self) -> int:
+        """Estimated space in PostgreSQL, indexes included."""
+        return int(self.size_bytes * TARGET_BYTES_PER_BYTE)
+
+    def refuse_unclean(self) -> None:
+        """Raise `SourceError` when anything would be rejected, normalised or kept as unmapped."""
+        unmapped = [table.name for table in self.tables if table.unmapped_columns]
+        if not self.findings and not unmapped:
+            return
+        first = self.findings[0] if self.findings else None
+        reason = f"{first.table}.{first.column}: {first.what}" if first else f"{unmapped[0]} has columns without a home"
+        raise SourceError(
+            f"{self.path} is not clean ({reason}; {len(self.findings)} findings, {len(unmapped)} tables with unmapped "
+            "columns): see 'callytics inspect', or import without --strict"
+        )
+
+
+def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress) -> Profile:
+    """Convert every row as an import would, and count what does not go as it is."""
+    profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
+    for table in source.tables:
+        bounds = source.bounds[table.name]
+        profile.tables.append(_table_profile(source, table, bounds))
+        for bound in bounds:
+            plan = Plan(source, bound, declared_columns()[bound.mapping.target], {}, zone)
+            profile.findings += _findings(plan, source.counts[table.name], progress)
+    return profile
+
+
+def _table_profile(source: Source, table: SourceTable, bounds: list[Bound]) -> TableProfile:
+    months = sorted({month for bound in bounds for month in source.months(bound)})
+    return TableProfile(
+        name=table.name,
+        rows=source.counts[table.name],
+        generations=tuple(sorted({bound.mapping.generation for bound in bounds})),
+        targets=tuple(bound.mapping.target for bound in bounds),
+        unmapped_columns=source.unmapped_columns(table),
+        absent_columns=tuple(sorted({column for bound in bounds for column in bound.absent})),
+        first=months[0] if months else None,
+        last=months[-1] if months else None,
+    )
+
+
+def _findings(plan: Plan, total: int, progress: Progress) -> list[Finding]:
+    findings: dict[tuple[str, str], Finding] = {}
+    counted: Counter[tuple[str, str]] = Counter()
+    done = 0
+    with Converter(plan) as converter:
+        for bounds in rowid_chunks(converter.sqlite, plan.bound.table, plan.source.chunk_rows):
+            progress(f"read {plan.bound.table.name}", done, total)
+            chunk = converter.chunk(bounds)
+            done += chunk.row_count
+            _count(plan, converter, chunk, findings, counted)
+    progress(f"read {plan.bound.table.name}", total, total)
+    for key, rows in counted.items():
+        findings[key].rows = rows
+    return list(findings.values())
+
+
+def _count(
+    plan: Plan,
+    converter: Converter,
+    chunk: Chunk,
+    findings: dict[tuple[str, str], Finding],
+    counted: Counter[tuple[str, str]],
+) -> None:
+    found = [(row.rowid, row.column or "", row.reason, True) for row in chunk.refused]
+    found += [(row.rowid, column, name, False) for row in chunk.rows for column, name in row.normalisations]
+    for rowid, column, what, rejected in found:
+        counted[column, what] += 1
+        empty = Finding(plan.bound.table.name, plan.target, column, what, rejected)
+        finding = findings.setdefault((column, what), empty)
+        if len(finding.examples) < EXAMPLES:
+            finding.examples.append((rowid, _cut(converter.source_values(rowid)[column])))
+
+
+def _cut(value: object) -> str:
+    """Show the beginning of a value; what is not text shows as SQLite's literal would."""
+    shown = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
+    shown = "".join(character if character.isprintable() else "·" for character in shown[: VALUE_LENGTH + 1])
+    return shown if len(shown) <= VALUE_LENGTH else shown[:VALUE_LENGTH] + "…"

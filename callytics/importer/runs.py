@@ -1,0 +1,510 @@
+"""Runs: from files to a verified import, and whatever can be asked of one later.
+
+snapshot → plan (one row of imports.tables a source table and target) → load → restore → verify → verdict
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfoNotFoundError
+
+import adbc_driver_manager
+import psycopg2
+import psycopg2.errors
+
+from callytics import __version__
+from callytics.exceptions import DatabaseUnavailable, Interrupted, SourceError, TargetError
+from callytics.importer.convert import Plan
+from callytics.importer.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
+from callytics.importer.load import Loader, Progress, import_connection
+from callytics.importer.mapping import Bound
+from callytics.importer.profile import Profile, profile_file
+from callytics.importer.snapshot import Snapshot, file_sha256, take_snapshot
+from callytics.importer.source import Source, SourceTable
+from callytics.importer.target import Target
+from callytics.importer.values import LARGEST_BIGINT, zone_named
+from callytics.importer.verify import Difference, Verification, Verifier
+from callytics.settings import Settings
+
+EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
+"""The process's exit code for each verdict on a run."""
+GO_ON = "run the same command again to go on from there"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to import: where snapshots are kept, where timestamps without offset were written, how many at once."""
+
+    snapshots: Path = Path("callytics-imports")
+    timezone: str = "UTC"
+    strict: bool = False
+    jobs: int = 2
+
+
+@dataclass
+class Outcome:
+    """What became of a command: notes for the user, the runs concerned, and what verification found."""
+
+    status: str = "verified"
+    runs: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    normalisations: list[dict[str, Any]] = field(default_factory=list)
+    not_validated: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.status]
+
+    def add_run(self, run: int, status: str, ledger: Ledger) -> None:
+        """Take a run's records into the outcome; the worst verdict counts."""
+        self.runs.append(run)
+        self.status = max(self.status, status, key=lambda verdict: EXIT_CODES[verdict])
+        for name, query in (
+            ("tables", "summary"),
+            ("rejects", "rejects"),
+            ("normalisations", "normalisations"),
+            ("not_validated", "not_validated"),
+        ):
+            getattr(self, name).extend(ledger.rows(query, run=run))
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of imports.tables, ready to be loaded or verified; `plan` is None for what is kept as unmapped."""
+
+    record: TableRecord
+    source: Source
+    table: SourceTable
+    plan: Plan | None
+
+
+def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
+    """Tell what is in a file and what an import would do with it; needs no server and writes nothing that stays."""
+    with _borrowed_snapshot(file, options) as snapshot:
+        return profile_file(Source(snapshot.path, str(file)), snapshot, _zone(options.timezone), progress)
+
+
+def check_target(settings: Settings) -> None:
+    """Raise `CallyticsError` where an import could not begin: unreachable, not migrated, no rights."""
+    with _failures(settings), closing(import_connection(settings)) as connection:
+        Target(connection).check_ready()
+
+
+def holds_calls(settings: Settings) -> bool:
+    """Tell whether the target has recordings already."""
+    with _failures(settings), closing(import_connection(settings)) as connection:
+        target = Target(connection)
+        target.check_ready()
+        return not target.is_empty("audio_files")
+
+
+def import_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
+    """Import files together: parents before children across them, each content once.
+
+    Goes on with an unfinished import of the same files. Raises `CallyticsError` when refused or failed; what was
+    committed until then stays, and the same command goes on from there.
+    """
+    _zone(options.timezone)
+    with _failures(settings), closing(import_connection(settings)) as connection:
+        target, ledger = Target(connection), Ledger(connection)
+        target.check_ready()
+        target.lock()
+        outcome = Outcome()
+        rest = _finish_unfinished(settings, files, ledger, outcome, options, progress)
+        if rest:
+            _import_new(settings, rest, ledger, outcome, options, progress)
+        return outcome
+
+
+def verify_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
+    """Compare every value of imported files with what PostgreSQL holds now."""
+    with _failures(settings), closing(import_connection(settings)) as connection:
+        Target(connection).check_ready()
+        ledger, outcome = Ledger(connection), Outcome()
+        found: dict[int, list[Verification]] = {}
+        for file in files:
+            with _borrowed_snapshot(file, options) as snapshot:
+                record = _imported(ledger, snapshot)
+                works = list(_works(ledger, record, snapshot.path))
+                found.setdefault(record.run, []).extend(_verify(settings, works, options.jobs, progress))
+        for run, verifications in found.items():
+            _conclude(ledger, outcome, run, verifications)
+        return outcome
+
+
+def _import_new(
+    settings: Settings,
+    files: Sequence[Path],
+    ledger: Ledger,
+    outcome: Outcome,
+    options: Options,
+    progress: Progress,
+) -> None:
+    snapshots = _new_snapshots(files, ledger, outcome, options)
+    if not snapshots:
+        return
+    for snapshot in snapshots:
+        source = Source(snapshot.path, str(snapshot.source))
+        if options.strict:
+            profile_file(source, snapshot, _zone(options.timezone), progress).refuse_unclean()
+    run = _begin(ledger, snapshots, options)
+    _go_on(settings, run, ledger, outcome, options, progress)
+
+
+def _new_snapshots(files: Sequence[Path], ledger: Ledger, outcome: Outcome, options: Options) -> list[Snapshot]:
+    """Take snapshots; a content that was imported already is said so, and left alone."""
+    new: dict[str, Snapshot] = {}
+    for file in files:
+        snapshot = take_snapshot(file, options.snapshots)
+        known = ledger.source_by_sha256(snapshot.sha256)
+        if known:
+            outcome.notes.append(
+                f"{file}: already imported (import {known.run}, {known.status}, same SHA-256 {known.sha256[:12]}): "
+                "nothing changed"
+            )
+            if known.run not in outcome.runs:
+                outcome.add_run(known.run, known.status, ledger)
+        elif snapshot.sha256 in new:
+            raise SourceError(f"{file} has the same content as {new[snapshot.sha256].source}: name it once")
+        else:
+            Source(snapshot.path, str(file)).tables  # noqa: B018 - refuses a file without tables
+            new[snapshot.sha256] = snapshot
+    return list(new.values())
+
+
+def _finish_unfinished(
+    settings: Settings,
+    files: Sequence[Path],
+    ledger: Ledger,
+    outcome: Outcome,
+    options: Options,
+    progress: Progress,
+) -> list[Path]:
+    """Go on with an import that was cut off, if it is of these files; returns the files that were not part of it."""
+    named = {str(file.resolve()): file for file in files}
+    for run, paths in ledger.unfinished_runs():
+        if not set(paths) <= set(named):
+            raise TargetError(f"import {run} is unfinished: first run 'callytics import {' '.join(paths)}'")
+        outcome.notes.append(f"going on with import {run}, which was cut off")
+        _go_on(settings, run, ledger, outcome, options, progress)
+        for path in paths:
+            del named[path]
+    return list(named.values())
+
+
+# --- plan -----------------------------------------------------------------------------------------------------------
+
+
+def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], options: Options) -> int:
+    """Write the plan of a run down, in one transaction: which table goes where, with which ids."""
+    target = Target(ledger.connection)
+    sources = [Source(snapshot.path, str(snapshot.source)) for snapshot in snapshots]
+    bounds = [bound for source in sources for bounds in source.bounds.values() for bound in bounds]
+    for table in {bound.mapping.target for bound in bounds}:
+        target.columns(table)
+    if any(bound.mapping.target == "topics" for bound in bounds):
+        target.drop_untouched_topic()
+    families = _id_offsets(sources, target)
+    run = ledger.add_run(__version__, options.timezone)
+    for source, snapshot in zip(sources, snapshots, strict=True):
+        number = ledger.add_source(run, snapshot)
+        for record in _table_records(source, sources, families):
+            ledger.add_table(number, record)
+    ledger.connection.commit()
+    return run
+
+
+Families = dict[tuple[Path, str], int]
+"""Offset of the ids of a source table: (snapshot, table name in lower case) → what is added."""
+
+
+def _id_offsets(sources: Sequence[Source], target: Target) -> Families:
+    """Choose for each family of ids how far it moves: not at all where its ids are free."""
+    offsets: Families = {}
+    planned: dict[str, list[tuple[int, int]]] = {}
+    for source, bound in _families(sources):
+        table = bound.mapping.target
+        taken = planned.setdefault(table, [])
+        span = source.id_range(bound)
+        if span is None:
+            continue
+        first, last = span
+        offset = 0
+        if target.ids_taken(table, first, last) or any(first <= end and start <= last for start, end in taken):
+            offset = max([target.highest_id(table), *(end for _, end in taken)]) + 1 - first
+        last = max(last, source.sequence(bound.table)) + offset
+        if last > LARGEST_BIGINT:
+            raise TargetError(f"{source.label}: no ids are left in {table} for those of {bound.table.name}")
+        offsets[source.path, bound.table.name.lower()] = offset
+        taken.append((first + offset, last))
+    return offsets
+
+
+def _families(sources: Sequence[Source]) -> Iterator[tuple[Source, Bound]]:
+    for source in sources:
+        for bounds in source.bounds.values():
+            yield from ((source, bound) for bound in bounds if bound.mapping.key not in bound.mapping.references)
+
+
+def _table_records(source: Source, sources: Sequence[Source], families: Families) -> Iterator[TableRecord]:
+    for table in source.tables:
+        own = families.get((source.path, table.name.lower()), 0)
+        rows = source.counts[table.name]
+        for bound in source.bounds[table.name]:
+            offsets = _reference_offsets(bound, source, sources, families)
+            if bound.mapping.key not in bound.mapping.references:
+                offsets[bound.mapping.key] = own
+            moved = {column: offset for column, offset in offsets.items() if offset}
+            yield TableRecord(0, table.name, bound.mapping.name, bound.mapping.target, (), own, moved, rows, None)
+        if unmapped := source.unmapped_columns(table):
+            yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)
+
+
+def _reference_offsets(bound: Bound, source: Source, sources: Sequence[Source], families: Families) -> dict[str, int]:
+    """Return what is added to each reference: the offset of the family it refers to, in its own file or another."""
+    offsets: dict[str, int] = {}
+    for column, parent in bound.mapping.references.items():
+        own = families.get((source.path, parent.lower()))
+        others = {families[other.path, parent.lower()] for other in sources if (other.path, parent.lower()) in families}
+        if own is None and len(others) > 1:
+            raise SourceError(
+                f"{source.label}: {bound.table.name} refers to {parent}, which several of the other files have: "
+                "import one installation at a time"
+            )
+        offsets[column] = own if own is not None else next(iter(others), 0)
+    return offsets
+
+
+def _works(ledger: Ledger, record: SourceRecord, snapshot: Path) -> Iterator[Work]:
+    """Yield what a recorded source consists of."""
+    source = Source(snapshot, record.path)
+    zone = _zone(record.timezone)
+    tables = {table.name: table for table in source.tables}
+    target = Target(ledger.connection)
+    for row in ledger.tables(record.id):
+        table = tables[row.source_table]
+        bound = next((b for b in source.bounds[table.name] if b.mapping.name == row.mapping), None)
+        if row.mapping and not bound:
+            raise TargetError(f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks")
+        plan = Plan(source, bound, target.columns(row.target_table), row.offsets, zone) if bound else None
+        yield Work(row, source, table, plan)
+
+
+# --- load, restore, verify ------------------------------------------------------------------------------------------
+
+
+def _go_on(
+    settings: Settings, run: int, ledger: Ledger, outcome: Outcome, options: Options, progress: Progress
+) -> None:
+    """Bring a run from wherever it stands to its verdict."""
+    works = [work for record in ledger.sources(run) for work in _works(ledger, record, _own_snapshot(record))]
+    target = Target(ledger.connection)
+    _prepare(run, works, ledger, target)
+    _load(settings, [work for work in works if not work.record.loaded_at], options.jobs, progress)
+    _restore(run, works, ledger, target, progress)
+    found = _verify(settings, works, options.jobs, progress)
+    _conclude(ledger, outcome, run, found)
+
+
+def _own_snapshot(record: SourceRecord) -> Path:
+    """Return the snapshot that a run reads, which must be the one that it was started with."""
+    path = Path(record.snapshot_path)
+    if not path.exists():
+        raise SourceError(
+            f"the snapshot {path} of import {record.run} is gone: put it back, the import needs it to go on"
+        )
+    if file_sha256(path) != record.sha256:
+        raise SourceError(f"the snapshot {path} of import {record.run} was changed: put back the one that was taken")
+    return path
+
+
+def _prepare(run: int, works: Sequence[Work], ledger: Ledger, target: Target) -> None:
+    """Make partitions, and let indexes and foreign keys step aside once their definitions are recorded."""
+    todo = [work.plan for work in works if work.plan and not work.record.loaded_at]
+    for plan in todo:
+        if target.is_partitioned(plan.target):
+            target.ensure_months(plan.target, plan.source.months(plan.bound))
+    for kind, table, name, definition in target.definitions(sorted({plan.target for plan in todo})):
+        ledger.add_definition(run, kind, table, name, definition)
+        target.set_aside(kind, table, name)
+    ledger.connection.commit()
+
+
+def _load(settings: Settings, works: Sequence[Work], jobs: int, progress: Progress) -> None:
+    def load(worker: Loader, work: Work) -> None:
+        if work.plan:
+            worker.load(work.record, work.plan)
+        else:
+            worker.keep(work.record, work.source, work.table)
+
+    _side_by_side(lambda watched: Loader(settings, watched), load, works, jobs, progress)
+
+
+def _restore(run: int, works: Sequence[Work], ledger: Ledger, target: Target, progress: Progress) -> None:
+    """Bring back what stepped aside, put sequences past every id, and refresh statistics."""
+    definitions = ledger.definitions_to_restore(run)
+    for done, definition in enumerate(definitions):
+        progress(f"{definition.kind} {definition.name}", done, len(definitions))
+        orphans = 0
+        if definition.kind == "index":
+            target.restore_index(definition.name, definition.definition)
+        else:
+            orphans = target.restore_foreign_key(definition.table, definition.name, definition.definition)
+        ledger.restored(definition.id, orphans)
+        ledger.connection.commit()
+    for work in works:
+        if work.plan and work.plan.key not in work.plan.bound.mapping.references:
+            target.set_sequence(work.plan.target, work.source.sequence(work.table) + work.record.id_offset)
+    target.restore_topic()
+    target.analyze(sorted({work.plan.target for work in works if work.plan}))
+    ledger.connection.commit()
+
+
+def _verify(settings: Settings, works: Sequence[Work], jobs: int, progress: Progress) -> list[Verification]:
+    def verify(worker: Verifier, work: Work) -> Verification:
+        if work.plan:
+            return worker.verify(work.record, work.plan)
+        return worker.verify_kept(work.record, work.source, work.table)
+
+    return _side_by_side(lambda watched: Verifier(settings, watched), verify, works, jobs, progress)
+
+
+def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verification]) -> None:
+    """Write the verdict down."""
+    outcome.differences += [difference for one in found for difference in one.examples]
+    rejected = any(row["rejected"] for row in ledger.rows("summary", run=run))
+    different = any(row["different_rows"] for row in ledger.rows("summary", run=run))
+    status = "different" if different else "rejects" if rejected else "verified"
+    ledger.finish_run(run, status)
+    ledger.connection.commit()
+    if run not in outcome.runs:
+        outcome.add_run(run, status, ledger)
+
+
+def _side_by_side(
+    worker: Callable[[Progress], Any],
+    step: Callable[[Any, Work], T],
+    works: Sequence[Work],
+    jobs: int,
+    progress: Progress,
+) -> list[T]:
+    """Do every step, the largest table first, by up to `jobs` workers in threads; the first error stops all of them."""
+    queue = deque(sorted(works, key=lambda work: work.record.source_rows, reverse=True))
+    results: list[T] = []
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def watched(what: str, done: int, total: int) -> None:
+        if stop.is_set():
+            raise InterruptedError("another table failed")
+        with lock:
+            progress(what, done, total)
+
+    def work_off() -> None:
+        try:
+            with worker(watched) as one:
+                while not stop.is_set():
+                    with lock:
+                        if not queue:
+                            return
+                        work = queue.popleft()
+                    results.append(step(one, work))
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(work_off) for _ in range(min(jobs, len(works)))]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            stop.set()
+            raise
+    for error in filter(None, (future.exception() for future in futures)):
+        if not isinstance(error, InterruptedError):
+            raise error
+    return results
+
+
+# --- snapshots that are only looked at, and errors ------------------------------------------------------------------
+
+
+@contextmanager
+def _borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
+    """Yield a snapshot that is removed afterwards, unless an import keeps it."""
+    before = set(options.snapshots.glob("*.sqlite"))
+    fresh = not options.snapshots.exists()
+    snapshot = take_snapshot(file, options.snapshots)
+    try:
+        yield snapshot
+    finally:
+        if snapshot.path not in before:
+            snapshot.path.unlink()
+        if fresh:
+            options.snapshots.rmdir()
+
+
+def _imported(ledger: Ledger, snapshot: Snapshot) -> SourceRecord:
+    """Return the record of a file's import; say what to do where its content never came in."""
+    if record := ledger.source_by_sha256(snapshot.sha256):
+        if record.status == "running":
+            raise TargetError(f"import {record.run} of {record.path} is unfinished: {GO_ON} ('callytics import')")
+        return record
+    if earlier := ledger.run_of_path(snapshot.source):
+        run, path = earlier
+        raise SourceError(
+            f"{snapshot.source} has changed since import {run}: verify what was imported with 'callytics verify {path}'"
+        )
+    raise SourceError(f"{snapshot.source} was never imported here: run 'callytics import {snapshot.source}'")
+
+
+def _zone(name: str) -> Any:
+    try:
+        return zone_named(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise SourceError(f"{name} is not a time zone: use a name such as UTC or Asia/Seoul") from error
+
+
+@contextmanager
+def _failures(settings: Settings) -> Iterator[None]:
+    """Turn what PostgreSQL says, and Ctrl-C, into one line without anybody's data."""
+    user = settings.login(owner=True)[0]
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; what was committed stays: {GO_ON}") from error
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise TargetError(
+            f"role {user} may not do this ({_first_line(error)}): set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD "
+            "to the role that migrates"
+        ) from error
+    except psycopg2.errors.DiskFull as error:
+        raise TargetError(f"PostgreSQL has no disk space left: free some, then {GO_ON}") from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise DatabaseUnavailable(f"the connection to PostgreSQL was lost ({_first_line(error)}): {GO_ON}") from error
+    except adbc_driver_manager.Error as error:
+        raise _arrow_error(error) from error
+
+
+def _first_line(error: psycopg2.Error) -> str:
+    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _arrow_error(error: adbc_driver_manager.Error) -> TargetError | DatabaseUnavailable:
+    if error.sqlstate == "53100":
+        return TargetError(f"PostgreSQL has no disk space left: free some, then {GO_ON}")
+    if error.sqlstate in (None, "", "\0\0\0\0\0") or (error.sqlstate or "").startswith(("08", "57")):
+        return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {GO_ON}")
+    return TargetError(f"PostgreSQL refused the load (SQLSTATE {error.sqlstate}): {GO_ON} once that is put right")

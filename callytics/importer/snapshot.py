@@ -1,0 +1,218 @@
+"""A consistent copy of a SQLite file, taken without writing to it: what the import reads, and a backup to keep."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from callytics.exceptions import SourceError
+
+MAGIC = b"SQLite format 3\0"
+SIDECARS = ("-wal", "-journal", "-shm")
+LOCK_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of `source` (resolved) at `path`; the same content always gives the same SHA-256."""
+
+    source: Path
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+def take_snapshot(source: Path, folder: Path) -> Snapshot:
+    """Copy the database into `folder` by SQLite's backup API, what is still in its WAL included, and check it.
+
+    The source is opened read-only. The copy is named after its content and has mode 0600, so that taking it twice
+    gives one file; nothing stays behind when it fails. Raises `SourceError` with one line for everything that is not
+    an intact SQLite database.
+    """
+    source = _readable_database(source)
+    _make_folder(folder, source)
+    with _scratch_file(folder) as scratch:
+        _back_up(source, scratch)
+        _check_integrity(source, scratch)
+        sha256 = file_sha256(scratch)
+        target = folder / f"{source.stem}-{sha256[:12]}.sqlite"
+        _keep(scratch, target)
+    return Snapshot(source, target, sha256, target.stat().st_size)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _readable_database(source: Path) -> Path:
+    """Refuse, in one line each, what SQLite would only call 'file is not a database'."""
+    try:
+        source = source.resolve(strict=True)
+        if source.is_dir():
+            raise SourceError(f"{source} is a folder: name the SQLite file in it")
+        with source.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError as error:
+        raise SourceError(f"{source} does not exist: check the path") from error
+    except PermissionError as error:
+        raise SourceError(f"{source} may not be read by this user: run as its owner or change its mode") from error
+    if not header:
+        raise SourceError(f"{source} is empty (0 bytes): it is no database")
+    if not header.startswith(MAGIC):
+        raise SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")
+    _refuse_truncated(source, header)
+    return source
+
+
+def _refuse_truncated(source: Path, header: bytes) -> None:
+    """Compare the size with the page count of the header (https://sqlite.org/fileformat2.html#in_header_database_size)."""
+    if len(header) == 100 and (header[24:28] != header[92:96] or any(_sidecar(source, s).exists() for s in SIDECARS)):
+        return
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    actual = source.stat().st_size
+    if len(header) < 100 or actual < expected:
+        raise SourceError(f"{source} is truncated: {actual} of {expected} bytes; restore it from a backup")
+
+
+def _sidecar(source: Path, suffix: str) -> Path:
+    return source.with_name(source.name + suffix)
+
+
+def _make_folder(folder: Path, source: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SourceError(f"the snapshot folder {folder} cannot be used: {error.strerror}") from error
+    if free < source.stat().st_size:
+        raise SourceError(
+            f"no room for a snapshot of {source}: {source.stat().st_size} bytes needed, {free} free in {folder}; "
+            "name another folder with --snapshots"
+        )
+
+
+@contextmanager
+def _scratch_file(folder: Path) -> Iterator[Path]:
+    """Yield a name in `folder` that is gone afterwards, with everything SQLite put beside it."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
+    except OSError as error:
+        raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        for path in (Path(name), *(_sidecar(Path(name), suffix) for suffix in SIDECARS)):
+            path.unlink(missing_ok=True)
+
+
+def _back_up(source: Path, scratch: Path) -> None:
+    try:
+        if _idle_wal_mode(source) and _back_up_idle(source, scratch):
+            return
+        _copy_pages(f"{source.as_uri()}?mode=ro", scratch)
+    except sqlite3.DatabaseError as error:
+        if not _needs_recovery(source, error):
+            raise _snapshot_error(source, error) from error
+        _back_up_recovered(source, scratch)
+
+
+def _copy_pages(uri: str, scratch: Path) -> None:
+    """Copy all pages in one step, so that a writer cannot make the backup start over without end."""
+    with (
+        closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS)) as reader,
+        closing(sqlite3.connect(scratch)) as copy,
+    ):
+        reader.execute("select count(*) from sqlite_master").fetchone()
+        reader.backup(copy)
+        copy.execute("pragma journal_mode = delete")
+
+
+def _idle_wal_mode(source: Path) -> bool:
+    """Tell whether the file is in WAL mode with no WAL beside it: then even a read-only open would create one."""
+    with source.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2" and not _sidecar(source, "-wal").exists()
+
+
+def _back_up_idle(source: Path, scratch: Path) -> bool:
+    """Copy as immutable; False when somebody began to write meanwhile, so that the copy means nothing."""
+    before = source.stat()
+    try:
+        _copy_pages(f"{source.as_uri()}?mode=ro&immutable=1", scratch)
+    except sqlite3.DatabaseError:
+        if _idle_wal_mode(source):
+            raise
+        return False
+    after = source.stat()
+    return _idle_wal_mode(source) and (before.st_mtime_ns, before.st_size) == (
+        after.st_mtime_ns,
+        after.st_size,
+    )
+
+
+def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:
+    """Tell whether a crash left a journal or WAL that only a writer could apply."""
+    return error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and any(
+        _sidecar(source, suffix).exists() for suffix in ("-wal", "-journal")
+    )
+
+
+def _back_up_recovered(source: Path, scratch: Path) -> None:
+    """Copy the file with its journal and let SQLite recover the copy."""
+    try:
+        with tempfile.TemporaryDirectory(dir=scratch.parent, prefix=".recovery-") as folder:
+            copy = Path(folder) / source.name
+            shutil.copyfile(source, copy)
+            for suffix in ("-wal", "-journal"):
+                if _sidecar(source, suffix).exists():
+                    shutil.copyfile(_sidecar(source, suffix), _sidecar(copy, suffix))
+            _copy_pages(f"{copy.as_uri()}?mode=rw", scratch)
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise _snapshot_error(source, error) from error
+
+
+def _check_integrity(source: Path, scratch: Path) -> None:
+    try:
+        with closing(sqlite3.connect(scratch)) as copy:
+            (finding,) = copy.execute("pragma integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _snapshot_error(source, error) from error
+    if finding != "ok":
+        first_line = finding.replace("*** in database main ***\n", "").splitlines()[0]
+        raise SourceError(f"{source} is corrupt ({first_line}): restore it from a backup or try sqlite3's .recover")
+
+
+def _snapshot_error(source: Path, error: Exception) -> SourceError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_BUSY") or name == "SQLITE_LOCKED":
+        return SourceError(f"{source} is locked by another program for {LOCK_TIMEOUT_SECONDS:.0f} s: try again later")
+    if name == "SQLITE_NOTADB":
+        return SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")
+    if name == "SQLITE_FULL":
+        return SourceError(f"no room for a snapshot of {source}: name another folder with --snapshots")
+    if name.startswith("SQLITE_CORRUPT"):
+        return SourceError(f"{source} is corrupt ({error}): restore it from a backup or try sqlite3's .recover")
+    return SourceError(f"{source} could not be copied ({error}): check the disk and the rights of its folder")
+
+
+def _keep(scratch: Path, target: Path) -> None:
+    with scratch.open("rb") as file:
+        os.fsync(file.fileno())
+    if target.exists():
+        return
+    scratch.rename(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,195 @@
+"""Every command ends in the same ways, and the env commands say all there is to say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+from click.testing import CliRunner, Result
+
+from callytics import cli
+from callytics.exceptions import SourceError
+
+GOOD = "POSTGRES_HOST=db\nPOSTGRES_DB=callytics\nPOSTGRES_USER=app\nPOSTGRES_PASSWORD='Secret/%1'\n"
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_env(text: str = GOOD) -> None:
+    env_file = Path(".env")
+    env_file.write_text(text)
+    env_file.chmod(0o600)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.cli, arguments)
+
+
+def test_env_init_then_check_is_complete() -> None:
+    result = run("env", "init")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == ".env written (mode 0600): set POSTGRES_HOST, then run 'callytics env check'\n"
+    assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
+    assert run("env", "check").stdout == "The settings are complete.\n"
+
+
+def test_env_init_never_overwrites() -> None:
+    write_env()
+    result = run("env", "init")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: .env is already there and was left as it is: edit it, or move it away first\n"
+    assert Path(".env").read_text() == GOOD
+
+
+def test_env_check_names_every_problem() -> None:
+    write_env(
+        "POSTGRES_HOST=\nPOSTGRES_PORT=abc\nPOSTGRES_USER=u\nPOSTGRES_PASSWORD=change_me\nDATABASE_URL=sqlite:///x\n"
+    )
+    Path(".env").chmod(0o644)
+    result = run("env", "check")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "warning: .env is open to other accounts (mode 0644): chmod 600 .env",
+        "error: POSTGRES_HOST is empty: give it a value in .env or the environment",
+        "error: POSTGRES_DB is not set: put it into .env ('callytics env init' writes one)",
+        "error: POSTGRES_PASSWORD is still the placeholder from .env.example: run 'callytics env init' or set your own",
+        "error: POSTGRES_PORT 'abc' is not a whole number from 1 to 65535: correct it",
+        "note: DATABASE_URL still names a SQLite file and is ignored: remove it",
+        "4 to correct",
+    ]
+
+
+def test_env_check_without_anything_names_what_is_required() -> None:
+    result = run("env", "check")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "note: .env is not there, only the environment counts"
+    assert result.stdout.splitlines()[-1] == "4 to correct"
+
+
+def test_env_file_can_lie_elsewhere(tmp_path: Path) -> None:
+    elsewhere = str(tmp_path / "my.env")
+    assert run("--env-file", elsewhere, "env", "init").exit_code == 0
+    assert run("--env-file", elsewhere, "env", "check").exit_code == 0
+
+
+def test_env_show_masks_passwords() -> None:
+    write_env()
+    assert run("env", "show").stdout.splitlines() == [
+        "POSTGRES_HOST=db",
+        "POSTGRES_DB=callytics",
+        "POSTGRES_USER=app",
+        "POSTGRES_PASSWORD=********",
+        "POSTGRES_PORT=5432",
+        "POSTGRES_OWNER_USER=",
+        "POSTGRES_OWNER_PASSWORD=",
+        "POSTGRES_MIN_CONNECTIONS=5",
+        "POSTGRES_MAX_CONNECTIONS=20",
+        "POSTGRES_SSLMODE=",
+        "POSTGRES_SSLROOTCERT=",
+    ]
+
+
+def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """Run a command that ends with ``error``."""
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "migrate_database", fail)
+    write_env()
+    return run("migrate")
+
+
+def test_our_error_is_one_line_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = SourceError("calls.sqlite is encrypted: decrypt it first")
+    error.exit_code = 4
+    result = ending_with(error, monkeypatch)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == "Error: calls.sqlite is encrypted: decrypt it first\n"
+
+
+def test_interrupt_is_a_word_and_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = ending_with(KeyboardInterrupt(), monkeypatch)
+    assert (result.exit_code, result.stderr) == (130, "\nInterrupted.\n")
+
+
+def test_unforeseen_error_keeps_its_traceback_but_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "Secret/%1 postgresql://app:Secret%2F%251@db/\nDETAIL:  Failing row contains (1, 여보세요)."
+    result = ending_with(psycopg2.InternalError(words), monkeypatch)
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "psycopg2.InternalError: ******** postgresql://app:********@db/\nDETAIL: (left out)" in result.stderr
+    assert "Secret" not in result.stderr
+    assert "여보세요" not in result.stderr
+
+
+def test_missing_settings_are_one_line() -> None:
+    result = run("migrate")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: POSTGRES_HOST is not set: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_unreachable_database_is_one_line() -> None:
+    write_env(GOOD.replace("=db", "=/nowhere"))
+    result = run("migrate")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: app can't open database callytics on /nowhere:5432: ")
+    assert result.stderr.count("\n") == 1
+    assert "Secret" not in result.stderr
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert run("sample", "--generation", "4", "x").exit_code == 2
+    assert run("no-such-command").exit_code == 2
+
+
+@pytest.mark.parametrize("command", sorted(cli.cli.commands))
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: cli {command}")
+    assert len(result.stdout.splitlines()[2].strip()) > 20
+
+
+def test_program_runs_as_a_module() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "callytics.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    assert answer.stdout.startswith("callytics, version ")
+
+
+def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
+    """The terminal's Ctrl-C reaches the handler, not Python's own."""
+    script = (
+        "import time\n"
+        "from callytics import cli\n"
+        "cli.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
+        "cli.cli(['migrate'])"
+    )
+    write_env()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "\nInterrupted.\n")

@@ -1,0 +1,56 @@
+"""The mappings against the schemas on both sides: nothing may fall between them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import callytics
+from callytics.importer.convert import array_name
+from callytics.importer.mapping import Mapping, mappings, quote
+from callytics.importer.source import Source
+from callytics.importer.target import declared_columns
+
+SCHEMAS = sorted((Path(callytics.__file__).parent / "sample_schema").glob("*.sql"))
+
+
+@pytest.fixture(params=SCHEMAS, ids=lambda path: path.stem)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    """An empty database as the application creates it."""
+    path = tmp_path / "empty.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(request.param.read_text(encoding="utf-8"))
+    return Source(path)
+
+
+def test_every_table_and_column_has_a_home(source: Source) -> None:
+    """Nothing of a file that the application created is unmapped, and nothing a mapping reads is absent."""
+    for table in source.tables:
+        assert source.unmapped_columns(table) == (), table.name
+        assert [bound.absent for bound in source.bounds[table.name]] == [()] * len(source.bounds[table.name])
+
+
+@pytest.mark.parametrize("mapping", mappings(), ids=lambda mapping: mapping.name)
+def test_mapping_fits_its_target(mapping: Mapping) -> None:
+    """Every output, the key and every reference is a column of the target."""
+    columns = declared_columns()[mapping.target]
+    assert {array_name(output) for output in mapping.outputs} <= set(columns)
+    assert {mapping.key, *mapping.references} <= set(mapping.outputs)
+
+
+@pytest.mark.parametrize("mapping", mappings(), ids=lambda mapping: mapping.name)
+def test_mapping_is_read_whole(mapping: Mapping) -> None:
+    """The outputs read from the text are those that SQLite sees in the statement."""
+    columns = ", ".join(f"null as {quote(column)}" for column in set(mapping.outputs.values()))
+    query = f"with {quote(mapping.source_table)} as (select 1 as source_rowid, {columns}) {mapping.select}"
+    with closing(sqlite3.connect(":memory:")) as connection:
+        described = connection.execute(query).description
+    assert [name for name, *_ in described] == ["source_rowid", *mapping.outputs]
+
+
+def test_every_target_is_reached() -> None:
+    """Every table of the schema is the target of some mapping."""
+    assert {mapping.target for mapping in mappings()} == set(declared_columns())

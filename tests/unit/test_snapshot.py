@@ -1,0 +1,129 @@
+"""Snapshots: the same content, nothing written to the source, nothing left behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from callytics.exceptions import SourceError
+from callytics.importer.snapshot import file_sha256, take_snapshot
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A database in rollback-journal mode with one table."""
+    path = tmp_path / "calls" / "call centre.sqlite"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("create table t (a); insert into t values ('안녕하세요');")
+    return path
+
+
+def contents(path: Path) -> list[str]:
+    """Read the test table."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [value for (value,) in connection.execute("select a from t")]
+
+
+def test_snapshot_is_private_and_named_after_its_content(file: Path, tmp_path: Path) -> None:
+    """The copy has mode 0600 and its SHA-256; taking it twice gives one file."""
+    first, second = (take_snapshot(file, tmp_path / "snapshots") for _ in range(2))
+    assert first == second
+    assert first.sha256 == file_sha256(first.path)
+    assert first.path.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [first.path.name]
+
+
+def test_snapshot_holds_what_is_in_the_wal(file: Path, tmp_path: Path) -> None:
+    """A committed row that is only in the WAL arrives, and neither file nor folder changes."""
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute("insert into t values ('in the WAL')")
+        writer.commit()
+        before = {path.name: path.read_bytes() for path in file.parent.iterdir() if not path.name.endswith("-shm")}
+        snapshot = take_snapshot(file, tmp_path / "snapshots")
+        after = {path.name: path.read_bytes() for path in file.parent.iterdir() if not path.name.endswith("-shm")}
+    assert contents(snapshot.path) == ["안녕하세요", "in the WAL"]
+    assert before == after
+
+
+def test_snapshot_of_an_idle_wal_database_creates_nothing_beside_it(file: Path, tmp_path: Path) -> None:
+    """A database in WAL mode that nobody has open keeps no -wal and no -shm from being read."""
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("pragma journal_mode = wal")
+    take_snapshot(file, tmp_path / "snapshots")
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_same_content_gives_the_same_sha256_whatever_the_journal(file: Path, tmp_path: Path) -> None:
+    """Whether rows are in the WAL or in the file makes no other content."""
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute("insert into t values (1)")
+        writer.commit()
+        in_wal = take_snapshot(file, tmp_path / "snapshots").sha256
+    assert take_snapshot(file, tmp_path / "snapshots").sha256 == in_wal
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"not a database", "is not an SQLite database, or it is encrypted"),
+        (bytes(range(256)) * 64, "is not an SQLite database, or it is encrypted"),
+        (b"SQLite format 3\0", "is truncated"),
+    ],
+)
+def test_what_is_no_database_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
+    """One line says what is wrong, and no file is left."""
+    file = tmp_path / "calls.sqlite"
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match=reason) as raised:
+        take_snapshot(file, tmp_path / "snapshots")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "snapshots").exists() or not list((tmp_path / "snapshots").iterdir())
+
+
+def test_truncated_file_is_refused(file: Path, tmp_path: Path) -> None:
+    """A file shorter than its header says is not read at all."""
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(SourceError, match="is truncated: 7192 of 8192 bytes"):
+        take_snapshot(file, tmp_path / "snapshots")
+
+
+def test_corrupt_page_is_refused(file: Path, tmp_path: Path) -> None:
+    """Damage inside a page is found by SQLite's integrity check."""
+    content = bytearray(file.read_bytes())
+    content[4096:4200] = b"\xff" * 104
+    file.write_bytes(content)
+    with pytest.raises(SourceError, match="is corrupt"):
+        take_snapshot(file, tmp_path / "snapshots")
+    assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+def test_folder_and_missing_file_are_refused(tmp_path: Path) -> None:
+    """A folder is not searched for databases; a missing file is named."""
+    with pytest.raises(SourceError, match="is a folder"):
+        take_snapshot(tmp_path, tmp_path / "snapshots")
+    with pytest.raises(SourceError, match="does not exist"):
+        take_snapshot(tmp_path / "absent.sqlite", tmp_path / "snapshots")
+
+
+def test_hot_journal_is_recovered_in_a_copy(file: Path, tmp_path: Path) -> None:
+    """A journal that a crash left is applied to the copy, never to the source."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.executescript("pragma cache_size = 1; pragma cache_spill = 1; begin;")
+        writer.executemany("insert into t values (?)", [("x" * 3000,) for _ in range(50)])
+        crashed = tmp_path / "crashed" / file.name
+        crashed.parent.mkdir()
+        for path in file.parent.iterdir():
+            (crashed.parent / path.name).write_bytes(path.read_bytes())
+        writer.execute("rollback")
+    assert len(list(crashed.parent.iterdir())) == 2
+    before = {path.name: path.read_bytes() for path in crashed.parent.iterdir()}
+    snapshot = take_snapshot(crashed, tmp_path / "snapshots")
+    assert contents(snapshot.path) == ["안녕하세요"]
+    assert {path.name: path.read_bytes() for path in crashed.parent.iterdir()} == before
