@@ -232,6 +232,12 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             with suppress(psycopg2.Error):
                 self._ask("select pg_advisory_unlock(%s)", ADVISORY_LOCK)
 
+    def _insert_lock_row(self, pid: int, timeout: float, poll_interval: float = 0.5) -> None:
+        super()._insert_lock_row(-pid, timeout, poll_interval)
+
+    def _delete_lock_row(self, pid: int) -> None:
+        super()._delete_lock_row(-pid)
+
     def _break_stale_lock(self) -> None:
         if self._ask(STALE_LOCK):
             self.report("Removing the lock of a run that was killed")
@@ -333,12 +339,15 @@ insert into _callytics_migration (migration_id, sha256) values (%s, %s)
 on conflict (migration_id) do update set sha256 = excluded.sha256, recorded_at = now()
 """
 
-# Whoever holds the advisory lock knows that no run of ours is left. A run of plain yoyo, which takes none, is seen by
-# what its connection asked last.
+# Whoever holds the advisory lock knows that no run of ours, which has a negative number, is left. Plain yoyo takes no
+# advisory lock: its run is a session that began when its row was written and idles after one of yoyo's own statements,
+# while another session works on the migration.
 STALE_LOCK = """
 select exists (select from yoyo_lock) and not exists (
-    select from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and query like '%"_yoyo_version"%'
+    select from pg_stat_activity as session, yoyo_lock as lock
+    where session.datname = current_database() and session.usename = current_user and session.pid <> pg_backend_pid()
+        and (session.query = 'COMMIT' or session.query like '%"_yoyo_%')
+        and lock.pid > 0 and abs(extract(epoch from session.backend_start - lock.ctime at time zone 'UTC')) < 10
 )
 """
 

@@ -2,6 +2,7 @@
 --
 -- A run imports one or more SQLite files (sources); each source table that has a home is a row of imports.tables per
 -- target, as is each table or set of columns that has none. For all of them: loaded + rejected = source_rows.
+-- depends: 0001.tables
 
 -- A rollback puts the records aside instead of dropping them; here they come back.
 do $$

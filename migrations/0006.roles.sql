@@ -35,6 +35,10 @@ begin
         grant usage on schema public to callytics_user;
         alter default privileges in schema public grant select, insert, update, delete on tables to callytics_user;
         alter default privileges in schema public grant usage, select on sequences to callytics_user;
+        -- A later migration makes it.
+        if to_regprocedure('keep_partitions_ahead(integer)') is not null then
+            grant execute on function keep_partitions_ahead(integer) to callytics_user;
+        end if;
     end if;
     if to_regrole('callytics_readonly') <> current_user::regrole then
         grant usage on schema public, imports to callytics_readonly;

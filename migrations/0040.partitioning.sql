@@ -222,3 +222,13 @@ $$;
 
 comment on function keep_partitions_ahead(integer) is
     'Makes this month''s partition and those of the given number of months to come, for every endless table; call it at least that often';
+
+revoke execute on function keep_partitions_ahead(integer) from public;
+
+do $$
+begin
+    if to_regrole('callytics_user') <> current_user::regrole then
+        grant execute on function keep_partitions_ahead(integer) to callytics_user;
+    end if;
+end
+$$;
