@@ -58,10 +58,11 @@ def write_sample(
     """Write a database of a generation with so many calls and return the number of rows of each table.
 
     Generations 1 and 2 write the file ``path``, generation 3 the files audio_analysis.sqlite and
-    consultation_quality.sqlite into the folder ``path``, which must be absent or empty. The same seed gives the
-    same bytes (with the same SQLite version). Nothing has the final name before it is complete, and nothing that
-    exists is overwritten. ``progress`` is told after each batch how many calls it added. Memory does not grow with
-    ``calls``. Raises CallyticsError for a path or number that can't be used.
+    consultation_quality.sqlite into the folder ``path``, which must be absent or empty. The same seed gives the same
+    bytes (with the same SQLite version). Nothing has its final name before it is complete, and nothing that exists is
+    overwritten; a run killed outright may leave a folder .callytics-sample-… behind. ``progress`` is told after each
+    batch how many calls it added. Memory does not grow with ``calls``. Raises CallyticsError for a path or number
+    that can't be used.
     """
     _refuse(path, generation, calls)
     rng = Random(f"callytics-{generation}-{seed}")

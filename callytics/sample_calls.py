@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from math import fsum
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -206,10 +207,10 @@ class Language:
 
     def _timed(self, script: int, conversation: Iterator[tuple[int, str, str, str]], rng: Random) -> Iterator[Turn]:
         """Say it: a pause before each sentence, now and then an interruption, a wait after a ~."""
-        clock = 0.2
+        clock, start = 0.2, 0.0
         for n, (phase, speaker, marks, text) in enumerate(conversation):
             pause = -0.1 - 0.5 * rng.random() if n and rng.random() < 0.04 else 0.15 + 1.5 * rng.random() ** 2
-            start = _on_frame(max(0.0, clock + pause))
+            start = _on_frame(max(start + 0.1, clock + pause))
             spoken = 0.3 + len(text) * self.words["seconds_per_letter"] * (0.85 + 0.4 * rng.random())
             end = _on_frame(start + spoken)
             clock = end + (6.0 + 20.0 * rng.random() if "~" in marks else 0.0)
@@ -434,7 +435,7 @@ def _measured(number: int, scenario: int, turns: list[Turn]) -> Script:
         **{kind: 100.0 * sum(t.marks >> bit & 1 for t in agent) / len(agent) for bit, kind in enumerate(PATTERNS)},
         early=_tone(customer[:half]),
         late=_tone(customer[half:]),
-        latency=sum(latencies) / len(latencies),
+        latency=fsum(latencies) / len(latencies),
         task_ratio=customer_seconds / agent_seconds,
         silence_ratio=max(0.0, 1.0 - (agent_seconds + customer_seconds) / turns[-1].end),
         talk_ratio=agent_seconds / (agent_seconds + customer_seconds),
@@ -444,7 +445,8 @@ def _measured(number: int, scenario: int, turns: list[Turn]) -> Script:
 
 
 def _seconds(turns: list[Turn]) -> float:
-    return sum(turn.end - turn.start for turn in turns)
+    # Not sum(), which rounds otherwise since Python 3.12.
+    return fsum(turn.end - turn.start for turn in turns)
 
 
 def _tone(turns: list[Turn]) -> float:
