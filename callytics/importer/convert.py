@@ -138,12 +138,15 @@ class Converter:
             yield ConvertedRow(values.pop("source_rowid"), values, ())
 
     def source_values(self, rowid: int) -> dict[str, Any]:
-        """Return one source row, by source column, as SQLite holds it."""
+        """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
         outputs = ", ".join(f'"{output}"' for output in self.plan.types)
         query = (
             f"{self.plan.bound.relation(self.plan.bound.table.between((rowid, rowid)))} select {outputs} from mapped"
         )
-        return self._by_source_column(dict(zip(self.plan.types, self.sqlite.execute(query).fetchone(), strict=True)))
+        values = self.sqlite.execute(query).fetchone()
+        if values is None:
+            raise LookupError(rowid)
+        return self._by_source_column(dict(zip(self.plan.types, values, strict=True)))
 
     def _by_source_column(self, values: dict[str, Any]) -> dict[str, Any]:
         bound = self.plan.bound

@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json, execute_batch
 
+from callytics.exceptions import TargetError
 from callytics.importer.convert import ConvertedRow, RefusedRow
 from callytics.importer.snapshot import Snapshot
 from callytics.importer.values import encode_row
@@ -21,6 +22,7 @@ from callytics.sql import queries
 SQL = queries(Path(__file__).with_name("ledger.sql"))
 UNMAPPED = "imports.unmapped"
 """Target of rows and columns that have no home in the schema."""
+LARGEST_JSONB_BYTES = 250 * 1024 * 1024
 INSERT_COPIED = (
     "insert into imports.chunks (table_id, first_rowid, last_rowid, copied, pending) values ($1, $2, $3, $4, $5)"
 )
@@ -55,6 +57,16 @@ class TableRecord:
     offsets: dict[str, int]
     source_rows: int
     loaded_at: datetime | None
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """A row of `imports.rejected`: the refused column and its value, and the whole row, encoded."""
+
+    column: str | None
+    storage_class: str | None
+    raw: bytes | None
+    row: str
 
 
 @dataclass(frozen=True)
@@ -181,16 +193,20 @@ class Ledger:
                 "reason": row.reason,
                 "storage_class": row.storage_class,
                 "raw": row.raw,
-                "row": encode_row(row.values),
+                "row": keepable(encode_row(row.values, row.column), source_table, row.rowid),
             }
             for row in rows
         ]
         with self.connection.cursor() as cursor:
             execute_batch(cursor, SQL["insert_rejected"], parameters)
 
-    def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, str]:
-        """Return the encoded rows of a chunk that were rejected, by row number."""
-        return dict(self._all("rejected_between", table=table, first=chunk[0], last=chunk[1]))
+    def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:
+        """Return the rows of a chunk that were rejected, by row number."""
+        rows = self._all("rejected_between", table=table, first=chunk[0], last=chunk[1])
+        return {
+            rowid: KeptRow(column, storage_class, None if raw is None else bytes(raw), row)
+            for rowid, column, storage_class, raw, row in rows
+        }
 
     def unmapped(self, table: int, chunk: tuple[int, int]) -> dict[int, str]:
         """Return the encoded rows of a chunk that were kept as unmapped, by row number."""
@@ -201,9 +217,19 @@ class Ledger:
         loaded, rejected = self._all("counts", table=table)[0]
         return int(loaded), int(rejected)
 
+    def kept_aside(self, table: int) -> tuple[int, int]:
+        """Return how many rows of a table are in `imports.rejected` and in `imports.unmapped`."""
+        rejected, unmapped = self._all("kept_aside", table=table)[0]
+        return int(rejected), int(unmapped)
+
     def verified_table(self, table: int, rows: int, different: int) -> None:
         """Note what verification found."""
         self._run("verified_table", table=table, rows=rows, different=different)
+
+    def families(self, table: str, generation: int) -> list[tuple[int, int]]:
+        """Return (run, offset of the ids) for every earlier import of a source table of a generation."""
+        rows = self._all("families", table=table, generation=f"generation_{generation}/%")
+        return [(run, offset) for run, offset in rows]
 
     def add_definition(self, run: int, kind: str, table: str, name: str, definition: str) -> None:
         """Record an index or foreign key before it steps aside."""
@@ -239,6 +265,16 @@ class Ledger:
         cursor = self.connection.cursor()
         cursor.execute(SQL[query], parameters)
         return cursor
+
+
+def keepable(row: str, table: str, rowid: int) -> str:
+    """Return an encoded row; `TargetError` where it is more than jsonb can keep aside."""
+    if len(row) > LARGEST_JSONB_BYTES // 4 and len(row.encode()) > LARGEST_JSONB_BYTES:
+        raise TargetError(
+            f"row {rowid} of {table} can't be held and is too large to be kept aside ({len(row):,} characters, jsonb "
+            "takes 256 MB): move its large values out of a copy of the file, and import that"
+        )
+    return row
 
 
 def _table_record(row: tuple[Any, ...]) -> TableRecord:

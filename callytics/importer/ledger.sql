@@ -76,7 +76,7 @@ insert into imports.rejected (table_id, source_table, source_rowid, source_colum
 values (%(table)s, %(source_table)s, %(rowid)s, %(column)s, %(reason)s, %(storage_class)s, %(raw)s, %(row)s)
 
 -- name: rejected_between
-select source_rowid, source_row::text from imports.rejected
+select source_rowid, source_column, storage_class, raw, source_row::text from imports.rejected
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
 -- name: unmapped_between
@@ -87,6 +87,18 @@ where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 -- Rows loaded and rejected of a table of a source.
 select coalesce(sum(copied + inserted), 0)::bigint, coalesce(sum(rejected), 0)::bigint
 from imports.chunks where table_id = %(table)s
+
+-- name: kept_aside
+-- Rows of a table that are in imports.rejected, and in imports.unmapped.
+select
+    (select count(*) from imports.rejected where table_id = %(table)s),
+    (select count(*) from imports.unmapped where table_id = %(table)s)
+
+-- name: families
+-- Runs that brought a source table of a generation, with the offset of its ids.
+select distinct s.run_id, t.id_offset
+from imports.tables t join imports.sources s on s.id = t.source_id
+where lower(t.source_table) = lower(%(table)s) and t.mapping like %(generation)s
 
 -- name: insert_definition
 insert into imports.definitions (run_id, kind, table_name, name, definition)

@@ -22,14 +22,19 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert import Chunk, ConvertedRow, Converter, Plan, RefusedRow
-from callytics.importer.ledger import INSERT_COPIED, Ledger, TableRecord
+from callytics.importer.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
 from callytics.importer.source import Source, SourceTable, read_rows, rowid_chunks
 from callytics.importer.values import encode_row
 from callytics.postgres import connect
 from callytics.settings import Settings
 
 ROWS_AT_ONCE = 1000
-REFUSALS = (psycopg2.IntegrityError, psycopg2.DataError, psycopg2.errors.ProgramLimitExceeded)
+REFUSALS = (
+    psycopg2.IntegrityError,
+    psycopg2.DataError,
+    psycopg2.errors.ProgramLimitExceeded,
+    psycopg2.errors.StatementTooComplex,
+)
 """What PostgreSQL says of a row it cannot hold; anything else is not the row's fault."""
 REFUSAL_CLASSES = ("22", "23", "54")
 """The same, as SQLSTATE classes (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
@@ -215,7 +220,7 @@ def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
 
 def unmapped_table(record: TableRecord, rows: Iterable[tuple[int, dict[str, Any]]]) -> pa.Table:
     """Return rows for `imports.unmapped`."""
-    numbered = [(rowid, encode_row(values)) for rowid, values in rows]
+    numbered = [(rowid, keepable(encode_row(values), record.source_table, rowid)) for rowid, values in rows]
     return pa.table(
         {
             "table_id": pa.array([record.id] * len(numbered), pa.int64()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from callytics.importer.ledger import UNMAPPED, Ledger
 from callytics.importer.load import import_connection
 from callytics.importer.profile import Profile
 from callytics.importer.runs import Outcome
+from callytics.importer.target import Target
 from callytics.settings import Settings
 
 WORDS = Path(__file__).with_name("words")
@@ -152,14 +153,21 @@ def _plain(value: Any) -> Any:
 
 def recorded_imports(settings: Settings, run: int | None = None) -> list[dict[str, Any]]:
     """Return what is recorded of a run, or of all runs, as dictionaries; `TargetError` when there is none."""
-    with closing(import_connection(settings)) as connection:
-        ledger = Ledger(connection)
+    with _ledger(settings) as ledger:
         return [
             row
             | {"sources": [asdict(source) for source in ledger.sources(row["id"])]}
             | {query: ledger.rows(query, run=row["id"]) for query in ("summary", *FINDINGS)}
             for row in _runs(ledger, run)
         ]
+
+
+@contextmanager
+def _ledger(settings: Settings) -> Iterator[Ledger]:
+    """Yield the records of a database's imports; `TargetError` where it is not migrated."""
+    with closing(import_connection(settings)) as connection:
+        Target(connection).check_ready()
+        yield Ledger(connection)
 
 
 FINDINGS = ("rejects", "normalisations", "not_validated")
@@ -174,8 +182,7 @@ def _runs(ledger: Ledger, run: int | None) -> list[dict[str, Any]]:
 
 def completion_report(settings: Settings, *, language: str = "en", run: int | None = None) -> str:
     """Return the completion report of a run, or of all runs, as Markdown; `TargetError` when there is none."""
-    with closing(import_connection(settings)) as connection:
-        ledger = Ledger(connection)
+    with _ledger(settings) as ledger:
         runs = _runs(ledger, run)
         words = tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
         return "\n".join(line for row in runs for line in _report_lines(ledger, row, words))
@@ -273,4 +280,6 @@ def _section(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], wor
 
 
 def _moment(value: Any) -> Any:
+    if value is None:
+        return "—"
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, datetime) else value

@@ -5,11 +5,14 @@ snapshot → plan (one row of imports.tables a source table and target) → load
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,24 +21,28 @@ from zoneinfo import ZoneInfoNotFoundError
 import adbc_driver_manager
 import psycopg2
 import psycopg2.errors
+import pyarrow as pa
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, Interrupted, SourceError, TargetError
 from callytics.importer.convert import Plan
+from callytics.importer.ids import Relatives, id_offsets, reserve_ids
 from callytics.importer.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
 from callytics.importer.load import Loader, Progress, import_connection
-from callytics.importer.mapping import Bound
 from callytics.importer.profile import Profile, profile_file
 from callytics.importer.snapshot import Snapshot, file_sha256, take_snapshot
 from callytics.importer.source import Source, SourceTable
 from callytics.importer.target import Target
-from callytics.importer.values import LARGEST_BIGINT, zone_named
+from callytics.importer.values import zone_named
 from callytics.importer.verify import Difference, Verification, Verifier
 from callytics.settings import Settings
 
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
 """The process's exit code for each verdict on a run."""
 GO_ON = "run the same command again to go on from there"
+
+CONNECTION_LOST = ("08", "57")
+"""SQLSTATE classes of a server that is gone or going (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
 
 T = TypeVar("T")
 
@@ -48,6 +55,7 @@ class Options:
     timezone: str = "UTC"
     strict: bool = False
     jobs: int = 2
+    again: bool = False
 
 
 @dataclass
@@ -152,20 +160,21 @@ def _import_new(
     options: Options,
     progress: Progress,
 ) -> None:
-    snapshots = _new_snapshots(files, ledger, outcome, options)
-    if not snapshots:
-        return
-    for snapshot in snapshots:
-        source = Source(snapshot.path, str(snapshot.source))
-        if options.strict:
+    with _discarded_on_failure(options.snapshots) as snapshots:
+        _take_new(files, ledger, outcome, options, snapshots)
+        if not snapshots:
+            return
+        for snapshot in snapshots if options.strict else ():
+            source = Source(snapshot.path, str(snapshot.source))
             profile_file(source, snapshot, _zone(options.timezone), progress).refuse_unclean()
-    run = _begin(ledger, snapshots, options)
+        run = _begin(ledger, snapshots, outcome.runs, options)
     _go_on(settings, run, ledger, outcome, options, progress)
 
 
-def _new_snapshots(files: Sequence[Path], ledger: Ledger, outcome: Outcome, options: Options) -> list[Snapshot]:
-    """Take snapshots; a content that was imported already is said so, and left alone."""
-    new: dict[str, Snapshot] = {}
+def _take_new(
+    files: Sequence[Path], ledger: Ledger, outcome: Outcome, options: Options, snapshots: list[Snapshot]
+) -> None:
+    """Add snapshots to the list; a content that was imported already is said so, and left alone."""
     for file in files:
         snapshot = take_snapshot(file, options.snapshots)
         known = ledger.source_by_sha256(snapshot.sha256)
@@ -176,12 +185,23 @@ def _new_snapshots(files: Sequence[Path], ledger: Ledger, outcome: Outcome, opti
             )
             if known.run not in outcome.runs:
                 outcome.add_run(known.run, known.status, ledger)
-        elif snapshot.sha256 in new:
-            raise SourceError(f"{file} has the same content as {new[snapshot.sha256].source}: name it once")
-        else:
-            Source(snapshot.path, str(file)).tables  # noqa: B018 - refuses a file without tables
-            new[snapshot.sha256] = snapshot
-    return list(new.values())
+            continue
+        twin = next((other for other in snapshots if other.sha256 == snapshot.sha256), None)
+        snapshots.append(snapshot)
+        if twin:
+            raise SourceError(f"{file} has the same content as {twin.source}: name it once")
+        if not options.again:
+            _refuse_changed(snapshot, ledger)
+        Source(snapshot.path, str(file)).tables  # noqa: B018 - refuses a file without tables
+
+
+def _refuse_changed(snapshot: Snapshot, ledger: Ledger) -> None:
+    """Refuse a file that was imported when its content was another: its old rows would come a second time."""
+    if earlier := ledger.run_of_path(snapshot.source):
+        raise SourceError(
+            f"{snapshot.source} has changed since import {earlier[0]}, and importing it now would add all its rows a "
+            "second time: name --again if that is meant, as for the file of another installation"
+        )
 
 
 def _finish_unfinished(
@@ -193,11 +213,15 @@ def _finish_unfinished(
     progress: Progress,
 ) -> list[Path]:
     """Go on with an import that was cut off, if it is of these files; returns the files that were not part of it."""
-    named = {str(file.resolve()): file for file in files}
+    # Not Path.resolve(), which fails on links in a circle: what is wrong with a file is said when it is read.
+    named = {os.path.realpath(file): file for file in files}
     for run, paths in ledger.unfinished_runs():
         if not set(paths) <= set(named):
             raise TargetError(f"import {run} is unfinished: first run 'callytics import {' '.join(paths)}'")
-        outcome.notes.append(f"going on with import {run}, which was cut off")
+        outcome.notes.append(
+            f"going on with import {run}, which was cut off, from its snapshot: what was written to the files since "
+            "then is not in it"
+        )
         _go_on(settings, run, ledger, outcome, options, progress)
         for path in paths:
             del named[path]
@@ -207,8 +231,11 @@ def _finish_unfinished(
 # --- plan -----------------------------------------------------------------------------------------------------------
 
 
-def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], options: Options) -> int:
-    """Write the plan of a run down, in one transaction: which table goes where, with which ids."""
+def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], named: Sequence[int], options: Options) -> int:
+    """Write the plan of a run down, in one transaction: which table goes where, with which ids.
+
+    `named` are the earlier runs whose files were named along with these: references may lead there.
+    """
     target = Target(ledger.connection)
     sources = [Source(snapshot.path, str(snapshot.source)) for snapshot in snapshots]
     bounds = [bound for source in sources for bounds in source.bounds.values() for bound in bounds]
@@ -216,75 +243,31 @@ def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], options: Options) -> i
         target.columns(table)
     if any(bound.mapping.target == "topics" for bound in bounds):
         target.drop_untouched_topic()
-    families = _id_offsets(sources, target)
+    families = id_offsets(sources, target)
+    reserve_ids(sources, families, target)
     run = ledger.add_run(__version__, options.timezone)
     for source, snapshot in zip(sources, snapshots, strict=True):
         number = ledger.add_source(run, snapshot)
-        for record in _table_records(source, sources, families):
+        for record in _table_records(source, Relatives(sources, families, ledger, named)):
             ledger.add_table(number, record)
     ledger.connection.commit()
     return run
 
 
-Families = dict[tuple[Path, str], int]
-"""Offset of the ids of a source table: (snapshot, table name in lower case) → what is added."""
-
-
-def _id_offsets(sources: Sequence[Source], target: Target) -> Families:
-    """Choose for each family of ids how far it moves: not at all where its ids are free."""
-    offsets: Families = {}
-    planned: dict[str, list[tuple[int, int]]] = {}
-    for source, bound in _families(sources):
-        table = bound.mapping.target
-        taken = planned.setdefault(table, [])
-        span = source.id_range(bound)
-        if span is None:
-            continue
-        first, last = span
-        offset = 0
-        if target.ids_taken(table, first, last) or any(first <= end and start <= last for start, end in taken):
-            offset = max([target.highest_id(table), *(end for _, end in taken)]) + 1 - first
-        last = max(last, source.sequence(bound.table)) + offset
-        if last > LARGEST_BIGINT:
-            raise TargetError(f"{source.label}: no ids are left in {table} for those of {bound.table.name}")
-        offsets[source.path, bound.table.name.lower()] = offset
-        taken.append((first + offset, last))
-    return offsets
-
-
-def _families(sources: Sequence[Source]) -> Iterator[tuple[Source, Bound]]:
-    for source in sources:
-        for bounds in source.bounds.values():
-            yield from ((source, bound) for bound in bounds if bound.mapping.key not in bound.mapping.references)
-
-
-def _table_records(source: Source, sources: Sequence[Source], families: Families) -> Iterator[TableRecord]:
+def _table_records(source: Source, relatives: Relatives) -> Iterator[TableRecord]:
     for table in source.tables:
-        own = families.get((source.path, table.name.lower()), 0)
+        own = relatives.families.get((source.path, table.name.lower()), 0)
         rows = source.counts[table.name]
         for bound in source.bounds[table.name]:
-            offsets = _reference_offsets(bound, source, sources, families)
+            offsets = {
+                column: relatives.offset(source, bound, parent) for column, parent in bound.mapping.references.items()
+            }
             if bound.mapping.key not in bound.mapping.references:
                 offsets[bound.mapping.key] = own
             moved = {column: offset for column, offset in offsets.items() if offset}
             yield TableRecord(0, table.name, bound.mapping.name, bound.mapping.target, (), own, moved, rows, None)
         if unmapped := source.unmapped_columns(table):
             yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)
-
-
-def _reference_offsets(bound: Bound, source: Source, sources: Sequence[Source], families: Families) -> dict[str, int]:
-    """Return what is added to each reference: the offset of the family it refers to, in its own file or another."""
-    offsets: dict[str, int] = {}
-    for column, parent in bound.mapping.references.items():
-        own = families.get((source.path, parent.lower()))
-        others = {families[other.path, parent.lower()] for other in sources if (other.path, parent.lower()) in families}
-        if own is None and len(others) > 1:
-            raise SourceError(
-                f"{source.label}: {bound.table.name} refers to {parent}, which several of the other files have: "
-                "import one installation at a time"
-            )
-        offsets[column] = own if own is not None else next(iter(others), 0)
-    return offsets
 
 
 def _works(ledger: Ledger, record: SourceRecord, snapshot: Path) -> Iterator[Work]:
@@ -353,7 +336,13 @@ def _load(settings: Settings, works: Sequence[Work], jobs: int, progress: Progre
 
 
 def _restore(run: int, works: Sequence[Work], ledger: Ledger, target: Target, progress: Progress) -> None:
-    """Bring back what stepped aside, put sequences past every id, and refresh statistics."""
+    """Refresh statistics, bring back what stepped aside, and put sequences past every id.
+
+    Statistics come first: with the search indexes in place ANALYZE would parse every sampled transcript, too.
+    """
+    progress("analyze", 0, 1)
+    target.analyze(sorted({work.plan.target for work in works if work.plan}))
+    ledger.connection.commit()
     definitions = ledger.definitions_to_restore(run)
     for done, definition in enumerate(definitions):
         progress(f"{definition.kind} {definition.name}", done, len(definitions))
@@ -368,7 +357,6 @@ def _restore(run: int, works: Sequence[Work], ledger: Ledger, target: Target, pr
         if work.plan and work.plan.key not in work.plan.bound.mapping.references:
             target.set_sequence(work.plan.target, work.source.sequence(work.table) + work.record.id_offset)
     target.restore_topic()
-    target.analyze(sorted({work.plan.target for work in works if work.plan}))
     ledger.connection.commit()
 
 
@@ -401,6 +389,8 @@ def _side_by_side(
     progress: Progress,
 ) -> list[T]:
     """Do every step, the largest table first, by up to `jobs` workers in threads; the first error stops all of them."""
+    # Arrow's own pools keep what a thread once used; malloc gives it back.
+    pa.set_memory_pool(pa.system_memory_pool())
     queue = deque(sorted(works, key=lambda work: work.record.source_rows, reverse=True))
     results: list[T] = []
     stop = threading.Event()
@@ -443,17 +433,41 @@ def _side_by_side(
 
 @contextmanager
 def _borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
-    """Yield a snapshot that is removed afterwards, unless an import keeps it."""
-    before = set(options.snapshots.glob("*.sqlite"))
-    fresh = not options.snapshots.exists()
-    snapshot = take_snapshot(file, options.snapshots)
+    """Yield a snapshot in a folder of its own, which is removed afterwards: no import works with this copy."""
+    folder = options.snapshots / f".borrowed-{secrets.token_hex(8)}"
+    with _no_new_folders(options.snapshots):
+        try:
+            yield take_snapshot(file, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _discarded_on_failure(folder: Path) -> Iterator[list[Snapshot]]:
+    """Yield a list of snapshots; where the import does not begin, those that are new in the folder are removed."""
+    before = set(folder.glob("*.sqlite"))
+    snapshots: list[Snapshot] = []
+    with _no_new_folders(folder):
+        try:
+            yield snapshots
+        except BaseException:
+            for snapshot in snapshots:
+                if snapshot.path not in before:
+                    snapshot.path.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _no_new_folders(folder: Path) -> Iterator[None]:
+    """Remove the folder and its parents afterwards, as far as they are new and hold nothing."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        yield snapshot
+        yield
     finally:
-        if snapshot.path not in before:
-            snapshot.path.unlink()
-        if fresh:
-            options.snapshots.rmdir()
+        for path in missing:
+            # One that holds something, or was never made, stays as it is.
+            with suppress(OSError):
+                path.rmdir()
 
 
 def _imported(ledger: Ledger, snapshot: Snapshot) -> SourceRecord:
@@ -492,7 +506,14 @@ def _failures(settings: Settings) -> Iterator[None]:
         ) from error
     except psycopg2.errors.DiskFull as error:
         raise TargetError(f"PostgreSQL has no disk space left: free some, then {GO_ON}") from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+    except psycopg2.Error as error:
+        if error.pgcode and not error.pgcode.startswith(CONNECTION_LOST):
+            # Not its message, which can quote a value: somebody's words.
+            raise TargetError(
+                f"PostgreSQL refused the import (SQLSTATE {error.pgcode}): {GO_ON} once that is put right"
+            ) from error
+        if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+            raise
         raise DatabaseUnavailable(f"the connection to PostgreSQL was lost ({_first_line(error)}): {GO_ON}") from error
     except adbc_driver_manager.Error as error:
         raise _arrow_error(error) from error
@@ -505,6 +526,6 @@ def _first_line(error: psycopg2.Error) -> str:
 def _arrow_error(error: adbc_driver_manager.Error) -> TargetError | DatabaseUnavailable:
     if error.sqlstate == "53100":
         return TargetError(f"PostgreSQL has no disk space left: free some, then {GO_ON}")
-    if error.sqlstate in (None, "", "\0\0\0\0\0") or (error.sqlstate or "").startswith(("08", "57")):
+    if error.sqlstate in (None, "", "\0\0\0\0\0") or (error.sqlstate or "").startswith(CONNECTION_LOST):
         return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {GO_ON}")
     return TargetError(f"PostgreSQL refused the load (SQLSTATE {error.sqlstate}): {GO_ON} once that is put right")

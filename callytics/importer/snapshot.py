@@ -36,7 +36,7 @@ def take_snapshot(source: Path, folder: Path) -> Snapshot:
     gives one file; nothing stays behind when it fails. Raises `SourceError` with one line for everything that is not
     an intact SQLite database.
     """
-    source = _readable_database(source)
+    source, folder = _readable_database(source), folder.absolute()
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch)
@@ -59,12 +59,18 @@ def _readable_database(source: Path) -> Path:
         source = source.resolve(strict=True)
         if source.is_dir():
             raise SourceError(f"{source} is a folder: name the SQLite file in it")
+        if not source.is_file():
+            raise SourceError(f"{source} is no ordinary file: name an SQLite database")
         with source.open("rb") as file:
             header = file.read(100)
     except FileNotFoundError as error:
         raise SourceError(f"{source} does not exist: check the path") from error
     except PermissionError as error:
         raise SourceError(f"{source} may not be read by this user: run as its owner or change its mode") from error
+    except (OSError, RuntimeError) as error:
+        # Among them a path through a file, a name that is too long, and links in a circle (RuntimeError before 3.13).
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise SourceError(f"{source} cannot be read ({reason}): check the path") from error
     if not header:
         raise SourceError(f"{source} is empty (0 bytes): it is no database")
     if not header.startswith(MAGIC):
@@ -120,6 +126,8 @@ def _back_up(source: Path, scratch: Path) -> None:
     try:
         if _idle_wal_mode(source) and _back_up_idle(source, scratch):
             return
+        if _abandoned_wal(source) and _back_up_abandoned(source, scratch):
+            return
         _copy_pages(f"{source.as_uri()}?mode=ro", scratch)
     except sqlite3.DatabaseError as error:
         if not _needs_recovery(source, error):
@@ -158,6 +166,23 @@ def _back_up_idle(source: Path, scratch: Path) -> bool:
         after.st_mtime_ns,
         after.st_size,
     )
+
+
+def _abandoned_wal(source: Path) -> bool:
+    """Tell whether a crash left a WAL that nobody has open: then even a read-only open would put a -shm beside it."""
+    return _sidecar(source, "-wal").exists() and not _sidecar(source, "-shm").exists()
+
+
+def _back_up_abandoned(source: Path, scratch: Path) -> bool:
+    """Copy with the WAL applied; False when somebody began to write meanwhile, so that the copy means nothing."""
+    before = _last_written(source)
+    _back_up_recovered(source, scratch)
+    return _abandoned_wal(source) and _last_written(source) == before
+
+
+def _last_written(source: Path) -> list[tuple[int, int]]:
+    files = [path.stat() for path in (source, _sidecar(source, "-wal")) if path.exists()]
+    return [(stat.st_mtime_ns, stat.st_size) for stat in files]
 
 
 def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:

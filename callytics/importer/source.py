@@ -18,10 +18,11 @@ from callytics.exceptions import SourceError
 from callytics.importer.mapping import Bound, bind, quote, unmapped_columns
 from callytics.importer.values import CLEAN, FIRST_ROW, Text
 
-CHUNK_BYTES = 8 * 1024 * 1024
-CHUNK_ROWS = 50_000
+CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_ROWS = 20_000
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
+NUMBER_COLUMN = "number of the row"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Source:
     @property
     def _numbered_copies(self) -> list[str]:
         return [
-            f"create temp table {quote(table.name)} as select * from main.{quote(table.name)}"
+            f"create temp table {quote(table.name)} as select {_number_of(table)}* from main.{quote(table.name)}"
             for table in self.tables
             if table.relation.startswith("temp.")
         ]
@@ -137,7 +138,11 @@ class Source:
                     for end in ("min", "max")
                 ]
             return None if ends[0] is None else (ends[0], ends[1])
-        column = f"mapped.{quote(bound.mapping.key)}"
+        return self.range_of(bound, bound.mapping.key)
+
+    def range_of(self, bound: Bound, column: str) -> tuple[int, int] | None:
+        """Return the smallest and largest integer of a mapped column, read from every row; None where there is none."""
+        column = f"mapped.{quote(column)}"
         query = (
             f"{bound.relation('true')} select min({column}), max({column}) from mapped "
             f"where typeof({column}) = 'integer'"
@@ -184,7 +189,7 @@ def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
     id_column = keys[0][0] if rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
     if rowid:
         return SourceTable(name, columns, f"main.{quote(name)}", rowid, id_column)
-    return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(name, columns), None)
+    return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None)
 
 
 def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connection) -> str | None:
@@ -199,13 +204,22 @@ def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connectio
     return free[0]
 
 
-def _free_rowid_name(name: str, columns: Sequence[str]) -> str:
-    for alias in ROWID_NAMES:
-        if alias not in {column.lower() for column in columns}:
-            return alias
-    raise SourceError(
-        f"table {name} has columns named rowid, _rowid_ and oid: rename one of them in a copy of the file"
-    )
+def _number_of(table: SourceTable) -> str:
+    """Return the column that a numbered copy needs besides its own: none where a name of the row number is free."""
+    return "" if table.rowid in ROWID_NAMES else f"row_number() over () as {table.rowid}, "
+
+
+def _free_rowid_name(columns: Sequence[str]) -> str:
+    """Return the name by which a numbered copy's rows are found; a column of the copy where all others are taken."""
+    taken = {column.lower() for column in columns}
+    return next((alias for alias in ROWID_NAMES if alias not in taken), quote(_free_name(taken)))
+
+
+def _free_name(taken: set[str]) -> str:
+    name = NUMBER_COLUMN
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _literal(text: str) -> str:

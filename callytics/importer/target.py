@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -13,14 +14,15 @@ import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from callytics import migrate
 from callytics.exceptions import TargetError
 from callytics.importer.values import ARROW_TYPES
+from callytics.migrate import migrations_folder, pending
 from callytics.sql import queries
 
 SQL = queries(Path(__file__).with_name("target.sql"))
 LOCK = 7226_0117_2001
 """Key of the advisory lock that an import holds."""
+LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
 TYPES = r"double precision\[\]|double precision|timestamptz|bigint|text|date|boolean|jsonb"
 DECLARED = re.compile(rf"^    (\w+) +({TYPES})(?=[ ,]|$)(?!.*generated always)")
 MONTHS = ("2000-01", "2099-12")
@@ -33,7 +35,7 @@ def declared_columns() -> dict[str, dict[str, str]]:
     """Return the tables and column types that the migrations declare: what `inspect` knows without a server."""
     tables: dict[str, dict[str, str]] = {}
     columns: dict[str, str] = {}
-    for line in (migrate.migrations_folder() / "0001.tables.sql").read_text(encoding="utf-8").splitlines():
+    for line in (migrations_folder() / "0001.tables.sql").read_text(encoding="utf-8").splitlines():
         if match := re.match(r"create table (?:if not exists )?(\w+) \(", line):
             columns = tables.setdefault(match[1], {})
         elif match := DECLARED.match(line):
@@ -49,9 +51,9 @@ class Target:
 
     def check_ready(self) -> None:
         """Refuse a database whose schema is not this version's, or that this role may not change."""
-        if pending := migrate.pending(self.connection):
+        if lacking := pending(self.connection):
             raise TargetError(
-                f"the database lacks {len(pending)} migrations (first {pending[0]}): run 'callytics migrate'"
+                f"the database lacks {len(lacking)} migrations (first {lacking[0]}): run 'callytics migrate'"
             )
         user, may = self._one("may_import")
         if not may:
@@ -61,11 +63,18 @@ class Target:
             )
 
     def lock(self) -> None:
-        """Hold the import lock until the connection closes; `TargetError` when another import holds it."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("select pg_try_advisory_lock(%s)", (LOCK,))
-            if not cursor.fetchone()[0]:  # type: ignore[index]
-                raise TargetError("another import is running on this database: wait until it is done")
+        """Hold the import lock until the connection closes; `TargetError` when another import keeps it.
+
+        Waits a little: the server takes a moment to notice that a killed import is gone.
+        """
+        for _ in range(LOCK_ATTEMPTS):
+            with self.connection.cursor() as cursor:
+                cursor.execute("select pg_try_advisory_lock(%s)", (LOCK,))
+                if cursor.fetchone()[0]:  # type: ignore[index]
+                    return
+            self.connection.rollback()
+            time.sleep(LOCK_SECONDS)
+        raise TargetError("another import is running on this database: wait until it is done")
 
     def columns(self, table: str) -> dict[str, str]:
         """Return the columns that can be written and their types; a type outside the exact pairs is refused."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ ARRAY_LENGTH = re.compile(r"^(?P<name>\w+)\[(?P<position>\d+)\]$")
 EPOCH_SECONDS = range(100_000_000, 100_000_000_000)
 EPOCH_MILLISECONDS = range(100_000_000_000, 100_000_000_000_000)
 LARGEST_BIGINT = 2**63 - 1
+LARGE_VALUE_BYTES = 16 * 1024 * 1024
 
 
 class Text(bytes):
@@ -68,12 +69,17 @@ def raw_bytes(value: Any) -> bytes | None:
     return repr(value).encode()
 
 
-def encode_row(row: dict[str, Any]) -> str:
-    """Return a source row as JSON in which every storage class stays distinguishable (see `imports.rejected`)."""
-    return json.dumps({name: _encode(value) for name, value in row.items()}, ensure_ascii=False)
+def encode_row(row: dict[str, Any], refused: str | None = None) -> str:
+    """Return a source row as JSON in which every storage class stays distinguishable (see `imports.rejected`).
+
+    A large value of the column `refused` is left to `imports.rejected.raw`: jsonb holds no more than 256 MB.
+    """
+    return json.dumps({name: _encode(value, name == refused) for name, value in row.items()}, ensure_ascii=False)
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, refused: bool) -> Any:
+    if refused and isinstance(value, bytes) and len(value) > LARGE_VALUE_BYTES:
+        return {"raw": len(value)}
     if isinstance(value, Text):
         try:
             return value.decoded()
@@ -136,8 +142,9 @@ def _boolean(value: Any, zone: tzinfo) -> Converted:
     raise _unfit(value, "boolean")
 
 
+# Five digits and more are years that PostgreSQL has and Python has not; two would be a guess.
 TIMESTAMP = re.compile(
-    r"(\d+)-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)? ?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4,6})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?(?: ?(Z|[+-]\d\d:?\d\d))?", re.ASCII
 )
 
 
@@ -276,8 +283,12 @@ def is_exact_json(text: str) -> bool:
 
 
 def _number(text: str) -> tuple[str, Decimal]:
-    number = Decimal(text)
-    if abs(number.adjusted()) > 1000:
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("an exponent beyond reason") from error
+    # numeric keeps 16,383 digits after the point and rounds the rest away.
+    if abs(number.adjusted()) > 1000 or (len(text) > 1000 and int(number.as_tuple().exponent) < -15_000):
         raise ValueError("a number beyond what numeric should be asked to hold")
     return ("number", number)
 
@@ -378,10 +389,12 @@ PLAIN_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
 PLAIN_DATE = r"^\d{4}-\d{2}-\d{2}$"
 # Year 0000 does not exist, and in these others an offset from UTC can leave the calendar: one by one.
 EDGE_YEAR = r"^(000[01]|9999)"
+# Arrow knows no clock changes after 2037, where the tables of time zones end and their rules go on.
+RULED_YEAR = r"^(000[01]|203[89]|20[4-9]|2[1-9]|[3-9])"
 
 
 def _timestamp_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    shaped, fine = _shaped(column, PLAIN_TIMESTAMP)
+    shaped, fine = _shaped(column, PLAIN_TIMESTAMP, EDGE_YEAR if zone is UTC else RULED_YEAR)
     try:
         local = shaped.cast(pa.timestamp("us"))
         if zone is UTC:
@@ -392,15 +405,15 @@ def _timestamp_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Arra
 
 
 def _date_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    shaped, fine = _shaped(column, PLAIN_DATE)
+    shaped, fine = _shaped(column, PLAIN_DATE, EDGE_YEAR)
     try:
         return shaped.cast(pa.date32()), fine
     except pa.ArrowInvalid:
         return _one_by_one(shaped, "date", zone, fine)
 
 
-def _shaped(column: pa.Array, pattern: str) -> tuple[pa.Array, pa.Array]:
-    edge = pc.match_substring_regex(column, EDGE_YEAR)
+def _shaped(column: pa.Array, pattern: str, edges: str) -> tuple[pa.Array, pa.Array]:
+    edge = pc.match_substring_regex(column, edges)
     fine = pc.fill_null(pc.and_(pc.match_substring_regex(column, pattern), pc.invert(edge)), True)
     return (column if _all(fine) else pc.if_else(fine, column, None)), fine
 

@@ -16,8 +16,8 @@ import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from callytics.importer.convert import Chunk, Converter, Plan, rows_table
-from callytics.importer.ledger import Ledger, TableRecord
+from callytics.importer.convert import Chunk, Converter, Plan, RefusedRow, rows_table
+from callytics.importer.ledger import UNMAPPED, KeptRow, Ledger, TableRecord
 from callytics.importer.load import Progress, import_arrow_connection, import_connection
 from callytics.importer.mapping import quote
 from callytics.importer.source import Source, SourceTable, read_rows, rowid_chunks
@@ -90,7 +90,7 @@ class Verifier:
                 for rowid, values in read_rows(connection, table, record.unmapped_columns, bounds):
                     found.rows += 1
                     if not same_json(kept.get(rowid), encode_row(values)):
-                        found.add("imports.unmapped", [rowid], None, "is missing or differs")
+                        found.add(UNMAPPED, [rowid], None, "is missing or differs")
         finally:
             connection.close()
         return self._closed(record, found)
@@ -110,9 +110,19 @@ class Verifier:
         loaded, rejected = self.ledger.counts(record.id)
         if not found.rows == loaded + rejected == record.source_rows:
             self._unaccounted(record, found, loaded, rejected)
+        self._verify_kept_aside(record, found, rejected)
         self.ledger.verified_table(record.id, found.rows, found.different)
         self.connection.commit()
         return found
+
+    def _verify_kept_aside(self, record: TableRecord, found: Verification, rejected: int) -> None:
+        """No more rows are kept aside than were put there; a difference that is known already is not counted twice."""
+        unmapped = 0 if record.mapping else record.source_rows
+        for table, expected, actual in zip(
+            ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.kept_aside(record.id), strict=True
+        ):
+            if actual != expected and not found.different:
+                found.add(table, [0], None, f"{actual} rows of {record.source_table} instead of {expected}")
 
     def _unaccounted(self, record: TableRecord, found: Verification, loaded: int, rejected: int) -> None:
         finding = (
@@ -125,15 +135,24 @@ class Verifier:
         record: TableRecord,
         converter: Converter,
         chunk: Chunk,
-        kept: dict[int, str],
+        kept: dict[int, KeptRow],
         found: Verification,
     ) -> None:
         """Every refused row is kept aside, and every row kept aside is there whole."""
-        missing = [row.rowid for row in chunk.refused if row.rowid not in kept]
-        found.add("imports.rejected", missing, None, "is missing")
+        refused = {row.rowid: row for row in chunk.refused}
+        found.add("imports.rejected", [rowid for rowid in refused if rowid not in kept], None, "is missing")
         for rowid, row in kept.items():
-            if not same_json(row, encode_row(converter.source_values(rowid))):
+            if not self._same_as_refused(converter, rowid, row, refused.get(rowid)):
                 found.add("imports.rejected", [rowid], None, "differs")
+
+    def _same_as_refused(self, converter: Converter, rowid: int, kept: KeptRow, refused: RefusedRow | None) -> bool:
+        """Compare a row kept aside with the source's; one that only PostgreSQL refused has no column and no value."""
+        try:
+            row = encode_row(converter.source_values(rowid), refused.column if refused else None)
+        except LookupError:
+            return False
+        value = (refused.column, refused.storage_class, refused.raw) if refused else (None, None, None)
+        return value == (kept.column, kept.storage_class, kept.raw) and same_json(kept.row, row)
 
     def _verify_loaded(self, record: TableRecord, plan: Plan, expected: pa.Table, found: Verification) -> None:
         if not expected.num_rows:
@@ -168,7 +187,7 @@ class Verifier:
             return cursor.fetch_arrow_table()
 
 
-def expected_rows(chunk: Chunk, plan: Plan, kept: dict[int, str]) -> pa.Table:
+def expected_rows(chunk: Chunk, plan: Plan, kept: dict[int, KeptRow]) -> pa.Table:
     """Return the rows of a chunk that must be in the target, in key order: all but those kept aside."""
     rows = chunk.clean
     if chunk.rows:
