@@ -23,12 +23,22 @@ OPTIONAL = {
     "POSTGRES_PORT": "5432",
     "POSTGRES_OWNER_USER": "",
     "POSTGRES_OWNER_PASSWORD": "",
+    "POSTGRES_SUPERUSER_PASSWORD": "",
+    "POSTGRES_READONLY_PASSWORD": "",
+    "POSTGRES_MONITOR_PASSWORD": "",
     "POSTGRES_MIN_CONNECTIONS": "5",
     "POSTGRES_MAX_CONNECTIONS": "20",
     "POSTGRES_SSLMODE": "",
     "POSTGRES_SSLROOTCERT": "",
 }
-SECRETS = ("POSTGRES_PASSWORD", "POSTGRES_OWNER_PASSWORD")
+# The last three are for those who make the roles: hosts' provisioning and Docker Compose.
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "POSTGRES_OWNER_PASSWORD",
+    "POSTGRES_SUPERUSER_PASSWORD",
+    "POSTGRES_READONLY_PASSWORD",
+    "POSTGRES_MONITOR_PASSWORD",
+)
 # https://www.postgresql.org/docs/15/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)
@@ -171,7 +181,8 @@ def init(path: Path) -> None:
 
     Never overwrites: raises SettingsError where there is one.
     """
-    create_env_file(path, env_text(secrets.token_urlsafe(32), secrets.token_urlsafe(32)))
+    password, owner_password, superuser_password = (secrets.token_urlsafe(32) for _ in range(3))
+    create_env_file(path, env_text(password, owner_password, superuser_password=superuser_password))
 
 
 def create_env_file(path: Path, text: str) -> None:
@@ -191,6 +202,7 @@ def env_text(
     password: str,
     owner_password: str,
     *,
+    superuser_password: str = "",
     host: str = "localhost",
     port: int = 5432,
     database: str = "callytics",
@@ -200,7 +212,12 @@ def env_text(
     In single quotes a value means the same to a shell, Docker Compose and python-dotenv.
     """
     return ENV_TEMPLATE.format(
-        host=host, port=port, database=database, password=password, owner_password=owner_password
+        host=host,
+        port=port,
+        database=database,
+        password=password,
+        owner_password=owner_password,
+        superuser_password=superuser_password,
     )
 
 
@@ -221,12 +238,40 @@ POSTGRES_PASSWORD='{password}'
 POSTGRES_OWNER_USER=callytics_owner
 POSTGRES_OWNER_PASSWORD='{owner_password}'
 
+# Docker Compose does not start without it: the superuser's, who enters from inside the container only.
+POSTGRES_SUPERUSER_PASSWORD='{superuser_password}'
+
+# The roles that only look, of hosts and Docker Compose: without a password they can't log in.
+#POSTGRES_READONLY_PASSWORD='change_me'
+#POSTGRES_MONITOR_PASSWORD='change_me'
+
 POSTGRES_MIN_CONNECTIONS=5
 POSTGRES_MAX_CONNECTIONS=20
 
 # disable, allow, prefer, require, verify-ca or verify-full; the last two want the CA's certificate.
 #POSTGRES_SSLMODE=verify-full
 #POSTGRES_SSLROOTCERT=/etc/callytics/ca.crt
+
+# The hosts of 'pyinfra inventory.py deploy/site.py', by name or address; this machine where they are not set.
+#DATABASE_HOSTS=10.0.0.11
+#APP_HOSTS=10.0.0.21,10.0.0.22
+
+# How they are reached. Another user than root needs sudo without a password.
+#SSH_USER=root
+#SSH_PORT=22
+#SSH_KEY=~/.ssh/id_ed25519
+#SSH_KNOWN_HOSTS=~/.ssh/known_hosts
+
+# Where PostgreSQL listens besides localhost and who may come: the host's address and the application hosts' by default.
+#DATABASE_LISTEN=10.0.0.11
+#DATABASE_CLIENTS=10.0.0.0/24
+# ssd or hdd
+#DATABASE_DISK=ssd
+
+# Certificates that somebody else has issued, as files on this machine; without them an authority is made in .deploy/tls.
+#DATABASE_TLS_CA=/path/to/ca.crt
+#DATABASE_TLS_CERTIFICATE=/path/to/server.crt
+#DATABASE_TLS_KEY=/path/to/server.key
 """
 
 

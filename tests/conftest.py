@@ -33,6 +33,12 @@ def lacking(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def need_postgres_15() -> None:
+    """Skip a test that asks for the server that hosts have, where another one would be started."""
+    if [server.version for server in find_servers()][:1] != [15]:
+        lacking("PostgreSQL 15 is not the first server found: install postgresql-15")
+
+
 @pytest.fixture(autouse=True)
 def _no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""

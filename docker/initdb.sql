@@ -1,0 +1,43 @@
+-- What a new container gets before anybody connects: the roles and the database, with the rights that they have on hosts.
+-- Runs once, as the superuser, over the container's own socket. The migrations grant what is in the database.
+\set ON_ERROR_STOP on
+\getenv database CALLYTICS_DATABASE
+\getenv owner CALLYTICS_OWNER_USER
+\getenv owner_password CALLYTICS_OWNER_PASSWORD
+\getenv application CALLYTICS_USER
+\getenv application_password CALLYTICS_PASSWORD
+\getenv readonly_password CALLYTICS_READONLY_PASSWORD
+\getenv monitor_password CALLYTICS_MONITOR_PASSWORD
+
+-- A statement that fails would go to the log with its password.
+set log_min_error_statement = 'panic';
+set log_statement = 'none';
+
+create role :"owner" login connection limit 20 password :'owner_password';
+alter role :"owner" set lock_timeout = '10min';
+alter role :"owner" set idle_in_transaction_session_timeout = '1h';
+
+create role :"application" login connection limit 60 password :'application_password';
+alter role :"application" set statement_timeout = '1min';
+alter role :"application" set lock_timeout = '10s';
+alter role :"application" set idle_in_transaction_session_timeout = '1min';
+
+-- These two can't log in before they have a password: an empty one is none.
+create role callytics_readonly login connection limit 10 password :'readonly_password';
+alter role callytics_readonly set default_transaction_read_only = 'on';
+alter role callytics_readonly set statement_timeout = '5min';
+alter role callytics_readonly set idle_in_transaction_session_timeout = '5min';
+
+create role callytics_monitor login connection limit 3 password :'monitor_password';
+grant pg_monitor to callytics_monitor;
+alter role callytics_monitor set default_transaction_read_only = 'on';
+alter role callytics_monitor set statement_timeout = '15s';
+alter role callytics_monitor set idle_in_transaction_session_timeout = '15s';
+
+create database :"database" owner :"owner" template template0 encoding 'UTF8' locale 'C.UTF-8';
+alter database :"database" set timezone = 'UTC';
+
+-- Nothing is open to roles that come later.
+revoke all on database :"database", postgres, template1 from public;
+grant connect on database :"database" to :"application", callytics_readonly, callytics_monitor;
+grant connect on database postgres to callytics_monitor;

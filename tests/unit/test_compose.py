@@ -1,0 +1,196 @@
+"""docker-compose.yml holds to the Compose specification, and to what hosts hold to."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from callytics import settings
+
+REPOSITORY = Path(__file__).parents[2]
+COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
+TEXT = COMPOSE_FILE.read_text()
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
+SERVICES = COMPOSE["services"]
+NO_ENGINE = "no container engine that runs, and none can be had where CI runs: the parts are tested one by one"
+
+
+def test_compose_file_holds_to_the_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE_FILE]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_specification_would_tell() -> None:
+    """A schema that accepts everything proves nothing."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "-"]
+    wrong = TEXT.replace("healthcheck:", "health_check:")
+    assert subprocess.run(command, input=wrong, text=True, capture_output=True, check=False).returncode == 1
+
+
+def test_no_password_has_a_default() -> None:
+    """Without a password, or with an empty one, nothing starts."""
+    variables = re.findall(r"\$\{(\w*PASSWORD)(:?[-?+][^}]*)?}", TEXT)
+    optional = {"POSTGRES_READONLY_PASSWORD", "POSTGRES_MONITOR_PASSWORD"}
+    assert {name for name, _ in variables} == set(settings.SECRETS)
+    for name, rest in variables:
+        assert rest == ":-" if name in optional else rest.startswith(":?is not set"), name
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\$\{(\w+)", TEXT)) - {"CALLYTICS_SOURCES"}))
+def test_variables_are_those_of_the_settings(name: str) -> None:
+    assert name in (*settings.REQUIRED, *settings.OPTIONAL)
+
+
+def test_defaults_are_those_of_env_init() -> None:
+    written = dict(re.findall(r"^#?(\w+)=(\S*)$", settings.env_text("p", "o"), re.MULTILINE))
+    for name, default in re.findall(r"\$\{(POSTGRES_\w+):-([^}]+)}", TEXT):
+        assert default == written[name]
+
+
+def test_env_init_writes_all_that_is_required(tmp_path: Path) -> None:
+    settings.init(tmp_path / ".env")
+    values, problems = settings.read({}, tmp_path / ".env")
+    required = re.findall(r"\$\{(\w+):\?", TEXT)
+    assert [name for name in required if not values[name]] == problems == []
+    assert len({values[name] for name in required}) == len(set(required))
+
+
+def test_a_mere_copy_of_the_example_does_not_start() -> None:
+    values, _problems = settings.read({}, REPOSITORY / ".env.example")
+    assert [name for name in re.findall(r"\$\{(\w+):\?", TEXT) if not values[name]] == ["POSTGRES_SUPERUSER_PASSWORD"]
+
+
+def test_plain_up_starts_postgresql_alone() -> None:
+    assert [name for name, service in SERVICES.items() if not service.get("profiles")] == ["postgres"]
+
+
+def test_postgresql_is_reached_from_this_machine_only() -> None:
+    assert SERVICES["postgres"]["ports"] == ["127.0.0.1:${POSTGRES_PORT:-5432}:5432"]
+
+
+def test_data_outlives_the_container() -> None:
+    assert "postgres:/var/lib/postgresql/data" in SERVICES["postgres"]["volumes"]
+    assert "postgres" in COMPOSE["volumes"]
+
+
+def test_health_is_asked_by_tcp() -> None:
+    """The server that initialises the container listens on its socket, and is not what others wait for."""
+    assert "--host 127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"][1]
+
+
+@pytest.mark.parametrize("name", ["migrate", "import"])
+def test_command_runs_without_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["profiles"][-1] == "import"
+
+
+def test_command_has_no_other_passwords() -> None:
+    """The superuser's stays with the server."""
+    for name in ("migrate", "import"):
+        assert "SUPERUSER" not in str(SERVICES[name])
+
+
+def test_files_that_are_mounted_are_there() -> None:
+    for config in COMPOSE["configs"].values():
+        assert (REPOSITORY / config["file"]).is_file()
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    text = (REPOSITORY / SERVICES["migrate"]["build"]["dockerfile"]).read_text().replace("\\\n", " ")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines]
+
+
+def test_image_runs_as_nobody_in_particular() -> None:
+    instructions = dict(dockerfile())
+    assert instructions["USER"] == "callytics"
+    assert "--uid 10001" in instructions["RUN"]
+
+
+def test_image_and_compose_file_start_the_same_program() -> None:
+    entry_point = YAML(typ="safe").load(dict(dockerfile())["ENTRYPOINT"])
+    assert SERVICES["import"]["entrypoint"][: len(entry_point)] == entry_point
+
+
+def let_into_the_image(folder: Path) -> None:
+    """Copy what .dockerignore lets through."""
+    lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
+    assert lines[0] == "*"
+    left_out = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
+    for name in (line[1:] for line in lines if line.startswith("!")):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(*left_out))
+        else:
+            shutil.copy(source, folder / name)
+
+
+@pytest.mark.slow
+def test_image_holds_the_whole_package(tmp_path: Path) -> None:
+    """What pip builds in the image is what it builds here: every query and migration is in it, no .env is."""
+    source = tmp_path / "source"
+    source.mkdir()
+    let_into_the_image(source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, source]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    ours = {
+        path.relative_to(REPOSITORY).as_posix().replace("migrations/", "callytics/migrations/", 1)
+        for folder in ("callytics", "migrations")
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.suffix in (".py", ".sql", ".toml")
+    }
+    assert ours <= packed
+    assert not [name for name in packed if ".env" in name]
+
+
+def compose(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = ["docker", "compose", "--file", COMPOSE_FILE, "--env-file", folder / ".env", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def engine() -> None:
+    """Docker with its compose command and a daemon that answers."""
+    for command in (["docker", "compose", "version"], ["docker", "info"]):
+        try:
+            answered = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            answered = False
+        if not answered:
+            pytest.skip(NO_ENGINE)
+
+
+@pytest.mark.usefixtures("engine")
+def test_compose_refuses_to_start_without_a_password(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("")
+    refused = compose("config", folder=tmp_path)
+    assert refused.returncode != 0
+    assert "is not set" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("engine")
+def test_compose_starts_postgresql_and_migrates(tmp_path: Path) -> None:
+    settings.init(tmp_path / ".env")
+    project = ("--project-name", f"callytics-test-{tmp_path.name}")
+    try:
+        started = compose(*project, "up", "--detach", "--wait", "postgres", folder=tmp_path)
+        assert started.returncode == 0, started.stderr
+        migrated = compose(*project, "run", "--rm", "--build", "migrate", folder=tmp_path)
+        assert "migrations applied" in migrated.stdout, migrated.stderr
+    finally:
+        compose(*project, "down", "--volumes", folder=tmp_path)
