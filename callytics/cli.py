@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import traceback
@@ -12,9 +13,11 @@ from typing import Any
 import click
 
 from callytics import __version__, settings
+from callytics import doctor as doctors
 from callytics.embedded import EmbeddedPostgres, start_private
 from callytics.exceptions import CallyticsError
 from callytics.importer import report as reports
+from callytics.importer.profile import Profile
 from callytics.importer.progress import Display
 from callytics.importer.runs import (
     Options,
@@ -33,14 +36,6 @@ ENV_FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-class Failure(click.ClickException):
-    """A CallyticsError as click shows it: ``Error: …`` on stderr, and the error's exit code."""
-
-    def __init__(self, error: CallyticsError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code
-
-
 class Callytics(click.Group):
     """The group that ends every command the same way, whatever went wrong."""
 
@@ -49,7 +44,8 @@ class Callytics(click.Group):
         try:
             return super().invoke(ctx)
         except CallyticsError as error:
-            raise Failure(error) from error
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(130)
@@ -63,9 +59,7 @@ class Callytics(click.Group):
 
 @click.group(cls=Callytics, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option(
-    "--env-file", type=ENV_FILE, default=".env", show_default=True, help="Where the settings are kept."
-)
+@click.option("--env-file", type=ENV_FILE, default=".env", show_default=True, help="Where the settings are kept.")
 @click.pass_context
 def cli(context: click.Context, env_file: Path) -> None:
     """Bring Callytics from SQLite to PostgreSQL, and prove that everything arrived."""
@@ -116,17 +110,40 @@ def migrate(env_file: Path) -> None:
 
 
 @cli.command()
-@click.option(
-    "--generation", type=click.Choice(["1", "2", "3"]), required=True, help="Whose tables to write."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+@click.pass_obj
+def doctor(env_file: Path, as_json: bool) -> None:
+    """Examine the database as the application meets it, and say what to do.
+
+    Writes nothing. Exit codes: 0 no error, 1 errors found.
+    """
+    examined = doctors.examine(Settings.load(env_file=env_file))
+    if as_json:
+        click.echo(json.dumps(examined.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(doctors.lines(examined)))
+    raise click.exceptions.Exit(examined.exit_code)
+
+
+@cli.command()
+@click.option("--generation", type=click.Choice(["1", "2", "3"]), required=True, help="Whose tables to write.")
 @click.option("--calls", type=click.IntRange(min=1), default=100, show_default=True, help="How many calls.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.argument("out", type=click.Path(path_type=Path))
 def sample(generation: str, calls: int, seed: int, out: Path) -> None:
-    """Write a realistic SQLite database to OUT, for generation 3 two of them into the folder OUT."""
-    rows = write_sample(out, generation=int(generation), calls=calls, seed=seed)
+    """Write a realistic SQLite database to OUT.
+
+    For generation 3 OUT is a folder, which gets its two databases.
+    """
+    with click.progressbar(length=calls, label="Writing calls", file=sys.stderr) as bar:
+        rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=bar.update)
     for table, count in rows.items():
         click.echo(f"{count:>12,} {table}")
+
+
+TIMEZONE = click.option(
+    "--timezone", default="UTC", show_default=True, help="Where timestamps without offset were written."
+)
 
 
 def import_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -134,9 +151,6 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
         click.option("--quiet", is_flag=True, help="Show no progress."),
-        click.option(
-            "--timezone", default="UTC", show_default=True, help="Where timestamps without offset were written."
-        ),
         click.option(
             "--snapshots", type=FOLDER, default="callytics-imports", show_default=True, help="Where snapshots go."
         ),
@@ -148,26 +162,36 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @cli.command()
 @import_options
+@TIMEZONE
 def inspect(files: tuple[Path, ...], snapshots: Path, timezone: str, quiet: bool, as_json: bool) -> None:
-    """Tell what is in SQLite files and what an import would do with it; needs no server."""
-    options = Options(snapshots, timezone)
+    """Tell what is in SQLite files and what would become of it.
+
+    Needs no server, and writes nothing that stays.
+    """
+    _inspect(files, Options(snapshots, timezone), quiet, as_json)
+
+
+def _inspect(files: tuple[Path, ...], options: Options, quiet: bool, as_json: bool) -> list[Profile]:
     with Display(quiet) as display:
         profiles = [inspect_file(file, options, display.update) for file in files]
     if as_json:
         click.echo(reports.as_json(profiles))
     else:
         click.echo("\n\n".join("\n".join(reports.profile_lines(profile)) for profile in profiles))
+    return profiles
 
 
 @cli.command("import")
 @import_options
+@TIMEZONE
 @click.option("--dry-run", is_flag=True, help="Check the target, inspect the files, and stop.")
 @click.option("--strict", is_flag=True, help="Refuse files of which anything is rejected, normalised or unmapped.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+@click.option("--again", is_flag=True, help="Import a file that changed since its import as new rows.")
 @click.option("--yes", is_flag=True, help="Do not ask before importing into a database that holds calls.")
-@click.pass_context
+@click.pass_obj
 def import_command(
-    context: click.Context,
+    env_file: Path,
     files: tuple[Path, ...],
     snapshots: Path,
     timezone: str,
@@ -176,21 +200,25 @@ def import_command(
     dry_run: bool,
     strict: bool,
     jobs: int,
+    again: bool,
     yes: bool,
 ) -> None:
     """Import SQLite files: snapshot, load, verify every value.
 
-    Exit codes: 0 all loaded and verified, 1 refused or failed, 3 done with rejected rows, 4 differences found.
+    Exit codes: 0 all loaded and verified, 1 refused or failed, 2 usage, 3 done with rejected rows, 4 differences
+    found, 130 interrupted.
     """
-    target = Settings.load(env_file=context.obj)
+    target, options = Settings.load(env_file=env_file), Options(snapshots, timezone, strict, jobs, again)
     if dry_run:
         check_target(target)
-        context.invoke(inspect, files=files, snapshots=snapshots, timezone=timezone, quiet=quiet, as_json=as_json)
+        for profile in _inspect(files, options, quiet, as_json):
+            if strict:
+                profile.refuse_unclean()
         return
     if not yes and sys.stdin.isatty() and holds_calls(target):
         click.confirm(f"{target.database} holds calls already: add these to them?", abort=True, err=True)
     with Display(quiet) as display:
-        outcome = import_files(target, files, Options(snapshots, timezone, strict, jobs), display.update)
+        outcome = import_files(target, files, options, display.update)
     _finish(outcome, as_json)
 
 
@@ -202,19 +230,17 @@ def verify(
     env_file: Path,
     files: tuple[Path, ...],
     snapshots: Path,
-    timezone: str,
     quiet: bool,
     as_json: bool,
     jobs: int,
 ) -> None:
-    """Compare every value of imported SQLite files with what PostgreSQL holds now.
+    """Compare every value of imported files with what is there now.
 
-    Exit codes: 0 all values equal, 1 refused or failed, 3 equal but for rejected rows, 4 differences found.
+    Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 differences found,
+    130 interrupted.
     """
     with Display(quiet) as display:
-        outcome = verify_files(
-            Settings.load(env_file=env_file), files, Options(snapshots, timezone, jobs=jobs), display.update
-        )
+        outcome = verify_files(Settings.load(env_file=env_file), files, Options(snapshots, jobs=jobs), display.update)
     _finish(outcome, as_json)
 
 
@@ -251,7 +277,10 @@ def server() -> None:
 @server.command("start")
 @click.argument("folder", type=FOLDER)
 def server_start(folder: Path) -> None:
-    """Start it in FOLDER, made on first use, and write its settings to FOLDER/.env."""
+    """Start it in FOLDER, which is made on first use.
+
+    Its settings are written to FOLDER/.env.
+    """
     start_private(folder)
     click.echo(f"PostgreSQL runs on port {EmbeddedPostgres(folder).port}, its settings are in {folder}/.env")
 

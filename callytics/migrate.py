@@ -75,13 +75,31 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
 
 def pending(connection: Connection) -> list[str]:
     """Return the ids of the migrations that are not applied, in their order; nothing is written or locked."""
-    with connection.cursor() as cursor:
-        cursor.execute("select to_regclass(%s) is not null", (default_migration_table,))
-        applied = set()
-        if cursor.fetchone() == (True,):
-            cursor.execute(f"select migration_id from {default_migration_table}")  # noqa: S608 (a constant)
-            applied = {migration_id for (migration_id,) in cursor}
+    applied = _recorded(connection, default_migration_table, "migration_id")
     return [migration.id for migration in _migrations() if migration.id not in applied]
+
+
+def edited(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations whose file is not what was applied; nothing is written or locked."""
+    contents = {migration.id: _sha256(migration) for migration in _migrations()}
+    recorded = _recorded(connection, "_callytics_migration", "sha256")
+    return sorted(known for known, sha256 in recorded.items() if contents.get(known, sha256) != sha256)
+
+
+def unknown(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations that this version does not bring; nothing is written or locked."""
+    known = {migration.id for migration in _migrations()}
+    return sorted(_recorded(connection, default_migration_table, "migration_id").keys() - known)
+
+
+def _recorded(connection: Connection, table: str, column: str) -> dict[str, str]:
+    """Return a column of what is recorded of each applied migration, by the migration's id."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass(%s) is not null", (table,))
+        if cursor.fetchone() != (True,):
+            return {}
+        cursor.execute(f"select migration_id, {column} from {table}")  # noqa: S608 (constants)
+        return dict(cursor.fetchall())
 
 
 def migrations_folder() -> Path:
