@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import lacking
+
+from tests.conftest import lacking
 
 REPOSITORY = Path(__file__).parents[1]
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")

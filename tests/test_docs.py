@@ -14,7 +14,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from conftest import lacking
 
 from callytics import settings as variables
 from callytics.cli import cli
@@ -26,6 +25,7 @@ from callytics.migrate import migrations_folder
 from callytics.postgres import connect
 from callytics.sample import write_sample
 from callytics.settings import Settings
+from tests.conftest import lacking
 
 REPOSITORY = Path(__file__).parents[1]
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")

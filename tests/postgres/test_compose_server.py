@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from conftest import need_postgres_15
 from ruamel.yaml import YAML
 
 from callytics import doctor
@@ -23,6 +22,7 @@ from callytics.exceptions import DatabaseUnavailable
 from callytics.migrate import migrate
 from callytics.postgres import connect
 from callytics.settings import Settings
+from tests.conftest import need_postgres_15
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((REPOSITORY / "docker-compose.yml").read_text())

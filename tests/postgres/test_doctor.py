@@ -14,7 +14,6 @@ from pathlib import Path
 import psycopg2
 import pytest
 from click.testing import CliRunner
-from conftest import lacking, need_postgres_15, settings_for
 from psycopg2.extensions import connection as Connection
 
 from callytics import cli, doctor, migrate
@@ -23,6 +22,7 @@ from callytics.embedded import EmbeddedPostgres
 from callytics.importer import target
 from callytics.postgres import connect
 from callytics.settings import Settings
+from tests.conftest import lacking, need_postgres_15, settings_for
 
 
 @pytest.fixture

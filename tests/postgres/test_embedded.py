@@ -13,13 +13,13 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import VOLATILE, lacking, settings_for
 
 from callytics import embedded
 from callytics.embedded import EmbeddedPostgres, Server, find_servers, start_private
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.settings import Settings
+from tests.conftest import VOLATILE, lacking, settings_for
 
 
 @pytest.fixture

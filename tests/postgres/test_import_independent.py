@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from postgres.independent import problems
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer.runs import Options, Outcome, import_files, verify_files
 from callytics.sample import write_sample
 from callytics.settings import Settings
+from tests.postgres.independent import problems
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 FOLDERS = ("callytics-1", "callytics-2", "callytics-3")

@@ -23,13 +23,13 @@ from typing import Any
 import psycopg2
 import pytest
 from click.testing import CliRunner, Result
-from postgres.independent import problems
 from psycopg2.extensions import connection as Connection
 
 from callytics.cli import cli
 from callytics.importer import snapshot
 from callytics.sample import write_sample
 from callytics.settings import Settings
+from tests.postgres.independent import problems
 
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,

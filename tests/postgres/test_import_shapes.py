@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from postgres.independent import problems
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import CallyticsError, SourceError
 from callytics.importer.runs import Options, Outcome, import_files, inspect_file, verify_files
 from callytics.settings import Settings
+from tests.postgres.independent import problems
 
 
 class Installation:

@@ -16,7 +16,10 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from postgres.independent import (
+
+from callytics.importer.runs import Options, Outcome, import_files, inspect_file, verify_files
+from callytics.settings import Settings
+from tests.postgres.independent import (
     Impossible,
     Text,
     becomes,
@@ -27,9 +30,6 @@ from postgres.independent import (
     raw_form,
     storage_class,
 )
-
-from callytics.importer.runs import Options, Outcome, import_files, inspect_file, verify_files
-from callytics.settings import Settings
 
 # A table of generation 3 for each type, its columns declared without a type, so that SQLite keeps what it is given.
 RECORDING = ("file_path", "processing_status", "file_name")

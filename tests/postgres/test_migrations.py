@@ -16,7 +16,6 @@ from pathlib import Path
 import psycopg2
 import pytest
 from catalogue import catalogue, rows
-from conftest import lacking
 from filling import fill, tables
 from migrating import down, others_at_work, up
 from psycopg2.extensions import connection as Connection
@@ -27,6 +26,7 @@ from callytics.embedded import EmbeddedPostgres
 from callytics.exceptions import MigrationError
 from callytics.postgres import connect
 from callytics.settings import Settings
+from tests.conftest import lacking
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted(path for path in migrate.migrations_folder().glob("*.sql") if not path.name.endswith(".rollback.sql"))
