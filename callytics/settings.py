@@ -268,7 +268,8 @@ POSTGRES_MAX_CONNECTIONS=20
 # ssd or hdd
 #DATABASE_DISK=ssd
 
-# Certificates that somebody else has issued, as files on this machine; without them an authority is made in .deploy/tls.
+# Certificates that somebody else has issued, as files on this machine. Without these three lines an authority is made,
+# and kept in .deploy/tls.
 #DATABASE_TLS_CA=/path/to/ca.crt
 #DATABASE_TLS_CERTIFICATE=/path/to/server.crt
 #DATABASE_TLS_KEY=/path/to/server.key

@@ -1,0 +1,31 @@
+"""The cluster that the package created, or should have, and how systemd runs it."""
+
+from pyinfra import host
+from pyinfra.operations import files, systemd
+
+from deploy.operations import clusters
+from deploy.operations import systemd as units
+from deploy.operations.settings import unit_of
+from deploy.operations.templates import JINJA, template
+
+EVERY_ADDRESS = ("*", "0.0.0.0", "::")
+
+if "database" in host.groups:
+    cluster = host.data.postgres_cluster
+    unit = f"{unit_of(cluster)}.service"
+    drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
+
+    clusters.present(name=f"Create cluster {cluster}", cluster=cluster)
+    files.template(
+        name="Start PostgreSQL when the network's addresses are there",
+        src=template("postgresql.service.conf.j2"),
+        jinja_env_kwargs=JINJA,
+        dest=drop_in,
+        user="root",
+        group="root",
+        mode="0644",
+        addresses=[address for address in host.data.postgres_listen if address not in EVERY_ADDRESS],
+    )
+    units.loaded(name="Make systemd know PostgreSQL's unit", units={unit: [drop_in]})
+    clusters.checksums(name="Turn data checksums on", cluster=cluster)
+    systemd.service(name="Start PostgreSQL at boot", service="postgresql.service", running=None, enabled=True)

@@ -1,0 +1,23 @@
+"""The database, its owner, and who may connect to it and to the others of the cluster."""
+
+from pyinfra import host
+
+from deploy.operations import databases
+
+if "database" in host.groups:
+    data = host.data
+
+    databases.present(
+        name=f"Create the database {data.postgres_database}",
+        database=data.postgres_database,
+        owner=data.postgres_database_owner,
+        cluster=data.postgres_cluster,
+    )
+    databases.privileges(
+        name="Let only these roles connect",
+        wanted=data.postgres_database_privileges,
+        cluster=data.postgres_cluster,
+    )
+    databases.public_schema_closed(
+        name="Close the schema public to everybody else", database=data.postgres_database, cluster=data.postgres_cluster
+    )

@@ -1,0 +1,166 @@
+"""Callytics on an application host: installed from this checkout, its schema migrated, its roles' privileges right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import (
+    FactBase,
+    FileUploadCommand,
+    FunctionCommand,
+    QuoteString,
+    StringCommand,
+    operation,
+)
+from pyinfra.api.command import PyinfraCommand
+
+# What decides how an installation behaves, and what building the wheel wants to see besides.
+SOURCES = ("callytics", "migrations", "setup.cfg", "pyproject.toml")
+PAPERS = ("README.md", "LICENSE")
+UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
+# No variable of whoever runs the deployment may win over the host's files.
+CLEAN = "cd / && env -i PATH=/usr/bin:/bin LANG=C.UTF-8"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The source tree that is deployed, and the folder beside it that keeps the wheels built of it."""
+
+    folder: Path
+    wheels: Path
+
+    def digest(self) -> str:
+        """Return a name for the sources as they are now: the same content has the same name."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            digest.update(f"{path.relative_to(self.folder)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def wheel(self, digest: str) -> Path | None:
+        """Return the wheel of the sources with this digest, if it was built."""
+        return next((self.wheels / digest).glob("*.whl"), None)
+
+    def build(self, digest: str) -> None:
+        """Build the wheel in a copy of the sources, so that no older build's files get in."""
+        if self.wheel(digest):
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy, built = Path(folder, "sources"), Path(folder, "built")
+            self._copy_to(copy)
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "wheel",
+                "--quiet",
+                "--no-deps",
+                "--wheel-dir",
+                str(built),
+                str(copy),
+            ]
+            subprocess.run(command, check=True)
+            # Older wheels are of no use any more.
+            shutil.rmtree(self.wheels, ignore_errors=True)
+            shutil.copytree(built, self.wheels / digest)
+
+    def _files(self) -> Iterator[Path]:
+        for source in SOURCES:
+            path = self.folder / source
+            found = sorted(path.rglob("*")) if path.is_dir() else [path]
+            yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
+
+    def _copy_to(self, folder: Path) -> None:
+        folder.mkdir()
+        for source in (*SOURCES, *PAPERS):
+            path = self.folder / source
+            if path.is_dir():
+                shutil.copytree(path, folder / source, ignore=UNWANTED)
+            elif path.exists():
+                shutil.copy2(path, folder)
+
+
+class InstalledDigest(FactBase[str]):
+    """The digest of the sources that are installed in a virtual environment, or nothing."""
+
+    default = str
+
+    def command(self, folder: str) -> str:
+        """Return the command that asks; an environment without its command counts as none."""
+        return f"[ ! -x {folder}/bin/callytics ] || cat {folder}/installed 2>/dev/null || true"
+
+
+class SchemaState(FactBase[Any]):
+    """What migrations are pending and whether privileges are right, as the owner sees it, or None."""
+
+    def command(self, folder: str, env_file: str) -> StringCommand:
+        """Return the command that asks."""
+        return StringCommand(
+            f"if [ -x {folder}/bin/callytics ] && [ -f {env_file} ]; then",
+            _schema(folder, "state", env_file),
+            "fi; true",
+        )
+
+    def process(self, output: list[str]) -> Any:
+        """Return the document."""
+        return json.loads(output[-1])
+
+
+@operation()
+def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None, None]:
+    """Install this checkout into the virtual environment ``folder``, with what it depends on.
+
+    The note of what is installed is written last: a killed installation is done again.
+    """
+    digest = checkout.digest()
+    if host.get_fact(InstalledDigest, folder=folder) == digest:
+        host.noop("this checkout is installed")
+        return
+    yield FunctionCommand(checkout.build, (digest,), {})
+    wheel = checkout.wheel(digest)
+    assert wheel is not None, "pip wheel ended well without a wheel"
+    pip, dest = f"{folder}/bin/python -m pip --quiet --disable-pip-version-check", f"{folder}/{wheel.name}"
+    yield StringCommand(f"umask 022 && rm -f {folder}/installed && {{ {pip} --version >/dev/null 2>&1 ||",
+                        f"python3 -m venv --clear {folder}; }}")  # fmt: skip
+    yield FileUploadCommand(str(wheel), dest)
+    yield StringCommand("umask 022 &&", pip, "install --force-reinstall --no-deps", QuoteString(dest))
+    yield StringCommand("umask 022 &&", pip, "install", QuoteString(dest))
+    yield StringCommand(f"rm -f {folder}/*.whl && echo {digest} >{folder}/installed")
+
+
+@operation()
+def migrated(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
+    """Apply the migrations that are missing, as the owner."""
+    state = host.get_fact(SchemaState, folder=folder, env_file=env_file)
+    if state and not state["pending"]:
+        host.noop("every migration is applied")
+    else:
+        yield StringCommand(f"{CLEAN} {folder}/bin/callytics --env-file {env_file} migrate")
+
+
+@operation()
+def granted(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
+    """Leave the roles what the migrations give them: what is missing is granted, what is too much revoked."""
+    state = host.get_fact(SchemaState, folder=folder, env_file=env_file)
+    if state and state["granted"]:
+        host.noop("the roles' privileges are as the migrations say")
+    else:
+        yield _schema(folder, "grant", env_file)
+
+
+def _schema(folder: str, verb: str, env_file: str) -> StringCommand:
+    script = resources.files(__package__).joinpath("scripts", "schema.py").read_text(encoding="utf-8")
+    return StringCommand(
+        f"{CLEAN} {folder}/bin/python - {verb} {env_file} <<'END_OF_SCRIPT'\n{script}\nEND_OF_SCRIPT\n"
+    )

@@ -1,0 +1,22 @@
+"""Env files that systemd, a shell, Docker Compose and python-dotenv read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pyinfra.api import HiddenValue
+
+
+def env_file(values: Mapping[str, object]) -> Callable[[], HiddenValue]:
+    """Return what makes the text of an env file, every value between single quotes.
+
+    Raises ValueError for a value that no reader could take so.
+    """
+    return lambda: HiddenValue("".join(f"{name}={_quoted(name, value)}\n" for name, value in values.items()))
+
+
+def _quoted(name: str, value: object) -> str:
+    text = value.unmask() if isinstance(value, HiddenValue) else str(value)
+    if any(character in "'\\" or not character.isprintable() for character in text):
+        raise ValueError(f"{name} holds a quote, a backslash or a control character")
+    return f"'{text}'"

@@ -1,0 +1,116 @@
+"""The server runs with what its files say: reloaded or restarted because of what is, not because of what just changed.
+
+A run that was killed after it wrote a file, and before the restart, is thereby completed by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FactBase, OperationError, QuoteString, StringCommand, operation
+
+from deploy.operations.psql import JsonFact, port_of, run_sql
+
+# The server reads its files a moment after it was told to.
+WAIT_SECONDS = 30
+
+
+class SettingsState(JsonFact):
+    """When the server read its files, what is wrong in them, and what waits for a restart."""
+
+    query = "settings"
+
+
+class ModificationTimes(FactBase[dict[str, float]]):
+    """When each file was written last, in seconds since 1970; a file that is not there is left out."""
+
+    default = dict
+
+    def command(self, paths: Sequence[str]) -> StringCommand:
+        """Return the command that asks."""
+        return StringCommand("stat -L -c '%.9Y %n'", *map(QuoteString, paths), "2>/dev/null || true")
+
+    def process(self, output: list[str]) -> dict[str, float]:
+        """Return the times by path."""
+        return {path: float(time) for time, path in (line.split(" ", 1) for line in output)}
+
+
+def is_stale(state: Mapping[str, Any], written: dict[str, float]) -> bool:
+    """Return whether a file was written after the server had read it."""
+    return any(time > state["loaded"] for time in written.values())
+
+
+@operation()
+def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
+    """Take back what was set by ALTER SYSTEM, or by ALTER ROLE ALL, which would win over the files."""
+    state = host.get_fact(SettingsState, cluster=cluster) or {"altered": [], "everybody": []}
+    statements = []
+    if state["altered"]:
+        statements.append("alter system reset all")
+    if state["everybody"]:
+        statements.append("alter role all reset all")
+    if statements:
+        yield run_sql(statements, cluster=cluster, transaction=False)
+    else:
+        host.noop("nothing was set past the files")
+
+
+@operation()
+def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Start the server, make it read ``files`` again where they are newer, restart it where a setting needs that.
+
+    A server with a mistake in its files is neither reloaded nor restarted, as it might not come back: OperationError
+    names the mistake.
+    """
+    state = host.get_fact(SettingsState, cluster=cluster)
+    if state is None:
+        yield StringCommand("systemctl start", unit_of(cluster))
+        yield wait_until_ready(cluster)
+        state = host.get_fact(SettingsState, cluster=cluster)
+    _refuse_errors(state)
+    if is_stale(state, host.get_fact(ModificationTimes, paths=files)) or _mistakes(state):
+        yield _reload(cluster)
+        state = host.get_fact(SettingsState, cluster=cluster)
+        _refuse_errors(state)
+    if state["pending_restart"]:
+        yield StringCommand("systemctl restart", unit_of(cluster))
+        yield wait_until_ready(cluster)
+
+
+def unit_of(cluster: str) -> str:
+    """Return the systemd unit of ``cluster``: postgresql@15-main of 15/main."""
+    return f"postgresql@{cluster.replace('/', '-')}"
+
+
+def wait_until_ready(cluster: str) -> StringCommand:
+    """Return the command that ends when the server takes connections, or fails after half a minute."""
+    return StringCommand(
+        f"for _ in $(seq {WAIT_SECONDS * 10}); do pg_isready -q -p {port_of(cluster)} && exit 0; sleep 0.1; done;",
+        f"pg_isready -p {port_of(cluster)}",
+    )
+
+
+def _reload(cluster: str) -> StringCommand:
+    """Return the command that reloads the server and waits until a new session has the new settings."""
+    loaded = f"runuser -u postgres -- psql -X -qAt -p {port_of(cluster)} -d postgres -c 'select pg_conf_load_time()'"
+    return StringCommand(
+        f"cd / && before=$({loaded}) && systemctl reload {unit_of(cluster)} &&",
+        f'for _ in $(seq {WAIT_SECONDS * 10}); do [ "$({loaded})" != "$before" ] && exit 0; sleep 0.1; done;',
+        "echo 'the server does not read its files' >&2; exit 1",
+    )
+
+
+def _refuse_errors(state: Mapping[str, Any] | None) -> None:
+    # While changes are only looked for, what is wrong may be what this run is about to mend.
+    if not host.state.is_executing:
+        return
+    if state is None:
+        raise OperationError("the server does not answer on its local socket: see its log")
+    if mistakes := _mistakes(state):
+        raise OperationError(f"the server was left as it runs, its files have mistakes: {'; '.join(mistakes)}")
+
+
+def _mistakes(state: Mapping[str, Any]) -> list[str]:
+    return [*state["errors"], *(f"pg_hba.conf {error}" for error in state["hba_errors"])]

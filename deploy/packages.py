@@ -1,0 +1,25 @@
+"""Debian's packages, and before the server's what its cluster is to be created with."""
+
+from pyinfra import host
+from pyinfra.operations import files
+
+from deploy.operations import packages
+from deploy.operations.templates import template
+
+packages.mended(name="Complete interrupted package installations")
+
+if "database" in host.groups:
+    files.put(
+        name="Declare how the cluster is created: with checksums, UTF-8, scram",
+        src=template("createcluster.conf"),
+        dest="/etc/postgresql-common/createcluster.d/callytics.conf",
+        user="root",
+        group="root",
+        mode="0644",
+    )
+    packages.present(
+        name=f"Install PostgreSQL {host.data.postgres_cluster.partition('/')[0]}", packages=host.data.postgres_packages
+    )
+
+if "app" in host.groups:
+    packages.present(name="Install Python", packages=host.data.app_packages)

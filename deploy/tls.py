@@ -1,0 +1,42 @@
+"""Certificates: a server's on each database host, the authority's, which proves them, on each application host."""
+
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.operations import files
+
+from deploy.operations import certificates, settings
+
+data = host.data
+if data.tls_certificate_file:
+    authority = certificates.Given(data.tls_authority_file, data.tls_certificate_file, data.tls_key_file)
+else:
+    authority = certificates.Authority(Path(data.deploy_folder, "tls"))
+
+if "database" in host.groups:
+    folder = f"/etc/postgresql/{data.postgres_cluster}"
+
+    certificates.server_certificate(
+        name="Install the server's certificate",
+        authority=authority,
+        server=data.tls_server_name,
+        alternatives=data.tls_names,
+        folder=folder,
+    )
+    settings.in_force(
+        name="Let PostgreSQL read its certificate",
+        cluster=data.postgres_cluster,
+        files=[f"{folder}/server.crt", f"{folder}/server.key"],
+    )
+
+if "app" in host.groups:
+    files.directory(
+        name="Make the folder of the application's settings",
+        path=data.app_settings_folder,
+        user="root",
+        group="root",
+        mode="0755",
+    )
+    certificates.authority_certificate(
+        name="Install the authority's certificate", authority=authority, dest=f"{data.app_settings_folder}/ca.crt"
+    )

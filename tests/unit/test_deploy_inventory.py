@@ -1,0 +1,155 @@
+"""What the environment makes of the inventory, as pyinfra's own command shows it; no host is connected to."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
+
+REPOSITORY = Path(__file__).parents[2]
+CHAPTERS = sorted(path for path in (REPOSITORY / "deploy").glob("*.py") if path.stem not in ("site", "tuning"))
+SECRETS = {
+    "POSTGRES_PASSWORD": "user-secret",
+    "POSTGRES_OWNER_PASSWORD": "owner-secret",
+    "POSTGRES_READONLY_PASSWORD": "readonly-secret",
+    "POSTGRES_MONITOR_PASSWORD": "monitor-secret",
+}
+APART = {"DATABASE_HOSTS": "10.0.0.11", "APP_HOSTS": "10.0.0.21, 10.0.0.22"}
+
+
+def pyinfra(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """Run pyinfra in the checkout, with passwords and these variables; None takes one out."""
+    variables = {**SECRETS, "CALLYTICS_ENV_FILE": os.devnull, "PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    variables |= environment  # type: ignore[arg-type]
+    return subprocess.run(
+        [sys.executable, "-m", "pyinfra", *arguments],
+        cwd=REPOSITORY,
+        env={name: value for name, value in variables.items() if value is not None},
+        capture_output=True,
+        text=True,
+    )
+
+
+def inventory(**environment: str | None) -> dict[str, Any]:
+    """Return every host's data and groups by its name."""
+    shown = pyinfra("--json", "inventory.py", "debug-inventory", **environment)
+    assert shown.returncode == 0, shown.stderr
+    return {host["name"]: {**host["data"], "groups": host["groups"]} for host in json.loads(shown.stdout)}
+
+
+def refusal(**environment: str | None) -> str:
+    """Return why the inventory is refused."""
+    shown = pyinfra("inventory.py", "debug-inventory", **environment)
+    assert shown.returncode == 1
+    return shown.stderr + shown.stdout
+
+
+def test_this_machine_is_both_by_default() -> None:
+    (host,) = inventory().items()
+    assert host[0] == "@local"
+    assert {"database", "app"} <= set(host[1]["groups"])
+    assert host[1]["postgres_listen"] == []
+
+
+def test_every_database_refuses_all_but_the_application_hosts() -> None:
+    hosts = inventory(**APART)
+    database = hosts["10.0.0.11"]
+    assert database["postgres_listen"] == ["10.0.0.11"]
+    sources = {entry["role"]: entry["sources"] for entry in database["postgres_access"]}
+    assert sources["callytics_user"] == ["127.0.0.1/32", "::1/128", "10.0.0.21/32", "10.0.0.22/32"]
+    assert sources["callytics_monitor"] == ["127.0.0.1/32", "::1/128"]
+    assert "app" not in database["groups"]
+    assert "postgres_roles" not in hosts["10.0.0.21"]
+
+
+def test_clients_and_addresses_can_be_named() -> None:
+    database = inventory(**APART, DATABASE_CLIENTS="10.0.0.0/24", DATABASE_LISTEN="192.0.2.1")["10.0.0.11"]
+    assert database["postgres_listen"] == ["192.0.2.1"]
+    assert "10.0.0.0/24" in database["postgres_access"][0]["sources"]
+
+
+def test_the_certificate_carries_every_name_of_its_server() -> None:
+    assert set(inventory(**APART)["10.0.0.11"]["tls_names"]) == {"localhost", "127.0.0.1", "::1", "10.0.0.11"}
+
+
+@pytest.mark.parametrize(("user", "sudo"), [("root", False), ("admin", True)])
+def test_another_user_than_root_has_sudo(user: str, sudo: bool) -> None:
+    assert inventory(**APART, SSH_USER=user)["10.0.0.11"]["_sudo"] is sudo
+
+
+def test_no_password_is_shown() -> None:
+    for options in ((), ("--json",)):
+        shown = pyinfra(*options, "inventory.py", "debug-inventory")
+        assert "MASKED" in shown.stdout + shown.stderr
+        assert not any(secret in shown.stdout + shown.stderr for secret in SECRETS.values())
+
+
+def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    env_file.write_text("DATABASE_HOSTS=10.0.0.11\nAPP_HOSTS=10.0.0.11\nPOSTGRES_DB='a$b'\n")
+    (host,) = inventory(CALLYTICS_ENV_FILE=str(env_file), APP_HOSTS="10.0.0.11").values()
+    assert host["postgres_database"] == "a$b"
+    assert set(inventory(CALLYTICS_ENV_FILE=str(env_file), APP_HOSTS="10.0.0.12")) == {"10.0.0.11", "10.0.0.12"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"POSTGRES_PASSWORD": None}, "POSTGRES_PASSWORD is not set"),
+        ({"POSTGRES_OWNER_PASSWORD": "change_me"}, "POSTGRES_OWNER_PASSWORD is not set or still a placeholder"),
+        ({"POSTGRES_PASSWORD": "it's"}, "POSTGRES_PASSWORD holds a quote"),
+        ({"POSTGRES_USER": "me"}, "POSTGRES_USER is me"),
+        ({"DATABASE_HOSTS": " , "}, "DATABASE_HOSTS names no host"),
+        ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
+        ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
+        ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),
+    ],
+)
+def test_what_can_not_work_is_refused(environment: dict[str, str | None], reason: str) -> None:
+    assert reason in refusal(**environment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("inventory.py", "--limit", "nobody"), ("inventry.py",), ("inventory.py", "--limit", "nobody", "--json")],
+)
+def test_a_run_that_reaches_no_host_fails(arguments: tuple[str, ...]) -> None:
+    run = pyinfra("-y", *arguments, "deploy/site.py")
+    assert run.returncode == 1
+    assert "no host was reached" in run.stderr
+
+
+def test_the_site_names_every_chapter_once() -> None:
+    site = (REPOSITORY / "deploy" / "site.py").read_text()
+    assert {path.name for path in CHAPTERS} == {line.split('"')[1] for line in site.splitlines() if "include(" in line}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_every_operation_has_a_name(chapter: Path) -> None:
+    """One without shows its arguments."""
+    tree = ast.parse(chapter.read_text())
+    modules = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module in ("pyinfra.operations", "deploy.operations")
+        for alias in node.names
+    }
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in modules
+        and node.func.attr[0].islower()
+    ]
+    assert calls
+    assert all("name" in {keyword.arg for keyword in call.keywords} for call in calls)
