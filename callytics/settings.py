@@ -30,15 +30,27 @@ OPTIONAL = {
     "POSTGRES_MAX_CONNECTIONS": "20",
     "POSTGRES_SSLMODE": "",
     "POSTGRES_SSLROOTCERT": "",
+    "JWT_SECRET_KEY": "",
+    "JWT_EXPIRE_MINUTES": "480",
+    "MAX_LOGIN_ATTEMPTS": "5",
+    "ACCOUNT_LOCK_MINUTES": "30",
+    "API_HOST": "127.0.0.1",
+    "API_PORT": "8000",
+    "CORS_ORIGINS": "",
 }
-# The last three are for those who make the roles: hosts' provisioning and Docker Compose.
+# The superuser's and the two after it are for those who make the roles: hosts' provisioning and Docker Compose.
 SECRETS = (
     "POSTGRES_PASSWORD",
     "POSTGRES_OWNER_PASSWORD",
     "POSTGRES_SUPERUSER_PASSWORD",
     "POSTGRES_READONLY_PASSWORD",
     "POSTGRES_MONITOR_PASSWORD",
+    "JWT_SECRET_KEY",
 )
+# RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
+JWT_SECRET_KEY_BYTES = 32
+KEY_ADVICE = "32 random bytes or more, such as 'openssl rand -base64 48' prints,"
+LOGIN_NUMBERS = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES")
 # https://www.postgresql.org/docs/15/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)
@@ -137,6 +149,43 @@ class Settings:
         return f"postgresql://{user}:{password}@/?{urlencode(parameters, quote_via=quote, safe='')}"
 
 
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How the application is served and agents log in; the key never shows in its repr. Times are minutes."""
+
+    jwt_secret_key: str = field(repr=False)
+    jwt_expire_minutes: int = 480
+    max_login_attempts: int = 5
+    account_lock_minutes: int = 30
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    cors_origins: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls, environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE
+    ) -> ServiceSettings:
+        """Read ``env_file`` and the environment, which wins; refuse whatever :func:`check` calls an error.
+
+        Raises SettingsError with the first error and the number of others, and without a JWT_SECRET_KEY.
+        """
+        values, problems = read(environ, env_file)
+        errors = [problem.text for problem in problems if problem.level == "error"]
+        if not values.get("JWT_SECRET_KEY"):
+            errors.append(f"JWT_SECRET_KEY is not set: put {KEY_ADVICE} into .env")
+        if errors:
+            raise SettingsError(_first_of(errors))
+        return cls(
+            jwt_secret_key=values["JWT_SECRET_KEY"],
+            jwt_expire_minutes=int(_value(values, "JWT_EXPIRE_MINUTES")),
+            max_login_attempts=int(_value(values, "MAX_LOGIN_ATTEMPTS")),
+            account_lock_minutes=int(_value(values, "ACCOUNT_LOCK_MINUTES")),
+            api_host=_value(values, "API_HOST"),
+            api_port=int(_value(values, "API_PORT")),
+            cors_origins=tuple(_value(values, "CORS_ORIGINS").replace(",", " ").split()),
+        )
+
+
 def read(
     environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE
 ) -> tuple[dict[str, str], list[Problem]]:
@@ -156,6 +205,7 @@ def check(values: Mapping[str, str]) -> Iterator[Problem]:
     yield from _check_owner(values)
     yield from _check_numbers(values)
     yield from _check_tls(values)
+    yield from _check_service(values)
     yield from _check_leftovers(values)
 
 
@@ -177,12 +227,13 @@ def scrub(text: str, values: Mapping[str, str]) -> str:
 
 
 def init(path: Path) -> None:
-    """Write a new .env with strong random passwords, readable by its owner only.
+    """Write a new .env with a strong random key and passwords, readable by its owner only.
 
     Never overwrites: raises SettingsError where there is one.
     """
-    password, owner_password, superuser_password = (secrets.token_urlsafe(32) for _ in range(3))
-    create_env_file(path, env_text(password, owner_password, superuser_password=superuser_password))
+    password, owner_password, superuser_password, key = (secrets.token_urlsafe(32) for _ in range(4))
+    text = env_text(password, owner_password, superuser_password=superuser_password, jwt_secret_key=key)
+    create_env_file(path, text)
 
 
 def create_env_file(path: Path, text: str) -> None:
@@ -203,6 +254,7 @@ def env_text(
     owner_password: str,
     *,
     superuser_password: str = "",
+    jwt_secret_key: str = "",
     host: str = "localhost",
     port: int = 5432,
     database: str = "callytics",
@@ -218,6 +270,7 @@ def env_text(
         password=password,
         owner_password=owner_password,
         superuser_password=superuser_password,
+        jwt_secret_key=jwt_secret_key,
     )
 
 
@@ -251,6 +304,18 @@ POSTGRES_MAX_CONNECTIONS=20
 # disable, allow, prefer, require, verify-ca or verify-full; the last two want the CA's certificate.
 #POSTGRES_SSLMODE=verify-full
 #POSTGRES_SSLROOTCERT=/etc/callytics/ca.crt
+
+# Signs agents' logins: 32 random bytes or more. Another key ends every login.
+JWT_SECRET_KEY='{jwt_secret_key}'
+# Minutes until a login ends, wrong passwords until an account is locked, and minutes until it is open again.
+JWT_EXPIRE_MINUTES=480
+MAX_LOGIN_ATTEMPTS=5
+ACCOUNT_LOCK_MINUTES=30
+
+# Where 'callytics serve' listens, and which web pages of other origins may ask it.
+API_HOST=127.0.0.1
+API_PORT=8000
+#CORS_ORIGINS=https://callytics.example.com
 
 # The hosts of 'pyinfra inventory.py deploy/site.py', by name or address; this machine where they are not set.
 #DATABASE_HOSTS=10.0.0.11
@@ -367,7 +432,7 @@ def _check_owner(values: Mapping[str, str]) -> Iterator[Problem]:
 
 def _check_numbers(values: Mapping[str, str]) -> Iterator[Problem]:
     low, high = "POSTGRES_MIN_CONNECTIONS", "POSTGRES_MAX_CONNECTIONS"
-    limits = {"POSTGRES_PORT": 65535, low: 10000, high: 10000}
+    limits = {"POSTGRES_PORT": 65535, "API_PORT": 65535, low: 10000, high: 10000, **dict.fromkeys(LOGIN_NUMBERS, 10**6)}
     wrong = [name for name, limit in limits.items() if not _is_number(_value(values, name), limit)]
     for name in wrong:
         text = f"{name} '{_value(values, name)}' is not a whole number from 1 to {limits[name]}: correct it"
@@ -389,6 +454,21 @@ def _check_tls(values: Mapping[str, str]) -> Iterator[Problem]:
         yield Problem("error", f"POSTGRES_SSLROOTCERT {certificate} is not there: give the CA's certificate file")
     if certificate and mode in ("disable", "allow", "prefer"):
         yield Problem("warning", f"POSTGRES_SSLROOTCERT proves nothing with {mode}: use verify-full")
+
+
+def _check_service(values: Mapping[str, str]) -> Iterator[Problem]:
+    key = values.get("JWT_SECRET_KEY", "")
+    if key and not PLACEHOLDER.fullmatch(key.strip()) and not _is_strong(key):
+        yield Problem("error", f"JWT_SECRET_KEY is too weak: put {KEY_ADVICE} into .env")
+    for origin in _value(values, "CORS_ORIGINS").replace(",", " ").split():
+        if not re.fullmatch(r"https?://[^/\s*]+", origin):
+            text = f"CORS_ORIGINS '{origin}' is not an origin: write it as https://name, with a port where it has one"
+            yield Problem("error", text)
+
+
+def _is_strong(key: str) -> bool:
+    """Tell whether a key is long, and not the same few characters again and again."""
+    return len(key.encode()) >= JWT_SECRET_KEY_BYTES and len(set(key)) >= JWT_SECRET_KEY_BYTES // 3
 
 
 def _check_leftovers(values: Mapping[str, str]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from callytics import cli
+from callytics.cli import environment
 from callytics.exceptions import SourceError
 
 GOOD = "POSTGRES_HOST=db\nPOSTGRES_DB=callytics\nPOSTGRES_USER=app\nPOSTGRES_PASSWORD='Secret/%1'\n"
@@ -98,6 +99,13 @@ def test_env_show_masks_passwords() -> None:
         "POSTGRES_MAX_CONNECTIONS=20",
         "POSTGRES_SSLMODE=",
         "POSTGRES_SSLROOTCERT=",
+        "JWT_SECRET_KEY=",
+        "JWT_EXPIRE_MINUTES=480",
+        "MAX_LOGIN_ATTEMPTS=5",
+        "ACCOUNT_LOCK_MINUTES=30",
+        "API_HOST=127.0.0.1",
+        "API_PORT=8000",
+        "CORS_ORIGINS=",
     ]
 
 
@@ -107,7 +115,7 @@ def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "migrate_database", fail)
+    monkeypatch.setattr(environment, "migrate_database", fail)
     write_env()
     return run("migrate")
 
@@ -170,7 +178,7 @@ def test_program_runs_as_a_module() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )
     assert answer.stdout.startswith("callytics, version ")
 
@@ -180,7 +188,7 @@ def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
     script = (
         "import time\n"
         "from callytics import cli\n"
-        "cli.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
+        "cli.environment.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
         "cli.cli(['migrate'])"
     )
     write_env()
@@ -189,7 +197,7 @@ def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )
     assert process.stdout
     assert process.stdout.readline() == "up\n"

@@ -12,7 +12,7 @@ from psycopg2.extensions import parse_dsn
 
 from callytics import settings
 from callytics.exceptions import SettingsError
-from callytics.settings import Settings
+from callytics.settings import ServiceSettings, Settings
 
 COMPLETE = {
     "POSTGRES_HOST": "db.example",
@@ -129,6 +129,29 @@ def test_placeholder_passwords_are_refused(password: str) -> None:
         (
             {"POSTGRES_OWNER_PASSWORD": "secret"},
             "error: POSTGRES_OWNER_PASSWORD is set without POSTGRES_OWNER_USER: set both, or neither",
+        ),
+        (
+            {"JWT_SECRET_KEY": "a short one"},
+            "error: JWT_SECRET_KEY is too weak: put 32 random bytes or more, such as 'openssl rand -base64 48' prints, "
+            "into .env",
+        ),
+        (
+            {"JWT_SECRET_KEY": "abab" * 20},
+            "error: JWT_SECRET_KEY is too weak: put 32 random bytes or more, such as 'openssl rand -base64 48' prints, "
+            "into .env",
+        ),
+        (
+            {"JWT_SECRET_KEY": "change_me"},
+            "error: JWT_SECRET_KEY is still the placeholder from .env.example: "
+            "run 'callytics env init' or set your own",
+        ),
+        (
+            {"MAX_LOGIN_ATTEMPTS": "0"},
+            "error: MAX_LOGIN_ATTEMPTS '0' is not a whole number from 1 to 1000000: correct it",
+        ),
+        (
+            {"CORS_ORIGINS": "https://calls.example, *"},
+            "error: CORS_ORIGINS '*' is not an origin: write it as https://name, with a port where it has one",
         ),
         (
             {"DATABASE_URL": "sqlite:///Callytics_new.sqlite"},
@@ -286,3 +309,23 @@ def test_scrub_leaves_no_spelling_of_a_password_and_no_row(password: str) -> Non
     assert password not in scrubbed
     assert "여보세요" not in scrubbed
     assert scrubbed.endswith("end")
+
+
+KEY = "kZ3v9qT1yB7mN5wX2cR8sF4gH6jL0pDa"
+
+
+def test_service_settings_are_read_with_their_defaults() -> None:
+    service = ServiceSettings.load(
+        COMPLETE | {"JWT_SECRET_KEY": KEY, "CORS_ORIGINS": "https://a.example, http://b:81"}, None
+    )
+    assert service == ServiceSettings(KEY, 480, 5, 30, "127.0.0.1", 8000, ("https://a.example", "http://b:81"))
+    assert KEY not in repr(service)
+
+
+def test_service_does_not_start_without_a_key() -> None:
+    with pytest.raises(SettingsError, match=r"^JWT_SECRET_KEY is not set: put 32 random bytes"):
+        ServiceSettings.load(COMPLETE, None)
+
+
+def test_database_alone_needs_no_key() -> None:
+    assert Settings.load(COMPLETE, None).database == "callytics"

@@ -1,0 +1,5 @@
+"""``python -m callytics.cli`` is the command, where it is not on the path."""
+
+from callytics.cli import main
+
+main()

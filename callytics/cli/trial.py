@@ -1,0 +1,69 @@
+"""Commands to try things: sample files and a private PostgreSQL."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from callytics.embedded import EmbeddedPostgres, start_private
+from callytics.sample import write_sample
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--generation", type=click.Choice(["1", "2", "3"]), required=True, help="Whose tables to write.")
+@click.option("--calls", type=click.IntRange(min=1), default=100, show_default=True, help="How many calls.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.argument("out", type=click.Path(path_type=Path))
+def sample(generation: str, calls: int, seed: int, out: Path) -> None:
+    """Write a realistic SQLite database to OUT.
+
+    For generation 3 OUT is a folder, which gets its two databases.
+    """
+    with click.progressbar(length=calls, label="Writing calls", file=sys.stderr) as bar:
+        rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=bar.update)
+    for table, count in rows.items():
+        click.echo(f"{count:>12,} {table}")
+
+
+@click.group()
+def server() -> None:
+    """A private PostgreSQL in a folder of yours, to try things."""
+
+
+@server.command("start")
+@click.argument("folder", type=FOLDER)
+def server_start(folder: Path) -> None:
+    """Start it in FOLDER, which is made on first use.
+
+    Its settings are written to FOLDER/.env.
+    """
+    start_private(folder)
+    click.echo(f"PostgreSQL runs on port {EmbeddedPostgres(folder).port}, its settings are in {folder}/.env")
+
+
+@server.command("status")
+@click.argument("folder", type=FOLDER)
+def server_status(folder: Path) -> None:
+    """Tell whether the one in FOLDER runs, and how to connect."""
+    private = EmbeddedPostgres(folder)
+    if not private.running:
+        click.echo(f"No PostgreSQL runs in {folder}: callytics server start {folder}")
+        raise click.exceptions.Exit(1)
+    env_file, psql = shlex.quote(f"{folder}/.env"), shlex.quote(f"{private.bin}/psql")
+    click.echo(f"Connect: (set -a; . {env_file}; {psql})")
+    click.echo(f"Stop:    {shlex.quote(sys.argv[0])} server stop {shlex.quote(str(folder))}   (--remove deletes it)")
+
+
+@server.command("stop")
+@click.option("--remove", is_flag=True, help="Delete FOLDER too, with every database in it.")
+@click.argument("folder", type=FOLDER)
+def server_stop(folder: Path, remove: bool) -> None:
+    """Stop the one in FOLDER."""
+    private = EmbeddedPostgres(folder)
+    private.remove() if remove else private.stop()
+    click.echo(f"PostgreSQL in {folder} is {'removed' if remove else 'stopped'}")
