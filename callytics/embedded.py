@@ -320,8 +320,8 @@ def start_private(folder: Path) -> None:
 
 
 def _private_env(port: int) -> str:
-    password, owner_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    text = env_text(password, owner_password, host="127.0.0.1", port=port)
+    password, owner_password, key = (secrets.token_urlsafe(32) for _ in range(3))
+    text = env_text(password, owner_password, jwt_secret_key=key, host="127.0.0.1", port=port)
     return f"""{text}
 # For psql.
 PGHOST=127.0.0.1

@@ -19,6 +19,30 @@ class DatabaseUnavailable(CallyticsError):
     """PostgreSQL can't be reached, refuses the login, or can't be started."""
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost while something was being stored; it may be stored, or not."""
+
+
+class PoolExhausted(CallyticsError):
+    """Every connection was in use for as long as the caller was willing to wait."""
+
+
+class RowRefused(CallyticsError):
+    """A value that can't be stored as it is in the column it is meant for."""
+
+
+class InvalidAnalysis(CallyticsError):
+    """A part of a call's result that can't be stored; tells which element and field, and nothing of what was said."""
+
+
+class AnalysisNotFound(CallyticsError):
+    """A recording or a session that is not there."""
+
+
+class InvalidSearch(CallyticsError):
+    """A filter, a page or its size that no list of calls can be made for."""
+
+
 class MigrationError(CallyticsError):
     """The schema can't be brought to where this version needs it."""
 
@@ -29,6 +53,36 @@ class SourceError(CallyticsError):
 
 class TargetError(CallyticsError):
     """A PostgreSQL database that can't take the import."""
+
+
+class AgentError(CallyticsError):
+    """An agent's account that is not there, or can't be made or changed that way."""
+
+
+class PasswordRefused(CallyticsError):
+    """A new password that is not good enough."""
+
+
+class LoginRefused(CallyticsError):
+    """Username and password let nobody in; nothing tells why."""
+
+    def __init__(self) -> None:
+        super().__init__("the login was refused: check username and password, or try again later")
+
+
+class NotAuthenticated(CallyticsError):
+    """The token is not one of a login in force; nothing tells why."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody is logged in, or no longer: log in again")
+
+
+class NotPermitted(CallyticsError):
+    """The agent's permissions do not reach that far."""
+
+
+class ListenError(CallyticsError):
+    """An address that the service can't listen on."""
 
 
 class Interrupted(CallyticsError):

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg2
 import pytest
@@ -24,6 +24,21 @@ VOLATILE = {
     "max_connections": "50",
     "shared_buffers": "64MB",
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file's tests in one process, and all that boot hosts in one: what their fixtures make is dear.
+
+    xdist's own groups are of no use with pytest 9.2, which does not let it rename tests.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "infra" if nodeid.startswith("tests/infra/") else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def lacking(reason: str) -> NoReturn:
@@ -104,7 +119,16 @@ def _names() -> Iterator[str]:
 @pytest.fixture
 def database(template: Settings, _superuser: Callable[..., None], _names: Iterator[str]) -> Iterator[Settings]:
     """A fresh clone of the template: owned by callytics_owner, callytics_user is the application's role."""
-    name = next(_names)
+    yield from _clone(template, _superuser, next(_names))
+
+
+@pytest.fixture(scope="module")
+def shared_database(template: Settings, _superuser: Callable[..., None], _names: Iterator[str]) -> Iterator[Settings]:
+    """One clone for all tests of a file, each of which begins by deleting what the one before has left."""
+    yield from _clone(template, _superuser, next(_names))
+
+
+def _clone(template: Settings, _superuser: Callable[..., None], name: str) -> Iterator[Settings]:
     _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", name, template.database)
     yield replace(template, database=name)
     _superuser("DROP DATABASE {} WITH (FORCE)", name)

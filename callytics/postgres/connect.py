@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL; the driver's errors become ours here."""
+"""One connection to PostgreSQL; why it can't be opened, in a line that says what to do."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def connect(settings: Settings, *, owner: bool = False) -> Connection:
     try:
         return psycopg2.connect(settings.conninfo(owner=owner))
     except psycopg2.OperationalError as error:
-        raise DatabaseUnavailable(_explain(settings, owner, str(error))) from None
+        raise DatabaseUnavailable(explain(settings, owner, str(error))) from None
 
 
-def _explain(settings: Settings, owner: bool, reason: str) -> str:
+def explain(settings: Settings, owner: bool, reason: str) -> str:
     """Say in one line who could not enter where, why, and what to do."""
     user, _password = settings.login(owner=owner)
     place = f"database {settings.database} on {','.join(settings.hosts)}:{settings.port}"

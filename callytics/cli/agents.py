@@ -1,0 +1,220 @@
+"""Commands for the accounts of agents."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from callytics.settings import Settings
+
+if TYPE_CHECKING:
+    from callytics.agents import Account, AgentAccounts, Grant
+
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"])
+HEAD = ("USERNAME", "NAME", "DEPARTMENT", "POSITION", "STATE", "LAST LOGIN", "PERMISSIONS")
+
+password_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
+)
+expires = click.option(
+    "--expires",
+    type=MOMENT,
+    metavar="MOMENT",
+    help="When the permission ends: 2027-12-31 or 2027-12-31T18:00 in UTC, or 2027-12-31T18:00+0900.  [default: never]",
+)
+
+
+class Asked(click.Option):
+    """An option that is asked for at a terminal, and required elsewhere."""
+
+    def prompt_for_value(self, ctx: click.Context) -> Any:
+        """Ask, where somebody is there to answer."""
+        if not sys.stdin.isatty():
+            raise click.MissingParameter(ctx=ctx, param=self)
+        return super().prompt_for_value(ctx)
+
+
+@click.group()
+def agent() -> None:
+    """The accounts of agents: who may log in, and do what."""
+
+
+@agent.command("add")
+@click.argument("username")
+@click.option("--last-name", cls=Asked, prompt=True, required=True, help="Family name.")
+@click.option("--first-name", cls=Asked, prompt=True, required=True, help="Given name.")
+@click.option("--full-name", help="Whole name.  [default: made of both, 김민수 or Minsu Kim]")
+@click.option("--department", cls=Asked, prompt=True, required=True, help="Department.")
+@click.option("--position", cls=Asked, prompt=True, required=True, help="Rank.")
+@click.option("--team", help="Name of the team.")
+@click.option("--email", help="Email address.")
+@click.option("--employee-id", help="Employee number.")
+@click.option("--permission", "permissions", metavar="TYPE:LEVEL", multiple=True, help="May be given several times.")
+@expires
+@password_stdin
+@click.pass_obj
+def agent_add(
+    env_file: Path,
+    /,
+    username: str,
+    permissions: tuple[str, ...],
+    expires: datetime | None,
+    password_stdin: bool,
+    **profile: str | None,
+) -> None:
+    """Make an account that may log in.
+
+    What is missing is asked for. Permissions are described by 'callytics agent grant --help'.
+    """
+    from callytics.agents import Profile
+
+    if expires and not permissions:
+        raise click.UsageError("--expires ends a permission: give one with --permission")
+    grants = tuple(_grant(permission, expires) for permission in permissions)
+    with _accounts(env_file) as accounts:
+        accounts.add_agent(username, _password(password_stdin), Profile(**profile), grants)  # type: ignore[arg-type]
+    click.echo(f"{username} may log in")
+
+
+@agent.command("passwd")
+@click.argument("username")
+@password_stdin
+@click.pass_obj
+def agent_passwd(env_file: Path, username: str, password_stdin: bool) -> None:
+    """Give an agent a new password.
+
+    Every login of the agent ends, and an account that wrong passwords have locked is open again.
+    """
+    with _accounts(env_file) as accounts:
+        accounts.set_password(username, _password(password_stdin))
+    click.echo(f"{username} has a new password and is logged out everywhere")
+
+
+@agent.command("lock")
+@click.argument("username")
+@click.option("--deactivate", is_flag=True, help="The agent has left: account and profile become inactive.")
+@click.pass_obj
+def agent_lock(env_file: Path, username: str, deactivate: bool) -> None:
+    """Keep an agent out, and end every login at once."""
+    with _accounts(env_file) as accounts:
+        accounts.deactivate(username) if deactivate else accounts.lock(username)
+    click.echo(f"{username} is {'inactive' if deactivate else 'locked'} and logged out everywhere")
+
+
+@agent.command("unlock")
+@click.argument("username")
+@click.option("--activate", is_flag=True, help="Let in one that is inactive or pending, too.")
+@click.pass_obj
+def agent_unlock(env_file: Path, username: str, activate: bool) -> None:
+    """Let an agent in again, locked by hand or by wrong passwords."""
+    with _accounts(env_file) as accounts:
+        accounts.activate(username) if activate else accounts.unlock(username)
+    click.echo(f"{username} may log in")
+
+
+@agent.command("grant")
+@click.argument("username")
+@click.argument("permissions", metavar="TYPE:LEVEL...", nargs=-1, required=True)
+@expires
+@click.pass_obj
+def agent_grant(env_file: Path, username: str, permissions: tuple[str, ...], expires: datetime | None) -> None:
+    """Give an agent permissions, in place of those of the same type.
+
+    TYPE is audio_upload, analysis_view, report_generation, supervisor, trainer, or admin, which counts for all of them.
+    LEVEL is read, write, which includes read, or admin, which includes both.
+    """
+    grants = [_grant(permission, expires) for permission in permissions]
+    with _accounts(env_file) as accounts, accounts.postgres.transaction():
+        for grant in grants:
+            accounts.grant(username, grant)
+    click.echo(f"{username} has {', '.join(permissions)}")
+
+
+@agent.command("revoke")
+@click.argument("username")
+@click.argument("types", metavar="TYPE...", nargs=-1, required=True)
+@click.pass_obj
+def agent_revoke(env_file: Path, username: str, types: tuple[str, ...]) -> None:
+    """Take permissions away from an agent, whatever their level."""
+    with _accounts(env_file) as accounts, accounts.postgres.transaction():
+        for permission_type in types:
+            accounts.revoke(username, permission_type)
+    click.echo(f"{username} has no {', '.join(types)} any more")
+
+
+@agent.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_obj
+def agent_list(env_file: Path, as_json: bool) -> None:
+    """Show every account: its state, last login and permissions."""
+    with _accounts(env_file) as accounts:
+        found = accounts.list_agents()
+    if as_json:
+        rows = [account.as_dict() for account in found]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
+    else:
+        click.echo("\n".join(_table([HEAD, *map(_cells, found)])))
+
+
+@contextmanager
+def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
+    """Lend the accounts, over as few connections as one command needs."""
+    from callytics.agents import AgentAccounts
+    from callytics.postgres import PostgreSQLManager
+
+    settings = replace(Settings.load(env_file=env_file), min_connections=1, max_connections=1)
+    with PostgreSQLManager(settings) as postgres:
+        yield AgentAccounts(postgres)
+
+
+def _password(from_stdin: bool) -> str:
+    """Return a password from where no history and no list of processes keeps it."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to be asked for the password: give it with --password-stdin")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password
+
+
+def _grant(permission: str, expires: datetime | None) -> Grant:
+    from callytics.agents import Grant
+
+    permission_type, _, level = permission.partition(":")
+    if expires and expires.tzinfo is None:
+        expires = expires.replace(tzinfo=UTC)
+    return Grant(permission_type, level, expires)
+
+
+def _cells(account: Account) -> tuple[str, ...]:
+    state = account.state
+    if account.locked_until and state == "locked":
+        state = f"locked until {_minute(account.locked_until)}"
+    permissions = ", ".join(f"{held['type']}:{held['level']}" for held in account.permissions)
+    person = (account.full_name or "", account.department or "", account.position or "")
+    return (account.username, *person, state, _minute(account.last_login_at), permissions)
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows with columns under each other; a Korean letter takes two places of a terminal."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

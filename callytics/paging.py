@@ -1,0 +1,78 @@
+"""Pages of a list that may grow while it is read: each begins after the last row of the one before."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callytics.exceptions import InvalidSearch
+from callytics.postgres import Row
+
+MOST = 500
+EARLIEST = "-infinity"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows of a list, and the cursor to ask for those after them with, None at the end."""
+
+    rows: list[Row] = field(repr=False)
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """The last row of a page: its time, and numbers that tell it apart from others of that time."""
+
+    time: str
+    numbers: tuple[int, ...]
+
+
+def make_page(kind: str, rows: list[Row], limit: int, columns: Sequence[str]) -> Page:
+    """Return the first ``limit`` rows and, where there are more, a cursor after the last of them."""
+    page = rows[:limit]
+    return Page(page, _cursor(kind, page[-1], columns) if len(rows) > limit else None)
+
+
+def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
+    """Return the position that a cursor holds; raise InvalidSearch for anything that was made up."""
+    if cursor is None:
+        return None
+    try:
+        found, at, *others = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
+        position = Position(_time(at), tuple(map(_number, others)))
+    except (AttributeError, binascii.Error, RecursionError, TypeError, ValueError):
+        found, position = None, None
+    if position is None or found != kind or len(position.numbers) != numbers:
+        raise InvalidSearch("after: is not what 'next' of a page of this list held")
+    return position
+
+
+def check_limit(limit: int) -> int:
+    """Return the size of a page; raise InvalidSearch where it is none."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
+        raise InvalidSearch(f"limit: must be a whole number between 1 and {MOST}")
+    return limit
+
+
+def _cursor(kind: str, row: Row, columns: Sequence[str]) -> str:
+    at = row["created_at"]
+    position = [kind, EARLIEST if at is None else at.isoformat(), *(row[column] for column in columns)]
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _time(text: Any) -> str:
+    if text != EARLIEST and datetime.fromisoformat(text).utcoffset() is None:
+        raise ValueError
+    return str(text)
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value

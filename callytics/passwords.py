@@ -1,0 +1,155 @@
+"""Passwords: which ones are good enough, how they are hashed, and whether one is right.
+
+New hashes are Argon2id over the password in Unicode's composed form (NFC, as RFC 8265 has it for passwords), so that
+한글 typed on one system is the same 한글 on another. Compatibility forms stay distinct: NFKC would make two passwords
+of one. Imported hashes are PBKDF2 over the text as it was typed, and are compared so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import threading
+import unicodedata
+from contextlib import suppress
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from callytics.exceptions import PasswordRefused
+
+# NIST SP 800-63B, section 5.1.1.2: what counts is length, not which kinds of characters there are.
+SHORTEST = 10
+# Nobody types more; somebody may send more to keep the processors busy.
+MOST_BYTES = 1024
+PBKDF2_ROUNDS = 100_000
+PBKDF2 = re.compile(r"([^$]+)\$([0-9a-fA-F]{64})")
+# Argon2 takes its cost from the stored hash. One that asks for more than this is not one of ours.
+MOST_MEMORY_KIB, MOST_PASSES, MOST_LANES = 1 << 18, 16, 16
+# Each Argon2id of the recommended profile fills 64 MiB.
+MOST_AT_ONCE = 4
+
+
+@dataclass(frozen=True, repr=False)
+class _Typed:
+    """A password in the two spellings that are hashed."""
+
+    raw: bytes
+    composed: bytes
+
+
+class Passwords:
+    """Hashes passwords and checks them, at the same cost whatever is stored.
+
+    ``hasher`` is argon2-cffi's with its recommended profile (RFC 9106, low memory: 64 MiB, 3 passes, 4 lanes). Safe to
+    use from many threads; no more than ``at_once`` of them compute at the same time, the others wait, so that memory
+    stays bounded.
+    """
+
+    def __init__(self, hasher: PasswordHasher | None = None, *, at_once: int | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._slots = threading.BoundedSemaphore(at_once or min(os.cpu_count() or 1, MOST_AT_ONCE))
+        self._nobodys_argon2 = self._random_argon2()
+        self._nobodys_salt = secrets.token_hex(16).encode()
+
+    def hash(self, password: str) -> str:
+        """Return the Argon2id hash of a password, which must be one that `refuse_unfit` or `matches` has passed."""
+        typed = _typed(password)
+        if typed is None:
+            raise PasswordRefused("the password is too long, or not text")
+        with self._slots:
+            return self._hasher.hash(typed.composed)
+
+    def matches(self, stored: str | None, password: str) -> bool:
+        """Tell whether a password belongs to a stored hash; False for a hash that is None, malformed or foreign.
+
+        One Argon2id and one PBKDF2 are computed in every case, over a hash of nobody where there is none of that kind,
+        so that the time does not tell what is stored, or whether anything is.
+        """
+        typed = _typed(password)
+        computed = typed or _Typed(b"", b"")
+        with self._slots:
+            by_argon2 = self._matches_argon2(stored or "", computed)
+            by_pbkdf2 = self._matches_pbkdf2(stored or "", computed)
+        return typed is not None and (by_argon2 or by_pbkdf2)
+
+    def is_current(self, stored: str) -> bool:
+        """Tell whether a stored hash is what `hash` would make today; otherwise the next login replaces it."""
+        return _is_argon2(stored) and not self._hasher.check_needs_rehash(stored)
+
+    def _matches_argon2(self, stored: str, typed: _Typed) -> bool:
+        if _is_argon2(stored):
+            try:
+                return self._hasher.verify(stored, typed.composed)
+            except VerifyMismatchError:
+                return False
+            except (VerificationError, InvalidHashError):
+                pass  # Damaged, and therefore not computed.
+        with suppress(VerifyMismatchError):
+            self._hasher.verify(self._nobodys_argon2, typed.composed)
+        return False
+
+    def _matches_pbkdf2(self, stored: str, typed: _Typed) -> bool:
+        imported = PBKDF2.fullmatch(stored)
+        salt = imported[1].encode(errors="replace") if imported else self._nobodys_salt
+        digest = hashlib.pbkdf2_hmac("sha256", typed.raw, salt, PBKDF2_ROUNDS)
+        expected = bytes.fromhex(imported[2]) if imported else bytes(len(digest))
+        return hmac.compare_digest(digest, expected) and imported is not None
+
+    def _random_argon2(self) -> str:
+        """Return a hash that no password has, of the same cost as ours, without computing one."""
+        hasher = self._hasher
+        salt, digest = (_base64(secrets.token_bytes(size)) for size in (hasher.salt_len, hasher.hash_len))
+        costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+        return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
+def refuse_unfit(password: str, username: str) -> None:
+    """Raise PasswordRefused for a new password that is too short, too long, not text, or the user's name."""
+    typed = _typed(password)
+    if typed is None:
+        raise PasswordRefused(f"the password is longer than {MOST_BYTES} bytes, or not text: choose another one")
+    if len(typed.composed.decode()) < SHORTEST:
+        raise PasswordRefused(f"the password has fewer than {SHORTEST} characters: choose a longer one")
+    if typed.composed.decode().casefold() == unicodedata.normalize("NFC", username).casefold():
+        raise PasswordRefused("the password is the username: choose another one")
+
+
+def kind(stored: str) -> str:
+    """Name what a stored hash is: argon2id, pbkdf2 (imported, until the next login) or unusable."""
+    if _is_argon2(stored):
+        return "argon2id"
+    return "pbkdf2" if PBKDF2.fullmatch(stored) else "unusable"
+
+
+def _typed(password: str) -> _Typed | None:
+    """Return a password's bytes, or None for one that can't be anybody's."""
+    # A character is a byte at least: this much is known before anything is normalised.
+    if len(password) > MOST_BYTES:
+        return None
+    try:
+        raw = password.encode()
+    except UnicodeEncodeError:
+        return None
+    composed = unicodedata.normalize("NFC", password).encode()
+    return _Typed(raw, composed) if max(len(raw), len(composed)) <= MOST_BYTES else None
+
+
+def _is_argon2(stored: str) -> bool:
+    if not (stored.isascii() and stored.startswith("$argon2id$")):
+        return False
+    try:
+        costs = extract_parameters(stored)
+    except (InvalidHashError, ValueError):
+        return False
+    return costs.memory_cost <= MOST_MEMORY_KIB and costs.time_cost <= MOST_PASSES and costs.parallelism <= MOST_LANES
+
+
+def _base64(value: bytes) -> str:
+    """Encode as Argon2's hashes do, without padding."""
+    return base64.b64encode(value).rstrip(b"=").decode()

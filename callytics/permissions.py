@@ -1,0 +1,21 @@
+"""What agents may do: types of permission, and levels, each of which includes the ones before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TYPES = ("audio_upload", "analysis_view", "report_generation", "admin", "supervisor", "trainer")
+LEVELS = ("read", "write", "admin")
+
+
+def allows(permissions: Mapping[str, str], permission_type: str, level: str) -> bool:
+    """Tell whether ``permissions`` (level by type) reach ``level`` of a type.
+
+    read < write < admin. The type ``admin`` counts for every type: admin:read reads everything, admin:admin may do
+    everything. No other type includes another. Raises ValueError for a type or level that does not exist.
+    """
+    if permission_type not in TYPES:
+        raise ValueError(f"permission type '{permission_type}' does not exist: use one of {', '.join(TYPES)}")
+    needed = LEVELS.index(level)
+    held = (permissions.get(name) for name in (permission_type, "admin"))
+    return any(has in LEVELS and LEVELS.index(has) >= needed for has in held if has)

@@ -1,0 +1,113 @@
+"""Transactions and savepoints on a connection of psycopg2, and what becomes of them when it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+RELEASE = "RELEASE SAVEPOINT {0}"
+UNDO = "ROLLBACK TO SAVEPOINT {0}; RELEASE SAVEPOINT {0}"
+
+
+@dataclass
+class Transaction:
+    """An open transaction and whose it is: a task's or a thread's."""
+
+    connection: Connection
+    owner: object
+    depth: int = 0
+
+    def open_savepoint(self) -> str:
+        """Begin what can be undone on its own, and return its name."""
+        name = f"callytics_{self.depth + 1}"
+        self._execute("SAVEPOINT {0}", name)
+        self.depth += 1
+        return name
+
+    def keep(self, name: str) -> None:
+        """Let what was done since the savepoint be part of the transaction."""
+        self.depth -= 1
+        self._execute(RELEASE, name)
+
+    def undo(self, name: str) -> None:
+        """Undo what was done since the savepoint; where the connection is lost, the server does."""
+        self.depth -= 1
+        if not self.connection.closed:
+            self._execute(UNDO, name)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Keep what is done inside, or nothing of it when an exception leaves the block."""
+        name = self.open_savepoint()
+        try:
+            yield
+        except BaseException:
+            self.undo(name)
+            raise
+        self.keep(name)
+
+    def _execute(self, statement: str, name: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+def begin(connection: Connection, isolation: Isolation | None, read_only: bool) -> None:
+    """Leave autocommit; psycopg2 sends BEGIN along with the first statement."""
+    connection.autocommit = False
+    connection.isolation_level = isolation.upper() if isolation else None
+    connection.readonly = read_only or None
+
+
+def commit(connection: Connection) -> None:
+    """Commit; raise OutcomeUnknown when the connection is lost meanwhile."""
+    try:
+        connection.commit()
+    except psycopg2.Error as error:
+        if connection.closed:
+            message = (
+                f"the connection was lost during COMMIT: look whether it is stored before trying again: {line(error)}"
+            )
+            raise OutcomeUnknown(message) from error
+        raise
+
+
+def roll_back(connection: Connection) -> None:
+    """Undo everything; where the connection is lost, the server does."""
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        connection.close()
+
+
+def forget_session(connection: Connection) -> None:
+    """Undo what outlives a transaction: settings, locks, cursors, subscriptions, temporary tables."""
+    roll_back(connection)
+    if not connection.closed:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("DISCARD ALL")
+
+
+def lost(connection: Connection, error: psycopg2.Error) -> DatabaseUnavailable:
+    """Return what to tell whoever was using a connection that is no more."""
+    if connection.autocommit:
+        return OutcomeUnknown(
+            f"the connection was lost while a statement ran: look whether it took effect, then try again: {line(error)}"
+        )
+    return DatabaseUnavailable(
+        f"the connection was lost, and nothing of the transaction was stored: try again: {line(error)}"
+    )
+
+
+def line(error: BaseException) -> str:
+    """Return what an error says in one line."""
+    return " ".join(str(error).split())

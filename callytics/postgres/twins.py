@@ -1,0 +1,34 @@
+"""The same method for coroutines: it runs in the pool's threads, and the event loop goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from callytics.postgres.manager import PostgreSQLManager
+
+
+class OnPostgres(Protocol):
+    """Whatever works on a PostgreSQLManager."""
+
+    @property
+    def postgres(self) -> PostgreSQLManager:
+        """The manager whose threads run the twins."""
+
+
+Self = TypeVar("Self", bound=OnPostgres)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def twin(
+    method: Callable[Concatenate[Self, Arguments], Result],
+) -> Callable[Concatenate[Self, Arguments], Coroutine[Any, Any, Result]]:
+    """Return a method's twin: same arguments, result, errors and transactions; cancelling it cancels its query."""
+
+    @wraps(method)
+    async def run(self: Self, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return await self.postgres.in_thread(method, self, *args, **kwargs)
+
+    return run

@@ -1,0 +1,3 @@
+-- transactional: false
+-- Takes this index away.
+drop index concurrently if exists audio_files_newest_idx;
