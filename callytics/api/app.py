@@ -1,0 +1,109 @@
+"""The application: routes, what surrounds them, and what they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from callytics import __version__
+from callytics.api import analyses, calls, health, imports, logins, metrics, page, problems, status
+from callytics.api.guards import LastResort, SecurityHeaders
+from callytics.api.limits import BodyLimit
+from callytics.api.logs import RequestLog
+from callytics.api.service import Service
+from callytics.auth import AgentAuth
+from callytics.databases import MultiDatabaseManager
+from callytics.postgres import PostgreSQLManager
+from callytics.settings import ServiceSettings, Settings
+
+DESCRIPTION = "Calls and what was found in them. Errors are problem details (RFC 9457)."
+# A client waits at most this long for a connection and for a statement.
+POOL_SECONDS, STATEMENT_SECONDS = 5.0, 15.0
+ROUTERS = (
+    page.router,
+    health.router,
+    status.router,
+    metrics.router,
+    logins.public,
+    logins.router,
+    analyses.writing,
+    analyses.reading,
+    calls.router,
+    imports.router,
+)
+
+
+class Application(FastAPI):
+    """FastAPI whose description holds the shape of errors too."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description."""
+        described = super().openapi()
+        described["components"]["schemas"] |= problems.schemas()
+        return described
+
+
+def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
+    """Return the application on a database, with a pool of its own.
+
+    Nothing is connected yet: the pool opens when the application starts, which fails with DatabaseUnavailable where
+    the database is away, and closes when it ends.
+    """
+    postgres = PostgreSQLManager(settings, timeout=POOL_SECONDS, statement_timeout=STATEMENT_SECONDS)
+    counted = metrics.Metrics(postgres)
+    app = Application(
+        title="Callytics",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        # Their pages load scripts from other hosts.
+        docs_url=None,
+        redoc_url=None,
+        middleware=_middleware(service, counted),
+        responses=problems.declared(400, 408, 413, 422, 500, 503),
+    )
+    app.state.service = Service(
+        postgres=postgres,
+        databases=MultiDatabaseManager(postgres),
+        auth=AgentAuth(postgres, service),
+        probe=health.Probe(postgres),
+        counting=status.Counting(postgres),
+        metrics=counted,
+        login_limits=logins.LoginLimits(),
+    )
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _middleware(service: ServiceSettings, counted: metrics.Metrics) -> list[Middleware]:
+    """Return what surrounds the routes, the outermost first."""
+    return [
+        Middleware(RequestLog, metrics=counted),
+        Middleware(SecurityHeaders),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=service.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            expose_headers=("Link", "Location", "Retry-After", "X-Request-ID"),
+        ),
+        Middleware(LastResort),
+        Middleware(BodyLimit),
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    postgres: PostgreSQLManager = app.state.service.postgres
+    await postgres.ainitialize()
+    try:
+        yield
+    finally:
+        await postgres.aclose()

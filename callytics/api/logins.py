@@ -1,0 +1,115 @@
+"""Agents log in, ask who they are, and log out."""
+
+from __future__ import annotations
+
+import ipaddress
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from starlette.exceptions import HTTPException
+
+from callytics.api import permits, problems, service
+from callytics.api.limits import TokenBuckets
+from callytics.api.text import Text
+from callytics.auth import Agent
+
+public = APIRouter(prefix="/auth", tags=["agents"], route_class=permits.Bounded)
+router = APIRouter(
+    prefix="/auth",
+    tags=["agents"],
+    route_class=permits.permitted(),
+    dependencies=[Depends(permits.BEARER)],
+    responses=problems.declared(401),
+)
+
+
+class Credentials(BaseModel):
+    """Who wants to log in."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"username": "kim", "password": "…"}})
+
+    username: Text = Field(min_length=1, max_length=255)
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+class AgentView(BaseModel):
+    """Who is logged in."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(description="The profile's", examples=[7])
+    username: str = Field(examples=["kim"])
+    full_name: str = Field(examples=["Kim Min-su"])
+    permissions: dict[str, str] = Field(
+        description="The level of each type: read, write or admin", examples=[{"analysis_view": "read"}]
+    )
+
+
+class Login(BaseModel):
+    """A session that begins."""
+
+    access_token: str = Field(description="Send it as Authorization: Bearer …", examples=["eyJhbGciOi…"])
+    token_type: Literal["bearer"] = "bearer"
+    expires_at: datetime
+    agent: AgentView
+
+
+class LoginLimits:
+    """How often one address, and one account from anywhere, may try."""
+
+    def __init__(self) -> None:
+        self.by_address = TokenBuckets(burst=20, seconds=3)
+        self.by_account = TokenBuckets(burst=10, seconds=10)
+
+    def take(self, address: str, username: str) -> None:
+        """Count an attempt; raise HTTPException 429 where there were too many."""
+        wait = self.by_address.take(_network(address)) or self.by_account.take(_folded(username))
+        if wait:
+            raise HTTPException(429, f"too many logins: try again in {wait} s", {"Retry-After": str(wait)})
+
+
+@public.post("/login", responses=problems.declared(401, 429))
+async def login(request: Request, credentials: Credentials) -> Login:
+    """Log in. Unknown names, wrong passwords and locked accounts are refused alike."""
+    ours = service.of(request)
+    address = request.client.host if request.client else ""
+    ours.login_limits.take(address, credentials.username)
+    session = await ours.auth.alogin(
+        credentials.username,
+        credentials.password.get_secret_value(),
+        ip_address=address or None,
+        user_agent=request.headers.get("user-agent"),
+    )
+    request.state.agent = session.agent
+    agent = AgentView.model_validate(session.agent)
+    return Login(access_token=session.token, expires_at=session.expires_at, agent=agent)
+
+
+@router.post("/logout", status_code=204, response_class=Response)
+async def logout(request: Request) -> None:
+    """End the session: its token is worth nothing from now on."""
+    await service.of(request).auth.alogout(permits.token(request))
+
+
+@router.get("/me")
+async def me(agent: Annotated[Agent, Depends(permits.agent)]) -> AgentView:
+    """Tell who is logged in, and what they may do."""
+    return AgentView.model_validate(agent)
+
+
+def _network(address: str) -> str:
+    """Return what stands for an address: itself, or the /64 that a host of IPv6 has to itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _folded(username: str) -> str:
+    return unicodedata.normalize("NFKC", username).casefold()

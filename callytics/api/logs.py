@@ -1,0 +1,126 @@
+"""Structured logs: a JSON object a line, without query strings, bodies, tokens or call contents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import sys
+import threading
+import time
+import traceback
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from callytics.api.metrics import Metrics
+
+LOGGER = logging.getLogger("callytics.api")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# A client that went away before its answer; nginx's number.
+CLIENT_GONE = 499
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; of an error, its type and where it came from, not its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. ``extra={"fields": {…}}`` adds members to it."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info and record.exc_info[1]:
+            line |= described(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """Return an error's type, SQLSTATE and frames. Its message may quote somebody's call: it stays away."""
+    frames = traceback.extract_tb(error.__traceback__)
+    found: dict[str, Any] = {"error": f"{type(error).__module__}.{type(error).__qualname__}"}
+    if code := getattr(error, "pgcode", None):
+        found["sqlstate"] = code
+    found["traceback"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return found
+
+
+def configure() -> None:
+    """Send every log line of this process to stdout as JSON, and what ends a thread too."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    threading.excepthook = thread_ended
+
+
+def thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """Log an error that ended a thread; Python's own words would hold its message."""
+    LOGGER.error("a thread ended", extra={"fields": described(ended.exc_value) if ended.exc_value else {}})
+
+
+def task_ended(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of a task that nobody waited for; the event loop's own words would hold its message."""
+    error = context.get("exception")
+    LOGGER.error(context.get("message", "error"), extra={"fields": described(error) if error else {}})
+
+
+class RequestLog:
+    """Give each request an id, time it, count it, and write one line about it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; its id is in ``request.state.request_id`` and the answer's X-Request-ID."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = CLIENT_GONE
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            with self.metrics.in_progress():
+                await self.app(scope, receive, send_on)
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        route = getattr(scope.get("route"), "path", None)
+        self.metrics.count(method, route or "(none)", status, seconds)
+        agent = scope["state"].get("agent")
+        fields = {
+            "request_id": scope["state"]["request_id"],
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+            "agent_id": agent.id if agent else None,
+        }
+        LOGGER.info("request", extra={"fields": fields})
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the client's id for this request where it is a sane one, else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,259 @@
+"""The application without a database: problem details, headers, ids, logs, OpenAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
+from psycopg2 import errors
+from pydantic import BaseModel
+
+from callytics.api import create_app, logs, problems
+from callytics.api.logs import JsonFormatter
+from callytics.exceptions import DatabaseUnavailable, PoolExhausted
+from callytics.settings import ServiceSettings, Settings
+
+SETTINGS = Settings(hosts=("db.secret.example",), port=5432, database="callytics", user="u", password="p")
+SERVICE = ServiceSettings(jwt_secret_key="k" * 32, cors_origins=("https://pages.example",))
+SECRET = "what a customer said"
+
+ERRORS: dict[str, tuple[Exception, int]] = {
+    "unforeseen": (KeyError(SECRET), 500),
+    "away": (DatabaseUnavailable(f"u can't open database on db.secret.example: {SECRET}"), 503),
+    "exhausted": (PoolExhausted(SECRET), 503),
+    "slow": (errors.QueryCanceled(SECRET), 503),
+    "hung": (TimeoutError(SECRET), 503),
+    "deadlock": (errors.DeadlockDetected(SECRET), 503),
+    "lost": (psycopg2.OperationalError(SECRET), 503),
+    "unique": (errors.UniqueViolation(SECRET), 409),
+    "check": (errors.CheckViolation(SECRET), 409),
+    "range": (errors.NumericValueOutOfRange(SECRET), 422),
+    "no table": (errors.UndefinedTable(SECRET), 500),
+}
+
+
+class Body(BaseModel):
+    number: int
+    parts: list[dict[str, int]] = []
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    app = create_app(SETTINGS, SERVICE)
+    router = APIRouter()
+
+    @router.get("/raise/{name}")
+    async def fail(name: str) -> None:
+        raise ERRORS[name][0]
+
+    @router.post("/body")
+    async def take(body: Body) -> None:
+        return None
+
+    app.include_router(router)
+    # Not entered: the pool stays closed, there is no database.
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
+    lines: list[dict[str, Any]] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(JsonFormatter().format(record)))
+
+    logger = logging.getLogger("callytics.api")
+    handler = Lines()
+    logger.addHandler(handler)
+    caplog.set_level(logging.INFO, "callytics.api")
+    yield lines
+    logger.removeHandler(handler)
+
+
+def is_problem(answer: Any, status: int) -> dict[str, Any]:
+    """Check that an answer is problem details of a status, and return them."""
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == problems.MEDIA_TYPE
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    problems.Problem.model_validate(problem)
+    return problem
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_says_nothing_about_what_is_inside(
+    client: TestClient, log: list[dict[str, Any]], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = client.get(f"/raise/{name}")
+    is_problem(answer, ERRORS[name][1])
+    assert ("retry-after" in answer.headers) is (answer.status_code == 503)
+    captured = capsys.readouterr()
+    for text in (answer.text, json.dumps(log), captured.out, captured.err):
+        assert SECRET not in text
+        assert "db.secret.example" not in text
+
+
+def test_an_unforeseen_error_is_logged_with_where_it_came_from(client: TestClient, log: list[dict[str, Any]]) -> None:
+    request_id = client.get("/raise/unforeseen").headers["x-request-id"]
+    line = log[0]
+    assert line["error"] == "builtins.KeyError"
+    assert line["request_id"] == request_id
+    assert any("test_api_app.py" in frame and frame.endswith(" fail") for frame in line["traceback"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("DELETE", "/health", 405), ("BREW", "/health", 405), ("GET", "/health", 503)],
+)
+def test_refusals_are_problem_details(client: TestClient, method: str, path: str, status: int) -> None:
+    is_problem(client.request(method, path), status)
+
+
+def test_405_says_what_is_allowed(client: TestClient) -> None:
+    assert client.delete("/health").headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "fields"),
+    [
+        (b'{"number": "what a customer said"}', 422, ["body.number"]),
+        (b'{"number": 1, "parts": [{}, {"what a customer said": "x"}]}', 422, ["body.parts[1].(unknown)"]),
+        (b"{}", 422, ["body.number"]),
+        (b"", 422, ["body"]),
+        (b'{"number": what a customer said', 422, None),
+        (b'{"number": "\xff what a customer said"}', 400, None),
+        (b"[" * 100_000, 400, None),
+        (b'{"number": ' + b"9" * 10_000 + b"}", 400, None),
+    ],
+)
+def test_a_wrong_body_is_answered_by_field_without_its_contents(
+    client: TestClient, body: bytes, status: int, fields: list[str] | None
+) -> None:
+    answer = client.post("/body", content=body, headers={"Content-Type": "application/json"})
+    problem = is_problem(answer, status)
+    assert SECRET not in answer.text
+    if fields:
+        assert [error["field"] for error in problem["errors"]] == fields
+
+
+def test_a_large_body_is_refused(client: TestClient) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(5):
+            yield b" " * 1024 * 1024
+
+    answer = client.post("/body", content=parts(), headers={"Content-Type": "application/json"})
+    is_problem(answer, 413)
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/nowhere", "/raise/unforeseen", "/", "/static/status.js"])
+def test_browsers_are_told_to_be_careful(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["cache-control"] == ("no-cache" if path in ("/", "/static/status.js") else "no-store")
+
+
+@pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "status.html", "%00", "."])
+def test_static_parts_are_those_of_the_page_only(client: TestClient, name: str) -> None:
+    is_problem(client.get(f"/static/{name}"), 404)
+
+
+@pytest.mark.parametrize("given", ["abc-123_.", "a" * 64])
+def test_a_sane_request_id_is_kept(client: TestClient, given: str) -> None:
+    assert client.get("/health/live", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a" * 65, "a b", 'a"}', "é".encode(), b"\xff"])
+def test_any_other_request_id_is_replaced(client: TestClient, given: str | bytes) -> None:
+    answer = client.get("/health/live", headers={"X-Request-ID": given})  # type: ignore[dict-item]
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+def test_a_line_of_the_log_holds_what_an_operator_needs(client: TestClient, log: list[dict[str, Any]]) -> None:
+    path = f"/raise/slow?search={SECRET}"
+    client.get(path, headers={"Authorization": "Bearer secret-token", "X-Request-ID": "r1"})
+    (line,) = log
+    assert line.pop("ms") >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", line.pop("time"))
+    assert line == {
+        "level": "info",
+        "logger": "callytics.api",
+        "message": "request",
+        "request_id": "r1",
+        "method": "GET",
+        "route": "/raise/{name}",
+        "status": 503,
+        "agent_id": None,
+    }
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("https://pages.example", True), ("https://other.example", False)])
+def test_pages_of_other_origins_may_ask_where_the_settings_say_so(
+    client: TestClient, origin: str, allowed: bool
+) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    for answer in (client.get("/health/live", headers=asked), client.options("/auth/login", headers=asked)):
+        assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_without_a_database_the_service_is_alive_and_not_healthy(client: TestClient) -> None:
+    assert client.get("/health/live").json()["status"] == "alive"
+    is_problem(client.get("/health"), 503)
+    status = client.get("/status").json()
+    assert (status["service"]["status"], status["counts"]) == ("unhealthy", None)
+
+
+def test_metrics_count_by_route_and_not_by_address(client: TestClient) -> None:
+    for number in range(3):
+        client.get(f"/raise/{number}")
+        client.request(f"BREW{number}", "/nowhere")
+    text = client.get("/metrics").text
+    assert 'callytics_http_requests_total{method="GET",route="/raise/{name}",status="500"}' in text
+    assert 'callytics_http_requests_total{method="other",route="(none)",status="404"} 3.0' in text
+    assert "callytics_pool_connections_limit 20.0" in text
+    assert "BREW" not in text
+
+
+def test_every_route_declares_what_it_answers(client: TestClient) -> None:
+    api = client.get("/openapi.json").json()
+    for path, operations in api["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(answer["content"]) == [problems.MEDIA_TYPE], (method, path, status)
+            if "security" in operation:
+                assert "401" in operation["responses"], (method, path)
+    schemas = api["components"]["schemas"]
+    assert "HTTPValidationError" not in schemas
+    assert {name.rpartition("/")[2] for name in re.findall(r'"(#/components/schemas/\w+)"', json.dumps(api))} <= set(
+        schemas
+    )
+
+
+def test_threads_and_tasks_that_end_badly_are_logged_without_their_message(log: list[dict[str, Any]]) -> None:
+    error = KeyError(SECRET)
+    logs.thread_ended(threading.ExceptHookArgs((KeyError, error, None, None)))
+    with closing(asyncio.new_event_loop()) as loop:
+        logs.task_ended(loop, {"message": "never retrieved", "exception": error})
+    assert [(line["message"], line["error"]) for line in log] == [
+        ("a thread ended", "builtins.KeyError"),
+        ("never retrieved", "builtins.KeyError"),
+    ]
+    assert SECRET not in json.dumps(log)

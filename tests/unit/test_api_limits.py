@@ -1,0 +1,149 @@
+"""What bounds requests: buckets of tokens, bodies while they arrive, and the time for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from callytics.api.limits import BodyLimit, TokenBuckets, bounded
+from callytics.api.logins import LoginLimits
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bucket_gives_its_burst_then_one_token_at_a_time() -> None:
+    clock = Clock()
+    buckets = TokenBuckets(burst=3, seconds=10, clock=clock)
+    assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 10]
+    clock.now += 9
+    assert buckets.take("a") == 1
+    clock.now += 1
+    assert [buckets.take("a"), buckets.take("a")] == [0, 10]
+    assert buckets.take("b") == 0
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
+def test_no_pace_gets_more_than_the_burst_and_what_time_gives(pauses: list[float]) -> None:
+    clock = Clock()
+    buckets = TokenBuckets(burst=5, seconds=10, clock=clock)
+    taken = 0
+    for pause in pauses:
+        clock.now += pause
+        taken += buckets.take("a") == 0
+    assert taken <= 5 + clock.now / 10
+
+
+def test_a_bucket_that_is_seen_last_is_kept() -> None:
+    buckets = TokenBuckets(burst=1, seconds=10, keys=2, clock=Clock())
+    for key in ("a", "b", "a", "c"):
+        buckets.take(key)
+    assert len(buckets) == 2
+    assert buckets.take("a") > 0
+    assert buckets.take("c") > 0
+
+
+@pytest.mark.parametrize(
+    ("addresses", "usernames"),
+    [
+        (["192.0.2.1"] * 30, [f"agent{n}" for n in range(30)]),
+        ([f"2001:db8::{n:x}" for n in range(30)], [f"agent{n}" for n in range(30)]),
+        ([f"192.0.2.{n}" for n in range(30)], ["Kim", "kim", "ＫＩＭ"] * 10),
+    ],
+    ids=["one address", "one network of IPv6", "one account"],
+)
+def test_logins_are_limited(addresses: list[str], usernames: list[str]) -> None:
+    limits = LoginLimits()
+    with pytest.raises(HTTPException) as refused:
+        list(map(limits.take, addresses, usernames))
+    assert refused.value.status_code == 429
+    assert int(refused.value.headers["Retry-After"]) > 0  # type: ignore[index]
+
+
+async def _reads_all(scope: Scope, receive: Receive, send: Send) -> None:
+    await Request(scope, receive).body()
+
+
+def _send_body(parts: Iterable[bytes], headers: dict[str, str], *, pause: float = 0.0, seconds: float = 5) -> None:
+    """Send a body of parts to an application that reads all of it, 100 bytes being allowed."""
+
+    async def receive_parts() -> Message:
+        await asyncio.sleep(pause)
+        part = next(left, None)
+        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    left = iter(parts)
+    scope = {"type": "http", "headers": [(k.encode(), v.encode()) for k, v in headers.items()]}
+    asyncio.run(BodyLimit(_reads_all, most=100, seconds=seconds)(scope, receive_parts, send))
+
+
+@pytest.mark.parametrize(
+    ("parts", "headers"),
+    [
+        ([b"x" * 101], {}),
+        ([b"x" * 10] * 11, {}),
+        ([b"x" * 10] * 11, {"content-length": "5"}),
+        ([], {"content-length": "101"}),
+        ([b"x" * 101], {"content-length": "no number"}),
+    ],
+    ids=["at once", "in parts", "more than announced", "announced", "no number announced"],
+)
+def test_a_body_that_is_too_large_is_refused_while_it_arrives(parts: list[bytes], headers: dict[str, str]) -> None:
+    with pytest.raises(HTTPException) as refused:
+        _send_body(parts, headers)
+    assert refused.value.status_code == 413
+
+
+def test_a_body_that_fits_is_let_through() -> None:
+    _send_body([b"x" * 50, b"x" * 50], {"content-length": "100"})
+
+
+def test_a_body_may_not_trickle_for_ever() -> None:
+    with pytest.raises(HTTPException) as refused:
+        _send_body([b"x"] * 50, {}, pause=0.02, seconds=0.1)
+    assert refused.value.status_code == 408
+
+
+def test_work_that_cannot_be_cancelled_is_not_waited_for() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.5)
+
+    async def ask() -> float:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        with pytest.raises(TimeoutError):
+            await bounded(stubborn(), 0.05)
+        return loop.time() - started
+
+    assert asyncio.run(ask()) < 0.4
+
+
+def test_work_keeps_its_result_and_its_error() -> None:
+    async def fails() -> Any:
+        raise KeyError("own")
+
+    assert asyncio.run(bounded(asyncio.sleep(0, json.dumps(1)))) == "1"
+    with pytest.raises(KeyError, match="own"):
+        asyncio.run(bounded(fails()))
