@@ -60,6 +60,28 @@ def _password(name: str, *, required: bool = True) -> Secret | None:
     return Secret(password)
 
 
+def _number(name: str, default: int) -> int:
+    text = _value(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) < 1:
+        raise InventoryError(f"{name} '{text}' is not a whole number from 1: correct it")
+    return int(text)
+
+
+def _signing_key() -> Secret | None:
+    """Read the key that signs logins; where there is none, one is made and kept on this machine."""
+    key = _password("JWT_SECRET_KEY", required=False)
+    # RFC 7518, section 3.2.
+    if key and len(key.unmask().encode()) < 32:
+        raise InventoryError("JWT_SECRET_KEY is shorter than 32 bytes: leave it out, or run 'openssl rand -base64 48'")
+    return key
+
+
+def _service_settings() -> dict[str, str]:
+    """Return what .env says of the service; what it does not say is the service's own default."""
+    names = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES", "API_HOST", "API_PORT", "CORS_ORIGINS")
+    return {name: _value(name) for name in names if _value(name)}
+
+
 def _refuse_other_roles() -> None:
     for variable, role in (("POSTGRES_USER", "callytics_user"), ("POSTGRES_OWNER_USER", "callytics_owner")):
         if _value(variable, role) != role:
@@ -139,14 +161,16 @@ _clients = [_network(client) for client in _list("DATABASE_CLIENTS")] or [_netwo
 _loopback_only = not _clients
 _dedicated = not set(_database_hosts) & set(_app_hosts)
 _database_name = _value("POSTGRES_DB", "callytics")
+# What the control machine makes and keeps: the authority, the servers' keys, the key that signs logins, wheels.
+_deploy_folder = _value("DEPLOY_FOLDER", str(_checkout / ".deploy"))
+_pool = _number("POSTGRES_MAX_CONNECTIONS", 20)
 
 all = (
     _all_hosts,
     {
         **_connection(_all_hosts),
         "deploy_checkout": str(_checkout),
-        # What the control machine makes and keeps: the authority, the servers' keys, wheels.
-        "deploy_folder": _value("DEPLOY_FOLDER", str(_checkout / ".deploy")),
+        "deploy_folder": _deploy_folder,
         "postgres_cluster": "15/main",
         "postgres_port": int(_value("POSTGRES_PORT", "5432")),
         "postgres_database": _database_name,
@@ -174,7 +198,9 @@ database = (
         | ({"vm.overcommit_memory": "2", "vm.overcommit_ratio": "90"} if _dedicated else {}),
         "kernel_thp": "madvise",
         "postgres_packages": ["postgresql-15", "postgresql-client-15"],
-        "postgres_max_connections": 100,
+        # What the connections are shared out by: deploy/operations/connections.py.
+        "postgres_app_hosts": len(_app_hosts),
+        "postgres_app_pool": _pool,
         "postgres_disk": _value("DATABASE_DISK", "ssd"),
         # An application on the same machine wants memory too.
         "postgres_memory_share": 1.0 if _dedicated else 0.75,
@@ -228,7 +254,6 @@ database = (
         "postgres_roles": [
             {
                 "name": "callytics_owner",
-                "connection_limit": 20,
                 # Loading and building indexes take hours on a large import.
                 "settings": {
                     "statement_timeout": "0",
@@ -239,7 +264,6 @@ database = (
             },
             {
                 "name": "callytics_user",
-                "connection_limit": 60,
                 "settings": {
                     "statement_timeout": "1min",
                     "lock_timeout": "10s",
@@ -249,7 +273,6 @@ database = (
             },
             {
                 "name": "callytics_readonly",
-                "connection_limit": 10,
                 "settings": {
                     "default_transaction_read_only": "on",
                     "statement_timeout": "5min",
@@ -260,7 +283,6 @@ database = (
             },
             {
                 "name": "callytics_monitor",
-                "connection_limit": 3,
                 "member_of": ["pg_monitor"],
                 "settings": {
                     "default_transaction_read_only": "on",
@@ -294,7 +316,7 @@ database = (
 app = (
     _app_hosts,
     {
-        "app_packages": ["python3", "python3-venv", "ca-certificates"],
+        "app_packages": ["python3", "python3-venv", "ca-certificates", "curl"],
         "app_user": "callytics",
         "app_folder": "/opt/callytics",
         "app_settings_folder": "/etc/callytics",
@@ -302,8 +324,10 @@ app = (
         "app_database_hosts": _database_hosts,
         "app_password": _password("POSTGRES_PASSWORD"),
         "app_owner_password": _password("POSTGRES_OWNER_PASSWORD"),
-        "app_min_connections": int(_value("POSTGRES_MIN_CONNECTIONS", "5")),
-        "app_max_connections": int(_value("POSTGRES_MAX_CONNECTIONS", "20")),
+        "app_signing_key": _signing_key(),
+        "app_service_settings": _service_settings(),
+        "app_min_connections": _number("POSTGRES_MIN_CONNECTIONS", 5),
+        "app_max_connections": _pool,
         # Partitions of this many months to come.
         "app_months_ahead": 3,
     },

@@ -1,20 +1,24 @@
-"""Callytics itself: its account, its settings, its virtual environment, its schema, and the months to come."""
+"""Callytics itself: its account, settings, virtual environment and schema, the months to come, and its service."""
 
 from pathlib import Path
 
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
-from deploy.operations import application
+from deploy.operations import application, keys
 from deploy.operations import files as secret_files
 from deploy.operations import systemd as units
 from deploy.operations.envfile import env_file
+from deploy.operations.settings import unit_of
 from deploy.operations.templates import JINJA, template
 
 PARTITIONS = "callytics-partitions"
+SERVICE = "callytics.service"
+UNITS = (f"{PARTITIONS}.service", f"{PARTITIONS}.timer", SERVICE)
 
 if "app" in host.groups:
     data = host.data
+    kept_key = keys.KeptKey(Path(data.deploy_folder, "jwt_secret_key"))
     settings = {
         "POSTGRES_HOST": ",".join("localhost" if name == host.name else name for name in data.app_database_hosts),
         "POSTGRES_PORT": data.postgres_port,
@@ -25,10 +29,14 @@ if "app" in host.groups:
         "POSTGRES_MAX_CONNECTIONS": data.app_max_connections,
         "POSTGRES_USER": "callytics_user",
         "POSTGRES_PASSWORD": data.app_password,
+        "JWT_SECRET_KEY": data.app_signing_key or kept_key,
+        **data.app_service_settings,
     }
     owner = {"POSTGRES_OWNER_USER": "callytics_owner", "POSTGRES_OWNER_PASSWORD": data.app_owner_password}
     app_env, admin_env = f"{data.app_settings_folder}/app.env", f"{data.app_settings_folder}/admin.env"
 
+    if not data.app_signing_key:
+        keys.kept(name="Make the key that signs logins, on the control machine", key=kept_key)
     server.group(name="Create the application's group", group=data.app_user, system=True)
     server.user(
         name="Create the application's account, without a shell",
@@ -89,12 +97,12 @@ if "app" in host.groups:
         group="root",
         mode="0644",
     )
-    for kind in ("service", "timer"):
+    for unit in UNITS:
         files.template(
-            name=f"Write the partitions' {kind}",
-            src=template(f"{PARTITIONS}.{kind}.j2"),
+            name=f"Write {unit}",
+            src=template(f"{unit}.j2"),
             jinja_env_kwargs=JINJA,
-            dest=f"/etc/systemd/system/{PARTITIONS}.{kind}",
+            dest=f"/etc/systemd/system/{unit}",
             user="root",
             group="root",
             mode="0644",
@@ -102,9 +110,20 @@ if "app" in host.groups:
             app_folder=data.app_folder,
             app_env=app_env,
             months=data.app_months_ahead,
+            database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
         )
     units.loaded(
-        name="Make systemd know the partitions' units",
-        units={unit: [f"/etc/systemd/system/{unit}"] for unit in (f"{PARTITIONS}.service", f"{PARTITIONS}.timer")},
+        name="Make systemd know the application's units",
+        units={unit: [f"/etc/systemd/system/{unit}"] for unit in UNITS},
     )
     systemd.service(name="Run the partitions' timer", service=f"{PARTITIONS}.timer", running=True, enabled=True)
+    units.running(
+        name="Run the application's service with its files as they are",
+        unit=SERVICE,
+        files=[
+            f"/etc/systemd/system/{SERVICE}",
+            app_env,
+            f"{data.app_settings_folder}/ca.crt",
+            f"{data.app_folder}/installed",
+        ],
+    )

@@ -4,14 +4,13 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from deploy.operations import settings
-from deploy.operations.machine import Machine
+from deploy.operations.connections import Demand
+from deploy.operations.machine import Machine, server_settings
 from deploy.operations.templates import JINJA, template
-from deploy.tuning import postgres_settings
 
 if "database" in host.groups:
     data = host.data
     folder = f"/etc/postgresql/{data.postgres_cluster}"
-    machine = host.get_fact(Machine)
 
     files.template(
         name="Write PostgreSQL's settings",
@@ -28,12 +27,11 @@ if "database" in host.groups:
             "ssl_key_file": f"{folder}/server.key",
             **data.postgres_security,
             **data.postgres_logging,
-            **postgres_settings(
-                memory_bytes=int(machine["memory_bytes"] * data.postgres_memory_share),
-                cores=machine["cores"],
-                disk=data.postgres_disk,
-                max_connections=data.postgres_max_connections,
-                in_container=machine["in_container"],
+            **server_settings(
+                host.get_fact(Machine),
+                data.postgres_memory_share,
+                data.postgres_disk,
+                Demand(data.postgres_app_hosts, data.postgres_app_pool).wanted,
             ),
         },
     )

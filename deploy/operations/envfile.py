@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from pyinfra.api import HiddenValue
 
+from deploy.operations.keys import KeptKey
+
 
 def env_file(values: Mapping[str, object]) -> Callable[[], HiddenValue]:
     """Return what makes the text of an env file, every value between single quotes.
@@ -16,7 +18,7 @@ def env_file(values: Mapping[str, object]) -> Callable[[], HiddenValue]:
 
 
 def _quoted(name: str, value: object) -> str:
-    text = value.unmask() if isinstance(value, HiddenValue) else str(value)
+    text = value.unmask() if isinstance(value, HiddenValue | KeptKey) else str(value)
     if any(character in "'\\" or not character.isprintable() for character in text):
         raise ValueError(f"{name} holds a quote, a backslash or a control character")
     return f"'{text}'"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pyinfra.api import FactBase
+
+from deploy.tuning import postgres_settings
 
 
 class MachineDict(TypedDict):
@@ -31,3 +33,16 @@ class Machine(FactBase[MachineDict]):
         memory, cores, container, limit = output
         sizes = [int(float(size)) for size in (memory, limit) if size != "max"]
         return {"memory_bytes": min(sizes), "cores": int(cores), "in_container": container == "yes"}
+
+
+def server_settings(
+    machine: MachineDict, memory_share: float, disk: Literal["ssd", "hdd"], max_connections: int
+) -> dict[str, str]:
+    """Return the sizes of a server that has this share of the machine, see :mod:`deploy.tuning`."""
+    return postgres_settings(
+        memory_bytes=int(machine["memory_bytes"] * memory_share),
+        cores=machine["cores"],
+        disk=disk,
+        max_connections=max_connections,
+        in_container=machine["in_container"],
+    )

@@ -9,8 +9,9 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FactBase, OperationError, QuoteString, StringCommand, operation
+from pyinfra.api import OperationError, StringCommand, operation
 
+from deploy.operations.files import ModificationTimes
 from deploy.operations.psql import JsonFact, port_of, run_sql
 
 # The server reads its files a moment after it was told to.
@@ -21,20 +22,6 @@ class SettingsState(JsonFact):
     """When the server read its files, what is wrong in them, and what waits for a restart."""
 
     query = "settings"
-
-
-class ModificationTimes(FactBase[dict[str, float]]):
-    """When each file was written last, in seconds since 1970; a file that is not there is left out."""
-
-    default = dict
-
-    def command(self, paths: Sequence[str]) -> StringCommand:
-        """Return the command that asks."""
-        return StringCommand("stat -L -c '%.9Y %n'", *map(QuoteString, paths), "2>/dev/null || true")
-
-    def process(self, output: list[str]) -> dict[str, float]:
-        """Return the times by path."""
-        return {path: float(time) for time, path in (line.split(" ", 1) for line in output)}
 
 
 def is_stale(state: Mapping[str, Any], written: dict[str, float]) -> bool:

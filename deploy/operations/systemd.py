@@ -1,12 +1,18 @@
-"""systemd knows its units' files as they are."""
+"""systemd knows its units' files as they are, and runs its services with their files as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypedDict
 
 from pyinfra import host
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
+
+from deploy.operations.files import ModificationTimes
+
+# How systemctl writes a moment with --timestamp=us+utc, after the day of the week.
+MOMENT = "%Y-%m-%d %H:%M:%S.%f UTC"
 
 
 class LoadedUnitsDict(TypedDict):
@@ -30,6 +36,32 @@ class LoadedUnits(FactBase[LoadedUnitsDict]):
         return {"outdated": "yes" in words, "files": [word for word in words if word.startswith("/")]}
 
 
+class ServiceStateDict(TypedDict):
+    """Whether a service runs, since when in seconds since 1970, and whether it starts at boot."""
+
+    active: bool
+    started: float
+    enabled: bool
+
+
+class ServiceState(FactBase[ServiceStateDict]):
+    """How a service is."""
+
+    def command(self, unit: str) -> StringCommand:
+        """Return the command that asks."""
+        properties = "-p ActiveState -p UnitFileState -p ExecMainStartTimestamp"
+        return StringCommand("systemctl show --timestamp=us+utc", properties, QuoteString(unit))
+
+    def process(self, output: list[str]) -> ServiceStateDict:
+        """Return what the lines say; a service that never ran started long ago."""
+        found = dict(line.split("=", 1) for line in output)
+        return {
+            "active": found["ActiveState"] == "active",
+            "started": _moment(found["ExecMainStartTimestamp"]),
+            "enabled": found["UnitFileState"] == "enabled",
+        }
+
+
 @operation()
 def loaded(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
     """Make systemd read the files of ``units`` where it does not know one, or not as it is.
@@ -42,3 +74,28 @@ def loaded(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None,
         yield StringCommand("systemctl daemon-reload")
     else:
         host.noop("systemd knows its units")
+
+
+@operation()
+def running(unit: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Have a service run, now and from boot on, started after the last change of ``files``.
+
+    What decides is the time at which it started: where a run ended between a change and the restart, the next one
+    restarts it. A service that does not start fails with its last lines.
+    """
+    state = host.get_fact(ServiceState, unit=unit)
+    written = host.get_fact(ModificationTimes, paths=files)
+    up_to_date = state["active"] and all(time < state["started"] for time in written.values())
+    if not state["enabled"]:
+        yield StringCommand("systemctl enable --quiet", unit)
+    if not up_to_date:
+        last_lines = f"journalctl --unit={unit} --lines=5 --output=cat --no-pager >&2"
+        yield StringCommand("systemctl restart", unit, "|| {", last_lines, "; exit 1; }")
+    if state["enabled"] and up_to_date:
+        host.noop(f"{unit} runs with its files as they are")
+
+
+def _moment(text: str) -> float:
+    if not text:
+        return 0.0
+    return datetime.strptime(text.partition(" ")[2], MOMENT).replace(tzinfo=UTC).timestamp()

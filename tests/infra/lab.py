@@ -7,8 +7,8 @@
     python -m tests.infra.lab down --all        # and those of test runs, running or killed
 
 Needs Linux and root. mmdebstrap makes one base system, kept in ~/.cache/callytics-lab; a host is an overlay above it,
-booted by systemd-nspawn on the bridge callytics0 (10.77.0.0/24). Packages are installed through this machine: its
-sources, its certificate authorities, and a masquerade rule that leaves with the last host.
+booted by systemd-nspawn on the bridge callytics0 (10.77.0.0/24, fd77::/64). Packages come through this machine:
+its sources, its certificate authorities, and a masquerade rule that leaves with the last host.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from typing import Any
 PEOPLES_LAB = "callytics"
 BRIDGE = "callytics0"
 NETWORK = "10.77.0.{}"
+# The same host by IPv6, which leads to no other machine.
+NETWORK_6 = "fd77::{}"
 HARDWARE = "02:77:00:00:00:{:02x}"
 GATEWAY = NETWORK.format(1)
 # One place for all labs of this machine: they share the bridge and must not share addresses.
@@ -64,6 +66,10 @@ MACAddress={hardware}
 [Network]
 Address={address}/24
 Gateway={gateway}
+IPv6AcceptRA=no
+[Address]
+Address={address_6}/64
+DuplicateAddressDetection=none
 """
 MASQUERADE = """\
 table ip callytics_lab {
@@ -108,6 +114,11 @@ class LabHost:
     ssh_key: Path
     ssh_config: Path
     known_hosts: Path
+
+    @property
+    def address_6(self) -> str:
+        """The host's IPv6 address."""
+        return address_6(self.address)
 
     @property
     def root(self) -> Path:
@@ -230,7 +241,7 @@ class Lab:
         write(root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost\n")
         write(root / "etc/resolv.conf", name_servers())
         hardware = HARDWARE.format(int(host.address.rpartition(".")[2]))
-        unit = NETWORK_UNIT.format(address=host.address, hardware=hardware, gateway=GATEWAY)
+        unit = NETWORK_UNIT.format(address=host.address, address_6=host.address_6, hardware=hardware, gateway=GATEWAY)
         write(root / "etc/systemd/network/10-lab.network", unit)
         make_ssh_key(root / "etc/ssh/ssh_host_ed25519_key", comment=host.name)
         (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
@@ -245,7 +256,9 @@ class Lab:
         for host in hosts:
             public = host.root / "etc/ssh/ssh_host_ed25519_key.pub"
             if public.exists():
-                known.append(f"{host.name},{host.address} {' '.join(public.read_text().split()[:2])}\n")
+                known.append(
+                    f"{host.name},{host.address},{host.address_6} {' '.join(public.read_text().split()[:2])}\n"
+                )
         write(self.known_hosts, "".join(known), mode=0o600)
         blocks = (SSH_CONFIG.format(**asdict(host), key=self.key) for host in hosts)
         write(self.ssh_config, "".join(blocks), mode=0o600)
@@ -466,6 +479,8 @@ def connect_network() -> None:
     run("ip", "link", "add", BRIDGE, "address", HARDWARE.format(1), "type", "bridge", "forward_delay", "0")
     run("ip", "address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
     run("ip", "link", "set", BRIDGE, "up")
+    # Not every machine has IPv6.
+    run("ip", "address", "add", f"{address_6(GATEWAY)}/64", "dev", BRIDGE, "nodad", check=False)
     run("nft", "-f", "-", input=MASQUERADE)
     FORWARDING.write_text("1")
 
@@ -480,6 +495,10 @@ def disconnect_network() -> None:
 def free_address() -> str:
     taken = {json.loads(path.read_text())["address"] for path in LABS.glob("*/*/host.json")}
     return next(address for number in range(11, 250) if (address := NETWORK.format(number)) not in taken)
+
+
+def address_6(address: str) -> str:
+    return NETWORK_6.format(address.rpartition(".")[2])
 
 
 def name_servers() -> str:

@@ -53,6 +53,19 @@ def test_the_seed_s_question_is_answered(provisioned: LabHost) -> None:
     assert provisioned.run(f"{question}; {psql}").stdout == "0\n"
 
 
+def test_the_service_says_how_it_is(provisioned: LabHost) -> None:
+    assert json.loads(provisioned.run("curl -fsS http://localhost:8000/health").stdout)["status"] == "healthy"
+
+
+def test_the_key_that_signs_logins_is_env_s(provisioned: LabHost) -> None:
+    """Where .env has one, none is made."""
+    key = "grep ^JWT_SECRET_KEY="
+    ours = provisioned.run(f"{key} /root/callytics/.env").stdout
+    assert ours
+    assert provisioned.run(f"{key} /etc/callytics/app.env").stdout == ours
+    assert provisioned.run("ls /root/callytics/.deploy").stdout.split() == ["tls", "wheels"]
+
+
 def test_the_second_run_changes_nothing(provisioned: LabHost) -> None:
     answer = provisioned.run(f"{PYINFRA} --json inventory.py deploy/site.py")
     results = json.loads(answer.stdout.splitlines()[-1])["results"]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.infra.connections import ask, info
 from tests.infra.installation import Installation, Run
+from tests.infra.service import get
 
 HBA = "/etc/postgresql/15/main/pg_hba.conf"
 
@@ -116,6 +117,19 @@ DRIFTS = {
         command="systemctl disable --now callytics-partitions.timer",
         on_app=True,
     ),
+    "a service that was stopped": Drift(
+        "Run the application's service",
+        "systemctl is-active callytics.service; systemctl is-enabled callytics.service",
+        command="systemctl disable --now callytics.service",
+        on_app=True,
+    ),
+    "a service that may do more": Drift(
+        "Write callytics.service",
+        "sha256sum /etc/systemd/system/callytics.service; systemctl show -p ProtectHome -p NoNewPrivileges callytics",
+        command="cd /etc/systemd/system && sed -i '/^NoNewPrivileges/d; s/^ProtectHome=yes/ProtectHome=no/' "
+        "callytics.service && systemctl daemon-reload",
+        on_app=True,
+    ),
     "a server's key that everybody reads": Drift(
         "Install the server's certificate",
         "stat -c '%U %a' /etc/postgresql/15/main/server.key; sha256sum /etc/postgresql/15/main/server.key",
@@ -187,6 +201,7 @@ def test_what_did_not_drift_is_left_alone(story: Story) -> None:
         "Let PostgreSQL know who may come",
         "Let PostgreSQL read its cert",
         "Run PostgreSQL with these settings",
+        "Make systemd know the application's units",
     }
     assert not [name for name in story.repair.changed if not name.startswith(tuple(expected))]
 
@@ -216,14 +231,19 @@ def new_password(apart: Installation, story: Story) -> tuple[str, Run]:
 
 
 def test_a_new_password_changes_what_uses_it(new_password: tuple[str, Run]) -> None:
-    """The role and the two files that name it, and nothing else."""
+    """The role, the two files that name it and the service that reads one of them, and nothing else."""
     _old, run = new_password
     assert run.exit_code == 0, run.output
     assert set(run.changed) == {
         "Make the roles as declared",
         "Write the application's settings",
         "Write the administrator's settings",
+        "Run the application's service with its files as they are",
     }
+
+
+def test_the_service_uses_the_new_password(new_password: tuple[str, Run], apart: Installation) -> None:
+    assert get(apart.app, "/health")[0] == 200
 
 
 def test_the_new_password_enters_and_the_old_one_does_not(new_password: tuple[str, Run], apart: Installation) -> None:

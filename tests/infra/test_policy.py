@@ -119,9 +119,9 @@ def test_postgresql_starts_at_boot(database: Host) -> None:
 
 
 def test_partitions_are_made_ahead(apart: Installation, app: Host) -> None:
+    """By the timer's first run, which does not wait for midnight."""
     assert app.service("callytics-partitions.timer").is_enabled
     assert app.service("callytics-partitions.timer").is_running
-    apart.app.run("systemctl start callytics-partitions.service")
     ahead = "to_char(now() + interval '3 months', 'YYYY_MM')"
     assert apart.superuser(f"select count(*) from pg_class where relname ~ {ahead} and relkind = 'r'") == "4"
 
@@ -178,6 +178,7 @@ def test_the_application_has_what_it_needs(apart: Installation) -> None:
     answer = apart.app.run("cd / && callytics --env-file /etc/callytics/admin.env doctor --json", check=False)
     findings = json.loads(answer.stdout)["findings"]
     assert not [finding for finding in findings if finding["level"] == "error"]
+    assert "ok" in {finding["level"] for finding in findings if finding["check"] == "partitions"}
     assert answer.returncode == 0
 
 
@@ -208,6 +209,18 @@ def test_every_role_has_limits(apart: Installation, role: str) -> None:
     assert values["idle_in_transaction_session_timeout"] != "0"
     if role != "callytics_owner":
         assert values["statement_timeout"] != "0"
+
+
+def test_no_role_can_take_another_s_connections(apart: Installation) -> None:
+    """Their limits together are within what the server has for them."""
+    limits = "select sum(rolconnlimit) from pg_roles where rolname ~ '^callytics_'"
+    room = "current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    assert apart.superuser(f"select ({limits}) <= {room}") == "t"
+
+
+def test_the_application_may_fill_its_pool(apart: Installation) -> None:
+    pool = apart.app.run('grep -oP "POSTGRES_MAX_CONNECTIONS=\'\\K\\d+" /etc/callytics/app.env').stdout
+    assert int(apart.superuser("select rolconnlimit from pg_roles where rolname = 'callytics_user'")) > int(pool)
 
 
 def test_roles_are_members_of_what_is_declared(apart: Installation) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.infra.connections import ask, info
 from tests.infra.installation import CHECKOUT, ROLES, SITE, Installation, Run
 from tests.infra.lab import Lab, LabHost
+from tests.infra.service import wait_for_health
 
 BOTH = ["alone", "apart"]
 # The chapters that can be run; tuning.py is a function that they call.
@@ -129,6 +130,7 @@ def test_everything_comes_back_after_a_reboot(lab: Lab, installation: Installati
         lab.reboot(host)
     wait_for_postgres(installation.database)
     assert_works(installation)
+    wait_for_health(installation.app)
     assert installation.app.run("systemctl is-active callytics-partitions.timer").stdout == "active\n"
     for host in {installation.database, installation.app}:
         assert host.run("systemctl --failed --no-legend").stdout == ""

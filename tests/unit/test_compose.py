@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,11 @@ def test_the_specification_would_tell() -> None:
     assert subprocess.run(command, input=wrong, text=True, capture_output=True, check=False).returncode == 1
 
 
-def test_no_password_has_a_default() -> None:
-    """Without a password, or with an empty one, nothing starts."""
-    variables = re.findall(r"\$\{(\w*PASSWORD)(:?[-?+][^}]*)?}", TEXT)
+def test_no_secret_has_a_default() -> None:
+    """Without a password or key, or with an empty one, nothing starts."""
+    variables = re.findall(r"\$\{(\w*(?:PASSWORD|KEY))(:?[-?+][^}]*)?}", TEXT)
     optional = {"POSTGRES_READONLY_PASSWORD", "POSTGRES_MONITOR_PASSWORD"}
-    assert {name for name, _ in variables} == set(settings.SECRETS) - {"JWT_SECRET_KEY"}
+    assert {name for name, _ in variables} == set(settings.SECRETS)
     for name, rest in variables:
         assert rest == ":-" if name in optional else rest.startswith(":?is not set"), name
 
@@ -52,21 +54,22 @@ def test_variables_are_those_of_the_settings(name: str) -> None:
 
 def test_defaults_are_those_of_env_init() -> None:
     written = dict(re.findall(r"^#?(\w+)=(\S*)$", settings.env_text("p", "o"), re.MULTILINE))
-    for name, default in re.findall(r"\$\{(POSTGRES_\w+):-([^}]+)}", TEXT):
+    for name, default in set(re.findall(r"\$\{(\w+):-([^}]+)}", TEXT)) - {("CALLYTICS_SOURCES", ".")}:
         assert default == written[name]
 
 
 def test_env_init_writes_all_that_is_required(tmp_path: Path) -> None:
     settings.init(tmp_path / ".env")
     values, problems = settings.read({}, tmp_path / ".env")
-    required = re.findall(r"\$\{(\w+):\?", TEXT)
+    required = set(re.findall(r"\$\{(\w+):\?", TEXT))
     assert [name for name in required if not values[name]] == problems == []
-    assert len({values[name] for name in required}) == len(set(required))
+    assert len({values[name] for name in required}) == len(required)
 
 
 def test_a_mere_copy_of_the_example_does_not_start() -> None:
     values, _problems = settings.read({}, REPOSITORY / ".env.example")
-    assert [name for name in re.findall(r"\$\{(\w+):\?", TEXT) if not values[name]] == ["POSTGRES_SUPERUSER_PASSWORD"]
+    missing = {name for name in re.findall(r"\$\{(\w+):\?", TEXT) if not values[name]}
+    assert missing == {"POSTGRES_SUPERUSER_PASSWORD", "JWT_SECRET_KEY"}
 
 
 def test_plain_up_starts_postgresql_alone() -> None:
@@ -87,18 +90,68 @@ def test_health_is_asked_by_tcp() -> None:
     assert "--host 127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"][1]
 
 
-@pytest.mark.parametrize("name", ["migrate", "import"])
+@pytest.mark.parametrize("name", ["migrate", "import", "api"])
 def test_command_runs_without_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["profiles"][-1] == "import"
 
 
 def test_command_has_no_other_passwords() -> None:
     """The superuser's stays with the server."""
-    for name in ("migrate", "import"):
+    for name in ("migrate", "import", "api"):
         assert "SUPERUSER" not in str(SERVICES[name])
+    assert "OWNER" not in str(SERVICES["api"])
+    assert "JWT" not in str(SERVICES["import"])
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SERVICES if SERVICES[name].get("profiles")))
+def test_what_a_service_depends_on_is_in_its_profiles(name: str) -> None:
+    """Compose starts nothing of another profile, and says no more than that it is not there."""
+    for needed in SERVICES[name]["depends_on"]:
+        profiles = SERVICES[needed].get("profiles", SERVICES[name]["profiles"])
+        assert set(SERVICES[name]["profiles"]) <= set(profiles)
+
+
+def test_service_is_reached_from_this_machine_only() -> None:
+    assert SERVICES["api"]["ports"] == ["127.0.0.1:${API_PORT:-8000}:8000"]
+    assert SERVICES["api"]["command"][-2:] == ["--port", dict(dockerfile())["EXPOSE"]]
+
+
+def test_service_starts_when_the_tables_are_there() -> None:
+    conditions = {name: needed["condition"] for name, needed in SERVICES["api"]["depends_on"].items()}
+    assert conditions == {"postgres": "service_healthy", "migrate": "service_completed_successfully"}
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+def test_service_is_healthy_as_it_says_itself(status: int, healthy: bool) -> None:
+    """The command asks /health, and takes its status for an answer."""
+    _cmd, _python, option, program = SERVICES["api"]["healthcheck"]["test"]
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        here = program.replace(":8000", f":{server.server_port}")
+        answer = subprocess.run([sys.executable, option, here], capture_output=True, check=False)
+        thread.join()
+    assert (answer.returncode == 0) is healthy
+    assert asked == ["/health"]
+
+
+def test_variables_of_the_service_are_those_it_reads() -> None:
+    """What a .env says of it reaches it, but for where it listens."""
+    ours = {name for name in settings.OPTIONAL if name.startswith(("JWT", "MAX_", "ACCOUNT", "CORS"))}
+    assert ours <= set(SERVICES["api"]["environment"])
 
 
 def test_files_that_are_mounted_are_there() -> None:

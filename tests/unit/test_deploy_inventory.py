@@ -21,6 +21,7 @@ SECRETS = {
     "POSTGRES_OWNER_PASSWORD": "owner-secret",
     "POSTGRES_READONLY_PASSWORD": "readonly-secret",
     "POSTGRES_MONITOR_PASSWORD": "monitor-secret",
+    "JWT_SECRET_KEY": "signing-secret of thirty-two bytes",
 }
 APART = {"DATABASE_HOSTS": "10.0.0.11", "APP_HOSTS": "10.0.0.21, 10.0.0.22"}
 
@@ -80,6 +81,29 @@ def test_the_certificate_carries_every_name_of_its_server() -> None:
     assert set(inventory(**APART)["10.0.0.11"]["tls_names"]) == {"localhost", "127.0.0.1", "::1", "10.0.0.11"}
 
 
+IPV6 = {"DATABASE_HOSTS": "fd00::11", "APP_HOSTS": "fd00::21"}
+
+
+def test_hosts_may_have_ipv6_alone() -> None:
+    hosts = inventory(**IPV6)
+    database = hosts["fd00::11"]
+    assert database["postgres_listen"] == ["fd00::11"]
+    assert "fd00::11" in database["tls_names"]
+    assert "fd00::21/128" in database["postgres_access"][0]["sources"]
+    assert hosts["fd00::21"]["app_database_hosts"] == ["fd00::11"]
+
+
+def test_every_application_host_counts() -> None:
+    """What they take together is what the database's roles share out."""
+    database = inventory(**APART, POSTGRES_MAX_CONNECTIONS="30")["10.0.0.11"]
+    assert (database["postgres_app_hosts"], database["postgres_app_pool"]) == (2, 30)
+
+
+def test_what_env_says_of_the_service_reaches_it() -> None:
+    said = {"API_PORT": "8080", "MAX_LOGIN_ATTEMPTS": "3"}
+    assert inventory(**APART, **said)["10.0.0.21"]["app_service_settings"] == said
+
+
 @pytest.mark.parametrize(("user", "sudo"), [("root", False), ("admin", True)])
 def test_another_user_than_root_has_sudo(user: str, sudo: bool) -> None:
     assert inventory(**APART, SSH_USER=user)["10.0.0.11"]["_sudo"] is sudo
@@ -111,6 +135,9 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
         ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
         ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),
+        ({"POSTGRES_MAX_CONNECTIONS": "many"}, "POSTGRES_MAX_CONNECTIONS 'many' is not a whole number"),
+        ({"JWT_SECRET_KEY": "short"}, "JWT_SECRET_KEY is shorter than 32 bytes"),
+        ({"JWT_SECRET_KEY": "change_me"}, "JWT_SECRET_KEY is not set or still a placeholder"),
     ],
 )
 def test_what_can_not_work_is_refused(environment: dict[str, str | None], reason: str) -> None:

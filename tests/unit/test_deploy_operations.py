@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from deploy.operations import (
     envfile,
     files,
     kernel,
+    keys,
     machine,
     packages,
     settings,
@@ -117,7 +119,7 @@ def test_json_fact_reads_the_document() -> None:
 
 
 def in_force(found: list[Answer | None], written: float = 50.0, **options: Any) -> list[str]:
-    facts = {settings.SettingsState: found, settings.ModificationTimes: {"/etc/x.conf": written}}
+    facts = {settings.SettingsState: found, files.ModificationTimes: {"/etc/x.conf": written}}
     arguments = (CLUSTER, ["/etc/x.conf"])
     return [str(command) for command in commands(settings.in_force, *arguments, facts=facts, **options)]
 
@@ -169,7 +171,7 @@ def test_settings_past_the_files_are_taken_back(found: dict[str, list[str]], sta
 
 
 def test_modification_times() -> None:
-    found = settings.ModificationTimes().process(["1700000000.123456789 /etc/a file"])
+    found = files.ModificationTimes().process(["1700000000.123456789 /etc/a file"])
     assert found == {"/etc/a file": 1700000000.123456789}
 
 
@@ -319,6 +321,78 @@ def test_systemd_is_reloaded_only_when_it_does_not_know_a_file() -> None:
 def test_loaded_units() -> None:
     found = systemd.LoadedUnits().process(["no", "/lib/a", "/etc/b /etc/c", "", "yes", "/lib/d", ""])
     assert found == {"outdated": True, "files": ["/lib/a", "/etc/b", "/etc/c", "/lib/d"]}
+
+
+def running(**changes: Any) -> list[str]:
+    """Return what is done for a service that runs since 100, with a file of 50, but for these changes."""
+    right: dict[str, Any] = {"active": True, "enabled": True, "started": 100.0, "written": 50.0}
+    found = right | changes
+    facts = {systemd.ServiceState: found, files.ModificationTimes: {"/etc/a": found["written"]}}
+    return [str(command) for command in commands(systemd.running, "a.service", ["/etc/a"], facts=facts)]
+
+
+def test_a_service_that_runs_with_its_files_is_left_alone() -> None:
+    assert running() == []
+
+
+@pytest.mark.parametrize("changes", [{"written": 100.5}, {"active": False}, {"active": False, "started": 0.0}])
+def test_a_service_is_restarted_where_a_file_is_newer_or_it_does_not_run(changes: dict[str, Any]) -> None:
+    (command,) = running(**changes)
+    assert command.startswith("systemctl restart a.service || { journalctl")
+
+
+def test_a_service_is_enabled_without_a_restart() -> None:
+    assert running(enabled=False) == ["systemctl enable --quiet a.service"]
+
+
+def test_a_service_s_state_is_read() -> None:
+    started = "ExecMainStartTimestamp=Thu 1970-01-01 00:01:40.250000 UTC"
+    found = systemd.ServiceState().process(["ActiveState=active", "UnitFileState=enabled", started])
+    assert found == {"active": True, "enabled": True, "started": 100.25}
+
+
+def test_a_service_that_is_not_there_is_none_that_runs() -> None:
+    found = systemd.ServiceState().process(["ExecMainStartTimestamp=", "ActiveState=inactive", "UnitFileState="])
+    assert found == {"active": False, "enabled": False, "started": 0.0}
+
+
+# keys
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    key = keys.KeptKey(tmp_path / "folder" / "key")
+    (command,) = commands(keys.kept, key, facts={})
+    assert not key.path.exists()
+    command.function(*command.args)
+    made = key.unmask()
+    assert len(made) >= 43
+    assert key.path.stat().st_mode & 0o777 == 0o600
+    assert key.path.parent.stat().st_mode & 0o777 == 0o700
+    assert commands(keys.kept, key, facts={}) == []
+    assert not key.create()
+    assert key.unmask() == made
+
+
+def test_hosts_that_ask_for_a_key_at_once_get_the_same(tmp_path: Path) -> None:
+    key = keys.KeptKey(tmp_path / "key")
+    with ThreadPoolExecutor(16) as executor:
+        made = {future.result() for future in [executor.submit(make_and_read, key) for _ in range(32)]}
+    assert len(made) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def make_and_read(key: keys.KeptKey) -> str:
+    key.create()
+    return key.unmask()
+
+
+def test_a_kept_key_stands_in_an_env_file_and_nowhere_else(tmp_path: Path) -> None:
+    key = keys.KeptKey(tmp_path / "key")
+    text = envfile.env_file({"JWT_SECRET_KEY": key})
+    assert text().unmask() == "JWT_SECRET_KEY=''\n"
+    key.create()
+    assert text().unmask() == f"JWT_SECRET_KEY='{key.unmask()}'\n"
+    assert key.unmask() not in f"{key} {key!r} {text()}"
 
 
 @pytest.mark.parametrize(("limit", "memory"), [("max", 8 << 30), (str(2 << 30), 2 << 30)])
