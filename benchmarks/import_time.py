@@ -11,8 +11,6 @@ import statistics
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -24,15 +22,15 @@ from callytics.migrate import migrate
 from callytics.sample import write_sample
 from callytics.settings import Settings
 
-
-@dataclass
-class Stopwatch:
-    """Notes when each phase is first heard of; used as the import's progress."""
-
-    began: dict[str, float] = field(default_factory=dict)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.began.setdefault(what.split()[0], time.monotonic())
+PHASES = """
+select step, extract(epoch from max(finished_at) - min(started_at))::float8
+from (
+    select step, started_at, finished_at from imports.steps
+    union all select 'load', started_at, loaded_at from imports.tables
+) s
+where step <> 'resume'
+group by step order by min(started_at)
+"""
 
 
 @click.command()
@@ -63,16 +61,20 @@ def one_import(folder: Path, files: list[Path]) -> tuple[float, int]:
         server.provide(settings)
         migrate(settings, report=lambda line: None)
         before = database_size(settings)
-        watch = Stopwatch()
         began = time.monotonic()
-        outcome = import_files(settings, files, Options(folder / "snapshots"), watch)
+        outcome = import_files(settings, files, Options(folder / "snapshots"), lambda *_: None)
         ended = time.monotonic()
         if outcome.exit_code:
             raise SystemExit(f"the import ended with {outcome.status}")
-        phases = [*watch.began.items(), ("end", ended)]
-        parts = (f"{name} {after - start:.1f} s" for (name, start), (_, after) in pairwise(phases))
-        click.echo(f"{ended - began:6.1f} s: snapshot and plan {phases[0][1] - began:.1f} s, {', '.join(parts)}")
+        click.echo(f"{ended - began:6.1f} s: {phases(settings)}")
         return ended - began, database_size(settings) - before
+
+
+def phases(settings: Settings) -> str:
+    """Return how long each phase took, from its first step to its last; they overlap."""
+    with closing(psycopg2.connect(settings.conninfo())) as connection, connection.cursor() as cursor:
+        cursor.execute(PHASES)
+        return ", ".join(f"{step} {seconds:.1f} s" for step, seconds in cursor.fetchall())
 
 
 def database_size(settings: Settings) -> int:

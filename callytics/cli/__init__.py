@@ -25,6 +25,8 @@ COMMANDS = (
     imports.inspect,
     imports.import_command,
     imports.verify,
+    imports.sync,
+    imports.undo,
     imports.report,
     serving.serve,
     agents.agent,

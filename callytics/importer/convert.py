@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from callytics.importer.mapping import Bound
-from callytics.importer.source import Source, read_clean, read_dirty
+from callytics.importer.source import Source, count_rows, read_clean, read_dirty
 from callytics.importer.values import (
     ARRAY_LENGTH,
     ARROW_TYPES,
@@ -124,9 +124,13 @@ class Converter:
     def chunk(self, chunk: tuple[int, int]) -> Chunk:
         """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
         plan = self.plan
-        clean, dirty = self._clean(read_clean(self._arrow, plan.bound, plan.types, chunk))
+        read = read_clean(self._arrow, plan.bound, plan.types, chunk)
+        clean, dirty = self._clean(read)
         rows: list[ConvertedRow] = []
         refused: list[RefusedRow] = []
+        # Where all rows of the chunk came by the fast path, there is none to look for.
+        if not dirty and read.num_rows == count_rows(self.sqlite, plan.bound.table, chunk):
+            return Chunk(chunk[0], chunk[1], clean, rows, refused)
         for rowid, values in read_dirty(self.sqlite, plan.bound, plan.types, chunk, dirty):
             converted = self._row(rowid, values)
             (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
@@ -157,14 +161,17 @@ class Converter:
     def _clean(self, table: pa.Table) -> tuple[pa.Table, list[int]]:
         """Convert the fast columns; returns the rows that are fine and the numbers of the others."""
         table = table.combine_chunks()
-        fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.plan.duplicates), pa.int64())))
+        fine = pa.repeat(True, table.num_rows)
+        if self.plan.duplicates:
+            fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.plan.duplicates), pa.int64())))
         columns: dict[str, pa.Array] = {}
         for output, target in self.plan.types.items():
             columns[output], good = convert_column(_one_array(table[output]), target, self.plan.zone)
             fine = pc.and_(fine, good)
-        dirty = table["source_rowid"].filter(pc.invert(fine)).to_pylist()
         converted = self._assemble(table["source_rowid"], columns)
-        return (converted.filter(fine) if dirty else converted), dirty
+        if pc.all(fine).as_py() is not False:
+            return converted, []
+        return converted.filter(fine), table["source_rowid"].filter(pc.invert(fine)).to_pylist()
 
     def _assemble(self, rowids: pa.Array, outputs: dict[str, pa.Array]) -> pa.Table:
         columns = {"source_rowid": _one_array(rowids)}

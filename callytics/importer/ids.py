@@ -17,14 +17,16 @@ Families = dict[tuple[Path, str], int]
 """Offset of the ids of a source table: (snapshot, table name in lower case) → what is added."""
 
 
-def id_offsets(sources: Sequence[Source], target: Target) -> Families:
-    """Choose for each family of ids how far it moves: not at all where its ids are free.
+def id_offsets(sources: Sequence[Source], target: Target, known: Families | None = None) -> Families:
+    """Choose for each family of ids how far it moves: not at all where its ids are free, as before where it is `known`.
 
     What refers to the family counts as part of it: a child whose parent is gone must not find another's row there.
     """
-    offsets: Families = {}
+    offsets: Families = dict(known or {})
     planned: dict[str, list[tuple[int, int]]] = {}
     for source, bound in _families(sources):
+        if (source.path, bound.table.name.lower()) in offsets:
+            continue
         table = bound.mapping.target
         taken = planned.setdefault(table, [])
         own = source.id_range(bound)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +60,12 @@ class TableRecord:
     source_rows: int
     loaded_at: datetime | None
 
+    @property
+    def label(self) -> str:
+        """What progress calls it: the source table, and where it goes where that is not of the same name."""
+        same = self.source_table.lower() == self.target_table
+        return self.source_table if same else f"{self.source_table} to {self.target_table}"
+
 
 @dataclass(frozen=True)
 class KeptRow:
@@ -71,7 +79,7 @@ class KeptRow:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The last chunk of a table that was committed, and the rows up to there."""
+    """A chunk that was committed; `pending`: but for the rows that go one by one."""
 
     first: int
     last: int
@@ -123,6 +131,7 @@ class Ledger:
             "snapshot_path": str(snapshot.path),
             "sha256": snapshot.sha256,
         }
+        self.add_step(run, "snapshot", values["path"], snapshot.began, snapshot.ended)
         return int(self._all("insert_source", run=run, size_bytes=snapshot.size_bytes, **values)[0][0])
 
     def add_table(self, source: int, table: TableRecord) -> None:
@@ -152,12 +161,10 @@ class Ledger:
         """Note that every row of a table is loaded or rejected."""
         self._run("finish_table", table=table)
 
-    def checkpoint(self, table: int) -> Checkpoint | None:
-        """Return where a load stopped; None when it has not begun."""
-        return next(
-            (Checkpoint(row[0], row[1], row[2], int(row[3])) for row in self._all("last_chunk", table=table)),
-            None,
-        )
+    def chunks(self, table: int, within: tuple[int, int]) -> list[Checkpoint]:
+        """Return the checkpoints that reach into a range of row numbers, in order."""
+        first, last = within
+        return [Checkpoint(*row) for row in self._all("chunks_within", table=table, first=first, last=last)]
 
     def record_rows(self, table: int, chunk: tuple[int, int], inserted: int, rejected: int) -> None:
         """Record that the single rows of a chunk are in."""
@@ -222,9 +229,10 @@ class Ledger:
         rejected, unmapped = self._all("kept_aside", table=table)[0]
         return int(rejected), int(unmapped)
 
-    def verified_table(self, table: int, rows: int, different: int) -> None:
-        """Note what verification found."""
-        self._run("verified_table", table=table, rows=rows, different=different)
+    def verified_table(self, table: int, rows: int, different: int, began: float) -> None:
+        """Note what verification found that began at `began`, in `time.monotonic()`'s seconds."""
+        seconds = time.monotonic() - began
+        self._run("verified_table", table=table, rows=rows, different=different, seconds=seconds)
 
     def families(self, table: str, generation: int) -> list[tuple[int, int]]:
         """Return (run, offset of the ids) for every earlier import of a source table of a generation."""
@@ -243,9 +251,126 @@ class Ledger:
         """Note that a definition is back, and how many rows lack a parent."""
         self._run("restored", definition=definition, orphans=orphans)
 
+    @contextmanager
+    def step(self, run: int, step: str, name: str) -> Iterator[None]:
+        """Note how long the block took (`resume`, `analyze`, `index`, `foreign key`)."""
+        began = time.monotonic()
+        yield
+        self.add_step(run, step, name, began, time.monotonic())
+
+    def add_step(self, run: int, step: str, name: str, began: float, ended: float) -> None:
+        """Note a step that lasted from `began` to `ended`, in `time.monotonic()`'s seconds."""
+        ago = time.monotonic() - ended
+        self._run("insert_step", run=run, step=step, name=name, seconds=ended - began, ago=ago)
+
+    def measure_before(self, run: int) -> None:
+        """Note the sizes of the tables that a run is going to write."""
+        self._run("sizes_before", run=run)
+
+    def measure_after(self, run: int) -> None:
+        """Note the sizes of the tables that a run has written."""
+        self._run("sizes_after", run=run)
+
     def finish_run(self, run: int, status: str) -> None:
         """Close a run with its verdict."""
         self._run("finish_run", run=run, status=status)
+
+    def source_of_path(self, path: Path) -> SourceRecord | None:
+        """Return the latest import of a file of this path that was not undone."""
+        return next((SourceRecord(*row) for row in self._all("source_of_path", path=str(path))), None)
+
+    def imported_paths(self) -> list[str]:
+        """Return the paths of all files whose imports were not undone."""
+        return [path for (path,) in self._all("imported_paths")]
+
+    def add_loaded_table(self, source: int, table: TableRecord) -> TableRecord:
+        """Record a source table that an import did not have yet; returns it with its id."""
+        (number,) = self._all(
+            "insert_table_returning",
+            source=source,
+            source_table=table.source_table,
+            mapping=table.mapping,
+            target_table=table.target_table,
+            unmapped_columns=list(table.unmapped_columns) or None,
+            id_offset=table.id_offset,
+            offsets=Json(table.offsets),
+            source_rows=table.source_rows,
+        )[0]
+        return replace(table, id=number)
+
+    def update_table(self, table: TableRecord, ids: str | None) -> None:
+        """Record what a source table is after a sync: its shape, its rows, and the ids that are its."""
+        self._run(
+            "update_table",
+            table=table.id,
+            source_table=table.source_table,
+            mapping=table.mapping,
+            unmapped_columns=list(table.unmapped_columns) or None,
+            source_rows=table.source_rows,
+            ids=ids,
+        )
+
+    def forget_table(self, table: int) -> None:
+        """Remove the record of a table that its file no longer has, with what was kept aside of it."""
+        self._run("forget_table", table=table)
+
+    def replace_chunks(self, table: int, bounds: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
+        """Put one chunk in place of all: its first and last row number, and the rows copied, inserted and rejected."""
+        self._run("forget_chunks", table=table)
+        self._run("forget_normalisations", table=table)
+        if bounds:
+            copied, inserted, rejected = loaded
+            first, last = bounds
+            self._run(
+                "insert_chunk", table=table, first=first, last=last, copied=copied, inserted=inserted, rejected=rejected
+            )
+
+    def add_normalisation(self, table: int, column: str, normalisation: str, rows: int, example: int) -> None:
+        """Count rows in which values of a column took a normalisation."""
+        self._run(
+            "record_normalisation", table=table, column=column, normalisation=normalisation, rows=rows, example=example
+        )
+
+    def update_source(self, source: int, snapshot: Snapshot) -> None:
+        """Record the content that a file has now."""
+        self._run(
+            "update_source",
+            source=source,
+            sha256=snapshot.sha256,
+            snapshot_path=str(snapshot.path),
+            size_bytes=snapshot.size_bytes,
+        )
+
+    def add_sync(self, source: SourceRecord, snapshot: Snapshot, **figures: Any) -> None:
+        """Record a sync: the contents before and after, whose rows were taken, and how many were written."""
+        self._run(
+            "insert_sync",
+            source=source.id,
+            sha256_before=source.sha256,
+            snapshot_before=source.snapshot_path,
+            sha256=snapshot.sha256,
+            **figures,
+        )
+
+    def own_snapshots(self) -> set[str]:
+        """Return the snapshots that are kept: those that imports began with, and the latest."""
+        return {path for (path,) in self._all("own_snapshots")}
+
+    def record_orphans(self, run: int, key: tuple[str, str, str], orphans: int) -> None:
+        """Note how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
+        table, name, definition = key
+        if not self._all("record_orphans", table=table, name=name, orphans=orphans) and orphans:
+            self.add_definition(run, "foreign key", table, name, definition)
+            for added in self.definitions_to_restore(run):
+                self.restored(added.id, orphans)
+
+    def run_status(self, run: int) -> str | None:
+        """Return the verdict on a run, None where there is no such run."""
+        return next((status for (status,) in self._all("run_status", run=run)), None)
+
+    def undo_run(self, run: int) -> None:
+        """Record that nothing is left of a run."""
+        self._run("undo_run", run=run)
 
     def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """Return the rows of a reporting query (`summary`, `rejects`, …) as dictionaries."""

@@ -11,7 +11,7 @@ group by r.id order by r.id
 -- The import that brought a file's content.
 select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
 from imports.sources s join imports.runs r on r.id = s.run_id
-where s.sha256 = %(sha256)s
+where s.sha256 = %(sha256)s and s.undone_at is null
 
 -- name: sources_of_run
 select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
@@ -21,7 +21,9 @@ order by s.id
 
 -- name: run_of_path
 -- The latest import of a file of this path, whatever its content was.
-select s.run_id, s.snapshot_path from imports.sources s where s.path = %(path)s order by s.id desc limit 1
+select s.run_id, s.snapshot_path from imports.sources s
+where s.path = %(path)s and s.undone_at is null
+order by s.id desc limit 1
 
 -- name: insert_run
 insert into imports.runs (version, timezone) values (%(version)s, %(timezone)s) returning id
@@ -48,15 +50,21 @@ update imports.tables set started_at = coalesce(started_at, clock_timestamp()) w
 update imports.tables set loaded_at = clock_timestamp() where id = %(table)s
 
 -- name: verified_table
-update imports.tables
-set verified_at = clock_timestamp(), verified_rows = %(rows)s, different_rows = %(different)s
-where id = %(table)s
+with verified as (
+    update imports.tables
+    set verified_at = clock_timestamp(), verified_rows = %(rows)s, different_rows = %(different)s
+    where id = %(table)s
+    returning id, source_id, source_table, verified_at
+)
+insert into imports.steps (run_id, table_id, step, name, started_at, finished_at)
+select s.run_id, v.id, 'verify', v.source_table, v.verified_at - make_interval(secs => %(seconds)s), v.verified_at
+from verified v join imports.sources s on s.id = v.source_id
 
--- name: last_chunk
--- Where to go on: the last chunk, and whether its single rows are still to come.
-select first_rowid, last_rowid, pending, (select sum(copied + inserted + rejected) from imports.chunks where table_id = %(table)s)
-from imports.chunks where table_id = %(table)s
-order by first_rowid desc limit 1
+-- name: chunks_within
+-- What is loaded of a range of rows, and whether single rows are still to come.
+select first_rowid, last_rowid, pending, copied + inserted + rejected
+from imports.chunks where table_id = %(table)s and first_rowid <= %(last)s and last_rowid >= %(first)s
+order by first_rowid
 
 -- name: record_rows
 -- The checkpoint of a chunk's single rows, on top of its COPY's or in place of it.
@@ -98,7 +106,7 @@ select
 -- Runs that brought a source table of a generation, with the offset of its ids.
 select distinct s.run_id, t.id_offset
 from imports.tables t join imports.sources s on s.id = t.source_id
-where lower(t.source_table) = lower(%(table)s) and t.mapping like %(generation)s
+where lower(t.source_table) = lower(%(table)s) and t.mapping like %(generation)s and s.undone_at is null
 
 -- name: insert_definition
 insert into imports.definitions (run_id, kind, table_name, name, definition)
@@ -113,13 +121,43 @@ order by kind desc, id
 -- name: restored
 update imports.definitions set restored_at = clock_timestamp(), orphans = %(orphans)s where id = %(definition)s
 
+-- name: insert_step
+-- A step that took so many seconds and ended so long ago.
+insert into imports.steps (run_id, step, name, started_at, finished_at)
+select %(run)s, %(step)s, %(name)s, ended - make_interval(secs => %(seconds)s), ended
+from (select clock_timestamp() - make_interval(secs => %(ago)s) as ended) e
+
+-- name: sizes_before
+-- Bytes of the tables that a run will write, each with its partitions.
+insert into imports.sizes (run_id, target_table, table_bytes_before, index_bytes_before)
+select %(run)s, t.target_table, sum(pg_table_size(r.relation)), sum(pg_indexes_size(r.relation))
+from (
+    select distinct t.target_table from imports.tables t join imports.sources s on s.id = t.source_id where s.run_id = %(run)s
+) t
+cross join lateral (
+    select to_regclass(t.target_table) as relation union select relid from pg_partition_tree(to_regclass(t.target_table))
+) r
+group by t.target_table
+
+-- name: sizes_after
+-- What a run left when it ended first; a later verification changes nothing.
+update imports.sizes z
+set table_bytes_after = n.table_bytes, index_bytes_after = n.index_bytes
+from (
+    select t.target_table, sum(pg_table_size(r.relation)) as table_bytes, sum(pg_indexes_size(r.relation)) as index_bytes
+    from imports.sizes t
+    cross join lateral (
+        select to_regclass(t.target_table) as relation union select relid from pg_partition_tree(to_regclass(t.target_table))
+    ) r
+    where t.run_id = %(run)s
+    group by t.target_table
+) n
+where z.run_id = %(run)s and z.target_table = n.target_table and z.table_bytes_after is null
+
 -- name: finish_run
 update imports.runs
 set status = %(status)s, finished_at = case when finished_at is null or %(status)s <> status then clock_timestamp() else finished_at end
 where id = %(run)s
-
--- name: runs
-select id, status, version, timezone, started_at, finished_at from imports.runs order by id
 
 -- name: summary
 -- What became of each table of a run.
@@ -152,3 +190,90 @@ order by s.id, t.id, n.source_column, n.normalisation
 select table_name, name, orphans from imports.definitions
 where run_id = %(run)s and kind = 'foreign key' and orphans > 0
 order by table_name, name
+
+-- name: source_of_path
+-- The latest import of a file of this path that is still there.
+select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+from imports.sources s join imports.runs r on r.id = s.run_id
+where s.path = %(path)s and s.undone_at is null
+order by s.id desc limit 1
+
+-- name: imported_paths
+select distinct path from imports.sources where undone_at is null order by path
+
+-- name: insert_table_returning
+insert into imports.tables (source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at, loaded_at)
+values (
+    %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s, %(source_rows)s,
+    clock_timestamp(), clock_timestamp()
+)
+returning id
+
+-- name: update_table
+-- What a source table is now.
+update imports.tables
+set source_table = %(source_table)s, mapping = %(mapping)s, unmapped_columns = %(unmapped_columns)s, source_rows = %(source_rows)s,
+    ids = %(ids)s::int8multirange
+where id = %(table)s
+
+-- name: forget_table
+-- A table that the file no longer has.
+delete from imports.tables where id = %(table)s
+
+-- name: forget_chunks
+delete from imports.chunks where table_id = %(table)s
+
+-- name: insert_chunk
+-- Every row of a table in one chunk, as after a sync.
+insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, pending)
+values (%(table)s, %(first)s, %(last)s, %(copied)s, %(inserted)s, %(rejected)s, false)
+
+-- name: forget_normalisations
+delete from imports.normalisations where table_id = %(table)s
+
+-- name: update_source
+-- The content that a file has now.
+update imports.sources
+set sha256 = %(sha256)s, snapshot_path = %(snapshot_path)s, size_bytes = %(size_bytes)s, taken_at = clock_timestamp()
+where id = %(source)s
+
+-- name: insert_sync
+insert into imports.syncs
+    (source_id, sha256_before, snapshot_before, sha256, version, kept, inserted, updated, deleted, conflicts, started_at)
+values (
+    %(source)s, %(sha256_before)s, %(snapshot_before)s, %(sha256)s, %(version)s, %(kept)s, %(inserted)s, %(updated)s, %(deleted)s,
+    %(conflicts)s, now()
+)
+
+-- name: own_snapshots
+-- The snapshots with which imports began, which are kept as backups, and those that are in use.
+select coalesce((select y.snapshot_before from imports.syncs y where y.source_id = s.id order by y.id limit 1), s.snapshot_path)
+from imports.sources s
+union
+select snapshot_path from imports.sources
+
+-- name: record_orphans
+-- What became of a foreign key that stayed NOT VALID, or became valid.
+update imports.definitions set orphans = %(orphans)s
+where kind = 'foreign key' and table_name = %(table)s and name = %(name)s and orphans > 0
+returning run_id
+
+-- name: run_status
+select status from imports.runs where id = %(run)s
+
+-- name: undo_run
+-- What stays of an import that was undone: that there was one, of which files, and how many rows they had.
+with undone as (
+    update imports.runs set status = 'undone', finished_at = clock_timestamp() where id = %(run)s
+),
+files as (
+    update imports.sources set undone_at = clock_timestamp() where run_id = %(run)s returning id
+),
+ways as (
+    select t.id from imports.tables t join imports.sources s on s.id = t.source_id where s.run_id = %(run)s
+),
+chunks as (delete from imports.chunks where table_id in (select id from ways)),
+rejected as (delete from imports.rejected where table_id in (select id from ways)),
+unmapped as (delete from imports.unmapped where table_id in (select id from ways)),
+normalisations as (delete from imports.normalisations where table_id in (select id from ways))
+delete from imports.definitions where run_id = %(run)s

@@ -6,8 +6,9 @@ by INSERT in a transaction of their own with their checkpoint, halved around eac
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import date, datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from psycopg2.extras import execute_values
 
 from callytics.importer.convert import Chunk, ConvertedRow, Converter, Plan, RefusedRow
 from callytics.importer.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
-from callytics.importer.source import Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
 from callytics.importer.values import encode_row
 from callytics.postgres import connect
 from callytics.settings import Settings
@@ -44,11 +45,24 @@ SESSION = (
     "set callytics.importing = 'on'",
     "set statement_timeout = 0",
     "set idle_in_transaction_session_timeout = 0",
+    "set client_connection_check_interval = '500ms'",
 )
-"""An import's session: triggers that change rows stand still, and no time limit of the role applies."""
+"""An import's session: triggers that change rows stand still, and no time limit of the role applies.
+
+The server looks whether its client is still there, or a killed import would hold its locks for as long as an index
+takes to build.
+"""
+
+ASYNCHRONOUS = "set synchronous_commit = off"
+"""For a session whose commits need not wait for the disk, because a later one of another session does.
+
+A crash of the server takes away the end of what was committed, never something from the middle: checkpoints go with
+their rows, and an index with the note that it is back.
+"""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done ('load transcriptions'), rows done, and rows in all."""
+"""Called with what is done ('load transcriptions'), rows done, and rows in all; 0 of 1, then 1 of 1, where nobody
+counts ('foreign key …')."""
 
 
 def import_connection(settings: Settings) -> Connection:
@@ -72,58 +86,61 @@ def import_arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.
 
 
 class Loader:
-    """Loads tables of one run; holds two connections, so that each thread has a loader of its own."""
+    """Loads tables of one run over two connections that are its own while it works.
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self.rows: Connection = import_connection(settings)
-        self.copy = import_arrow_connection(settings)
-        self.ledger = Ledger(self.rows)
-        self.progress = progress
+    `advance` is told of every chunk: what is done, its rows, and the rows of the whole table.
+    """
 
-    def __enter__(self) -> Loader:
-        return self
+    def __init__(self, rows: Connection, copy: adbc_driver_postgresql.dbapi.Connection, advance: Progress) -> None:
+        self.rows, self.copy, self.advance = rows, copy, advance
+        self.ledger = Ledger(rows)
 
-    def __exit__(self, *_: object) -> None:
-        self.copy.close()
-        self.rows.close()
-
-    def load(self, record: TableRecord, plan: Plan) -> None:
-        """Load a mapped table from where its last checkpoint stands. Commits chunk by chunk."""
-        with Converter(plan) as converter, self._started(record) as start:
-            for chunk in start(converter.sqlite, plan.source, plan.bound.table):
-                self._load_chunk(record, converter, converter.chunk(chunk[0]), copied=chunk[1])
+    def load(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> None:
+        """Load what is not there yet of a piece of a mapped table. Commits chunk by chunk."""
+        self.begin(record)
+        with Converter(plan) as converter:
+            for bounds, copied in self._chunks(record, converter.sqlite, plan.source, plan.bound.table, piece):
+                chunk = converter.chunk(bounds)
+                self._load_chunk(record, converter, chunk, copied=copied)
+                self.advance(f"load {record.label}", chunk.row_count, record.source_rows)
 
     def keep(self, record: TableRecord, source: Source, table: SourceTable) -> None:
         """Keep the unmapped columns of a table, all of an unknown one's, row by row. Commits chunk by chunk."""
-        connection = source.connect()
-        try:
-            with self._started(record) as start:
-                for chunk, _ in start(connection, source, table):
-                    rows = read_rows(connection, table, record.unmapped_columns, chunk)
-                    self._copy("unmapped", "imports", unmapped_table(record, rows), record, chunk, pending=False)
-        finally:
-            connection.close()
+        self.begin(record)
+        with closing(source.connect()) as connection:
+            for bounds, _ in self._chunks(record, connection, source, table, EVERYTHING):
+                rows = unmapped_table(record, read_rows(connection, table, record.unmapped_columns, bounds))
+                self._copy("unmapped", "imports", rows, record, bounds, pending=False)
+                self.advance(f"load {record.label}", rows.num_rows, record.source_rows)
 
-    @contextmanager
-    def _started(self, record: TableRecord) -> Iterator[Callable[..., Iterator[tuple[tuple[int, int], bool]]]]:
-        """Note the beginning and the end of a table's load; yields its chunks, with whether their COPY is done."""
+    def begin(self, record: TableRecord) -> None:
+        """Note when the load of a table began."""
         self.ledger.start_table(record.id)
-        checkpoint = self.ledger.checkpoint(record.id)
         self.rows.commit()
+        self.advance(f"load {record.label}", 0, record.source_rows)
 
-        def chunks(connection: Any, source: Source, table: SourceTable) -> Iterator[tuple[tuple[int, int], bool]]:
-            done = checkpoint.rows if checkpoint else 0
-            if checkpoint and checkpoint.pending:
-                yield (checkpoint.first, checkpoint.last), True
-            for chunk in rowid_chunks(connection, table, source.chunk_rows, checkpoint.last if checkpoint else None):
-                self.progress(f"load {record.source_table}", done, record.source_rows)
-                yield chunk, False
-                done = min(done + source.chunk_rows, record.source_rows)
-            self.progress(f"load {record.source_table}", record.source_rows, record.source_rows)
-
-        yield chunks
+    def finish(self, record: TableRecord) -> None:
+        """Note that a table is loaded."""
         self.ledger.finish_table(record.id)
         self.rows.commit()
+
+    def _chunks(
+        self, record: TableRecord, connection: sqlite3.Connection, source: Source, table: SourceTable, piece: Bounds
+    ) -> Iterator[tuple[Bounds, bool]]:
+        """Yield what is to be done of a piece, with whether its COPY is done: what lies between the checkpoints."""
+        start = piece[0]
+        recorded = self.ledger.chunks(record.id, piece)
+        self.rows.commit()
+        for known in recorded:
+            for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, known.first - 1)):
+                yield bounds, False
+            if known.pending:
+                yield (known.first, known.last), True
+            else:
+                self.advance(f"load {record.label}", known.rows, record.source_rows)
+            start = known.last + 1
+        for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, piece[1])):
+            yield bounds, False
 
     def _load_chunk(self, record: TableRecord, converter: Converter, chunk: Chunk, *, copied: bool) -> None:
         rows = chunk.rows
@@ -144,7 +161,7 @@ class Loader:
         schema: str,
         rows: pa.Table,
         record: TableRecord,
-        chunk: tuple[int, int],
+        chunk: Bounds,
         *,
         pending: bool,
     ) -> bool:

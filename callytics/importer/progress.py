@@ -1,26 +1,84 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar a step on a terminal, lines now and then elsewhere, or events as lines of JSON."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
-BAR_WIDTH = 24
+BAR_WIDTH = 20
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
+EVENT_SECONDS = 1.0
+SLOW_SECONDS = 1.0
+"""Without a terminal the end of a step is worth a line only if the step took this long."""
+PHASE = ": "
+"""What separates a step from the phase of it that the server says it is in."""
+TWO_WORDS = ("foreign key",)
+
+
+@dataclass
+class Tracked:
+    """A step under way: since when, from how many rows on, and how far it is."""
+
+    what: str
+    began: float
+    first: int
+    now: float
+    done: int
+    total: int
+
+    @property
+    def seconds(self) -> float:
+        return self.now - self.began
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return (self.done - self.first) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left at this rate; None where nobody can tell."""
+        return (self.total - self.done) / self.rate if self.rate and self.total > 1 else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is done. That a phase is over tells nothing: another may follow."""
+        return self.done >= self.total > 0 and PHASE not in self.what
+
+    def event(self) -> dict[str, object]:
+        """Return the step as `--json` shows it: `phase` is what the server says of itself."""
+        what, _, phase = self.what.partition(PHASE)
+        step = next((words for words in TWO_WORDS if what.startswith(words)), what.partition(" ")[0])
+        return {
+            "event": "finished" if self.finished else "progress",
+            "step": step,
+            "name": what[len(step) + 1 :],
+            "phase": phase or None,
+            "done": self.done,
+            "total": self.total,
+            "seconds": round(self.seconds, 3),
+            "rate": round(self.rate, 1),
+            "seconds_left": None if self.left is None else round(self.left, 1),
+        }
 
 
 class Display:
-    """Shows how far the current step is; `update` may be called from any one thread at a time."""
+    """Shows how far the steps are that are under way; `update` may be called from any one thread at a time."""
 
-    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None, *, events: bool = False) -> None:
         self.stream = stream or sys.stderr
         self.quiet = quiet
-        self.terminal = self.stream.isatty()
-        self._began: dict[str, tuple[float, int]] = {}
-        self._shown = time.monotonic()
+        self.terminal = self.stream.isatty() and not events
+        self.events = events
+        self._tracked: dict[str, Tracked] = {}
+        self._shown: dict[str, float] = {"": time.monotonic()}
 
     def __enter__(self) -> Display:
         return self
@@ -32,26 +90,59 @@ class Display:
             self._write("\r\033[K")
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Note that `done` of `total` rows of a step are done."""
+        """Note that `done` of `total` rows of a step are done; both are what the server counts in where it says so."""
         now = time.monotonic()
-        began, first = self._began.setdefault(what, (now, done))
-        interval = TERMINAL_SECONDS if self.terminal else LOG_SECONDS
-        if self.quiet or now - self._shown < interval:
-            return
-        self._shown = now
-        rate = (done - first) / (now - began) if now > began else 0.0
-        line = progress_line(what, done, total, rate)
-        self._write(f"\r\033[K{line}" if self.terminal else f"{line}\n")
+        step = self._tracked.setdefault(what, Tracked(what, now, done, now, done, total))
+        step.now, step.done, step.total = now, done, total
+        if not self.quiet:
+            show: Callable[[Tracked], None] = (
+                self._event if self.events else self._bars if self.terminal else self._line
+            )
+            show(step)
+        if step.finished:
+            self._forget(what)
+
+    def _forget(self, what: str) -> None:
+        for name in [name for name in self._tracked if name == what or name.startswith(f"{what}{PHASE}")]:
+            del self._tracked[name]
+
+    def _due(self, key: str, seconds: float) -> bool:
+        """Tell whether something was shown so long ago, and take it for shown now."""
+        now = time.monotonic()
+        due = now - self._shown.get(key, 0.0) >= seconds
+        if due:
+            self._shown[key] = now
+        return due
+
+    def _event(self, step: Tracked) -> None:
+        if step.finished or self._due(step.what, EVENT_SECONDS):
+            self._write(json.dumps(step.event(), ensure_ascii=False) + "\n")
+
+    def _bars(self, _: Tracked) -> None:
+        if self._due("", TERMINAL_SECONDS):
+            lines = [progress_line(step, bar=True) for step in self._tracked.values() if not step.finished]
+            self._write(f"\r\033[K{' · '.join(lines)[: shutil.get_terminal_size().columns - 1]}")
+
+    def _line(self, step: Tracked) -> None:
+        if step.finished and step.seconds >= SLOW_SECONDS:
+            self._write(f"{step.what}: done in {step.seconds:,.1f} s{_rate(step)}\n")
+        elif self._due("", LOG_SECONDS):
+            self._write("".join(f"{progress_line(step)}\n" for step in self._tracked.values() if not step.finished))
 
     def _write(self, text: str) -> None:
         self.stream.write(text)
         self.stream.flush()
 
 
-def progress_line(what: str, done: int, total: int, rate: float) -> str:
-    """Return one line: what, a bar, the share, rows a second, time left."""
-    share = done / total if total else 1.0
-    bar = ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, ".")
-    left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
-    speed = f", {rate:,.0f}/s" if rate else ""
-    return f"{what} [{bar}] {share:.0%} of {total:,}{speed}{left}"
+def progress_line(step: Tracked, bar: bool = False) -> str:
+    """Return one line: what, the share, rows a second, time left."""
+    if step.total <= 1:
+        return f"{step.what}, {step.seconds:,.0f} s"
+    share = step.done / step.total
+    drawn = f" [{('#' * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, '.')}]" if bar else ":"
+    left = "" if step.left is None or step.finished else f", {step.left:,.0f} s left"
+    return f"{step.what}{drawn} {share:.0%} of {step.total:,}{_rate(step)}{left}"
+
+
+def _rate(step: Tracked) -> str:
+    return f", {step.rate:,.0f}/s" if step.rate and step.total > 1 else ""

@@ -1,15 +1,13 @@
 """Runs: from files to a verified import, and whatever can be asked of one later.
 
-snapshot → plan (one row of imports.tables a source table and target) → load → restore → verify → verdict
+snapshot → plan (one row of imports.tables a source table and target) → load, build, verify (course.py) → verdict
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
@@ -26,20 +24,25 @@ import pyarrow as pa
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, Interrupted, SourceError, TargetError
 from callytics.importer.convert import Plan
+from callytics.importer.course import LARGE_TABLE_ROWS, Course, Work
+from callytics.importer.crew import Crew, Worker
 from callytics.importer.ids import Relatives, id_offsets, reserve_ids
+from callytics.importer.interrupt import interruptible_connection
 from callytics.importer.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
-from callytics.importer.load import Loader, Progress, import_connection
+from callytics.importer.load import Progress, import_connection
 from callytics.importer.profile import Profile, profile_file
-from callytics.importer.snapshot import Snapshot, file_sha256, take_snapshot
-from callytics.importer.source import Source, SourceTable
+from callytics.importer.progress import PHASE
+from callytics.importer.snapshot import Snapshot, file_sha256, scratch_folder, take_snapshot
+from callytics.importer.source import Source
 from callytics.importer.target import Target
 from callytics.importer.values import zone_named
-from callytics.importer.verify import Difference, Verification, Verifier
+from callytics.importer.verify import Difference, Verification
 from callytics.settings import Settings
 
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
 """The process's exit code for each verdict on a run."""
 GO_ON = "run the same command again to go on from there"
+INTERRUPTED = f"interrupted; what was committed stays: {GO_ON}"
 
 CONNECTION_LOST = ("08", "57")
 """SQLSTATE classes of a server that is gone or going (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
@@ -88,16 +91,6 @@ class Outcome:
             getattr(self, name).extend(ledger.rows(query, run=run))
 
 
-@dataclass(frozen=True)
-class Work:
-    """One row of imports.tables, ready to be loaded or verified; `plan` is None for what is kept as unmapped."""
-
-    record: TableRecord
-    source: Source
-    table: SourceTable
-    plan: Plan | None
-
-
 def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
     """Tell what is in a file and what an import would do with it; needs no server and writes nothing that stays."""
     with _borrowed_snapshot(file, options) as snapshot:
@@ -125,7 +118,7 @@ def import_files(settings: Settings, files: Sequence[Path], options: Options, pr
     committed until then stays, and the same command goes on from there.
     """
     _zone(options.timezone)
-    with _failures(settings), closing(import_connection(settings)) as connection:
+    with _failures(settings), interruptible_connection(settings) as connection:
         target, ledger = Target(connection), Ledger(connection)
         target.check_ready()
         target.lock()
@@ -138,7 +131,7 @@ def import_files(settings: Settings, files: Sequence[Path], options: Options, pr
 
 def verify_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
     """Compare every value of imported files with what PostgreSQL holds now."""
-    with _failures(settings), closing(import_connection(settings)) as connection:
+    with _failures(settings), interruptible_connection(settings) as connection:
         Target(connection).check_ready()
         ledger, outcome = Ledger(connection), Outcome()
         found: dict[int, list[Verification]] = {}
@@ -146,7 +139,9 @@ def verify_files(settings: Settings, files: Sequence[Path], options: Options, pr
             with _borrowed_snapshot(file, options) as snapshot:
                 record = _imported(ledger, snapshot)
                 works = list(_works(ledger, record, snapshot.path))
-                found.setdefault(record.run, []).extend(_verify(settings, works, options.jobs, progress))
+                found.setdefault(record.run, []).extend(
+                    _verify(settings, record.run, works, ledger, options.jobs, progress)
+                )
         for run, verifications in found.items():
             _conclude(ledger, outcome, run, verifications)
         return outcome
@@ -161,7 +156,7 @@ def _import_new(
     progress: Progress,
 ) -> None:
     with _discarded_on_failure(options.snapshots) as snapshots:
-        _take_new(files, ledger, outcome, options, snapshots)
+        _take_new(files, ledger, outcome, options, snapshots, progress)
         if not snapshots:
             return
         for snapshot in snapshots if options.strict else ():
@@ -172,11 +167,18 @@ def _import_new(
 
 
 def _take_new(
-    files: Sequence[Path], ledger: Ledger, outcome: Outcome, options: Options, snapshots: list[Snapshot]
+    files: Sequence[Path],
+    ledger: Ledger,
+    outcome: Outcome,
+    options: Options,
+    snapshots: list[Snapshot],
+    progress: Progress,
 ) -> None:
     """Add snapshots to the list; a content that was imported already is said so, and left alone."""
     for file in files:
+        progress(f"snapshot {file.name}", 0, 1)
         snapshot = take_snapshot(file, options.snapshots)
+        progress(f"snapshot {file.name}", 1, 1)
         known = ledger.source_by_sha256(snapshot.sha256)
         if known:
             outcome.notes.append(
@@ -222,6 +224,8 @@ def _finish_unfinished(
             f"going on with import {run}, which was cut off, from its snapshot: what was written to the files since "
             "then is not in it"
         )
+        with ledger.step(run, "resume", ""):
+            _check_snapshots(run, ledger)
         _go_on(settings, run, ledger, outcome, options, progress)
         for path in paths:
             del named[path]
@@ -250,6 +254,7 @@ def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], named: Sequence[int], 
         number = ledger.add_source(run, snapshot)
         for record in _table_records(source, Relatives(sources, families, ledger, named)):
             ledger.add_table(number, record)
+    ledger.measure_before(run)
     ledger.connection.commit()
     return run
 
@@ -292,67 +297,72 @@ def _go_on(
     settings: Settings, run: int, ledger: Ledger, outcome: Outcome, options: Options, progress: Progress
 ) -> None:
     """Bring a run from wherever it stands to its verdict."""
-    works = [work for record in ledger.sources(run) for work in _works(ledger, record, _own_snapshot(record))]
+    works = [work for record in ledger.sources(run) for work in _works(ledger, record, Path(record.snapshot_path))]
     target = Target(ledger.connection)
     _prepare(run, works, ledger, target)
-    _load(settings, [work for work in works if not work.record.loaded_at], options.jobs, progress)
-    _restore(run, works, ledger, target, progress)
-    found = _verify(settings, works, options.jobs, progress)
-    _conclude(ledger, outcome, run, found)
+    crew = Crew(settings, options.jobs, progress)
+    leaves = {work.target: target.leaves(work.target) for work in works if work.plan}
+    course = Course(crew, run, works, ledger.definitions_to_restore(run), leaves)
+    ledger.connection.commit()
+    course.begin()
+    _run(crew, ledger)
+    _finish(works, ledger, target)
+    _conclude(ledger, outcome, run, course.found)
 
 
-def _own_snapshot(record: SourceRecord) -> Path:
-    """Return the snapshot that a run reads, which must be the one that it was started with."""
-    path = Path(record.snapshot_path)
-    if not path.exists():
-        raise SourceError(
-            f"the snapshot {path} of import {record.run} is gone: put it back, the import needs it to go on"
-        )
-    if file_sha256(path) != record.sha256:
-        raise SourceError(f"the snapshot {path} of import {record.run} was changed: put back the one that was taken")
-    return path
+def _run(crew: Crew, ledger: Ledger) -> None:
+    """Have a crew do its steps; tells now and then how far the server is with what it does for the workers."""
+    target = Target(ledger.connection)
+
+    def watch(workers: Sequence[Worker]) -> None:
+        busy = {worker.pid: worker.doing for worker in workers if worker.doing}
+        for pid, (phase, done, total) in target.busy(list(busy)).items() if busy else ():
+            crew.tell(f"{busy[pid]}{PHASE}{phase}", done, total)
+        ledger.connection.commit()
+
+    crew.run(watch)
+
+
+def _check_snapshots(run: int, ledger: Ledger) -> None:
+    """Refuse to go on with other snapshots than those that the run was started with."""
+    for record in ledger.sources(run):
+        path = Path(record.snapshot_path)
+        if not path.exists():
+            raise SourceError(f"the snapshot {path} of import {run} is gone: put it back, the import needs it to go on")
+        if file_sha256(path) != record.sha256:
+            raise SourceError(f"the snapshot {path} of import {run} was changed: put back the one that was taken")
 
 
 def _prepare(run: int, works: Sequence[Work], ledger: Ledger, target: Target) -> None:
-    """Make partitions, and let indexes and foreign keys step aside once their definitions are recorded."""
+    """Make partitions, and let indexes and keys step aside once their definitions are recorded."""
     todo = [work.plan for work in works if work.plan and not work.record.loaded_at]
     for plan in todo:
         if target.is_partitioned(plan.target):
             target.ensure_months(plan.target, plan.source.months(plan.bound))
-    for kind, table, name, definition in target.definitions(sorted({plan.target for plan in todo})):
+    _set_aside(run, target.definitions(sorted({plan.target for plan in todo})), ledger, target)
+    # After the foreign keys that need them.
+    large = _large_targets(works) & {plan.target for plan in todo}
+    _set_aside(run, target.primary_keys(sorted(large)), ledger, target)
+    ledger.connection.commit()
+
+
+def _large_targets(works: Sequence[Work]) -> set[str]:
+    """Return the tables that many rows go to, none of which can have the id of another."""
+    rows: Counter[str] = Counter()
+    for work in works:
+        rows[work.target] += work.record.source_rows
+    uncertain = {work.target for work in works if not work.plan or not work.source.key_is_rowid(work.plan.bound)}
+    return {target for target in rows if rows[target] >= LARGE_TABLE_ROWS} - uncertain
+
+
+def _set_aside(run: int, definitions: Sequence[tuple[str, str, str, str]], ledger: Ledger, target: Target) -> None:
+    for kind, table, name, definition in definitions:
         ledger.add_definition(run, kind, table, name, definition)
         target.set_aside(kind, table, name)
-    ledger.connection.commit()
 
 
-def _load(settings: Settings, works: Sequence[Work], jobs: int, progress: Progress) -> None:
-    def load(worker: Loader, work: Work) -> None:
-        if work.plan:
-            worker.load(work.record, work.plan)
-        else:
-            worker.keep(work.record, work.source, work.table)
-
-    _side_by_side(lambda watched: Loader(settings, watched), load, works, jobs, progress)
-
-
-def _restore(run: int, works: Sequence[Work], ledger: Ledger, target: Target, progress: Progress) -> None:
-    """Refresh statistics, bring back what stepped aside, and put sequences past every id.
-
-    Statistics come first: with the search indexes in place ANALYZE would parse every sampled transcript, too.
-    """
-    progress("analyze", 0, 1)
-    target.analyze(sorted({work.plan.target for work in works if work.plan}))
-    ledger.connection.commit()
-    definitions = ledger.definitions_to_restore(run)
-    for done, definition in enumerate(definitions):
-        progress(f"{definition.kind} {definition.name}", done, len(definitions))
-        orphans = 0
-        if definition.kind == "index":
-            target.restore_index(definition.name, definition.definition)
-        else:
-            orphans = target.restore_foreign_key(definition.table, definition.name, definition.definition)
-        ledger.restored(definition.id, orphans)
-        ledger.connection.commit()
+def _finish(works: Sequence[Work], ledger: Ledger, target: Target) -> None:
+    """Put sequences past every id."""
     for work in works:
         if work.plan and work.plan.key not in work.plan.bound.mapping.references:
             target.set_sequence(work.plan.target, work.source.sequence(work.table) + work.record.id_offset)
@@ -360,13 +370,14 @@ def _restore(run: int, works: Sequence[Work], ledger: Ledger, target: Target, pr
     ledger.connection.commit()
 
 
-def _verify(settings: Settings, works: Sequence[Work], jobs: int, progress: Progress) -> list[Verification]:
-    def verify(worker: Verifier, work: Work) -> Verification:
-        if work.plan:
-            return worker.verify(work.record, work.plan)
-        return worker.verify_kept(work.record, work.source, work.table)
-
-    return _side_by_side(lambda watched: Verifier(settings, watched), verify, works, jobs, progress)
+def _verify(
+    settings: Settings, run: int, works: Sequence[Work], ledger: Ledger, jobs: int, progress: Progress
+) -> list[Verification]:
+    crew = Crew(settings, jobs, progress)
+    course = Course(crew, run, works, (), {})
+    course.verify(works)
+    _run(crew, ledger)
+    return course.found
 
 
 def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verification]) -> None:
@@ -375,6 +386,7 @@ def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verifi
     rejected = any(row["rejected"] for row in ledger.rows("summary", run=run))
     different = any(row["different_rows"] for row in ledger.rows("summary", run=run))
     status = "different" if different else "rejects" if rejected else "verified"
+    ledger.measure_after(run)
     ledger.finish_run(run, status)
     ledger.connection.commit()
     if run not in outcome.runs:
@@ -383,8 +395,8 @@ def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verifi
 
 def _side_by_side(
     worker: Callable[[Progress], Any],
-    step: Callable[[Any, Work], T],
-    works: Sequence[Work],
+    step: Callable[[Any, Any], T],
+    works: Sequence[Any],
     jobs: int,
     progress: Progress,
 ) -> list[T]:
@@ -434,12 +446,8 @@ def _side_by_side(
 @contextmanager
 def _borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
     """Yield a snapshot in a folder of its own, which is removed afterwards: no import works with this copy."""
-    folder = options.snapshots / f".borrowed-{secrets.token_hex(8)}"
-    with _no_new_folders(options.snapshots):
-        try:
-            yield take_snapshot(file, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with _no_new_folders(options.snapshots), scratch_folder(options.snapshots) as folder:
+        yield take_snapshot(file, folder)
 
 
 @contextmanager
@@ -498,7 +506,7 @@ def _failures(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted; what was committed stays: {GO_ON}") from error
+        raise Interrupted(INTERRUPTED) from error
     except psycopg2.errors.InsufficientPrivilege as error:
         raise TargetError(
             f"role {user} may not do this ({_first_line(error)}): set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD "

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from callytics.exceptions import SourceError
@@ -21,12 +26,17 @@ LOCK_TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of `source` (resolved) at `path`; the same content always gives the same SHA-256."""
+    """A copy of `source` (resolved) at `path`; the same content always gives the same SHA-256.
+
+    It took from `began` to `ended`, in `time.monotonic()`'s seconds.
+    """
 
     source: Path
     path: Path
     sha256: str
     size_bytes: int
+    began: float = field(default=0.0, compare=False)
+    ended: float = field(default=0.0, compare=False)
 
 
 def take_snapshot(source: Path, folder: Path) -> Snapshot:
@@ -36,15 +46,21 @@ def take_snapshot(source: Path, folder: Path) -> Snapshot:
     gives one file; nothing stays behind when it fails. Raises `SourceError` with one line for everything that is not
     an intact SQLite database.
     """
+    began = time.monotonic()
     source, folder = _readable_database(source), folder.absolute()
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch)
-        _check_integrity(source, scratch)
-        sha256 = file_sha256(scratch)
+        # The check takes longest; meanwhile the copy is hashed and written to the disk.
+        with ThreadPoolExecutor(2) as side:
+            check = side.submit(_check_integrity, source, scratch)
+            written = side.submit(_sync, scratch)
+            sha256 = file_sha256(scratch)
+            check.result()
+            written.result()
         target = folder / f"{source.stem}-{sha256[:12]}.sqlite"
-        _keep(scratch, target)
-    return Snapshot(source, target, sha256, target.stat().st_size)
+        _keep(scratch, target, sha256)
+    return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
 
 
 def file_sha256(path: Path) -> str:
@@ -94,12 +110,19 @@ def _sidecar(source: Path, suffix: str) -> Path:
     return source.with_name(source.name + suffix)
 
 
-def _make_folder(folder: Path, source: Path) -> None:
+def _make(folder: Path) -> int:
+    """Make a folder where there is none; returns the bytes that are free in it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
+        return shutil.disk_usage(folder).free
     except OSError as error:
         raise SourceError(f"the snapshot folder {folder} cannot be used: {error.strerror}") from error
+
+
+def _make_folder(folder: Path, source: Path) -> None:
+    _make(folder)
+    _remove_abandoned(folder)
+    free = _make(folder)
     if free < source.stat().st_size:
         raise SourceError(
             f"no room for a snapshot of {source}: {source.stat().st_size} bytes needed, {free} free in {folder}; "
@@ -114,12 +137,47 @@ def _scratch_file(folder: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
     except OSError as error:
         raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
-    os.close(handle)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield Path(name)
     finally:
-        for path in (Path(name), *(_sidecar(Path(name), suffix) for suffix in SIDECARS)):
+        _remove_scratch(Path(name))
+        os.close(handle)
+
+
+def _remove_scratch(scratch: Path) -> None:
+    """Remove a scratch file or folder, and what SQLite or a recovery put beside it."""
+    for path in scratch.parent.glob(f"{glob.escape(scratch.name)}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Yield the name of a new folder in `folder`, which is gone afterwards with all that is in it."""
+    scratch = folder / f".borrowed-{secrets.token_hex(8)}"
+    _make(scratch)
+    handle = os.open(scratch, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield scratch
+    finally:
+        _remove_scratch(scratch)
+        os.close(handle)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove scratch that a killed command left: nobody holds its lock any more."""
+    for path in (*folder.glob(".snapshot-*.sqlite"), *folder.glob(".borrowed-*")):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove_scratch(path)
+            finally:
+                os.close(handle)
 
 
 def _back_up(source: Path, scratch: Path) -> None:
@@ -195,7 +253,7 @@ def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:
 def _back_up_recovered(source: Path, scratch: Path) -> None:
     """Copy the file with its journal and let SQLite recover the copy."""
     try:
-        with tempfile.TemporaryDirectory(dir=scratch.parent, prefix=".recovery-") as folder:
+        with tempfile.TemporaryDirectory(dir=scratch.parent, prefix=f"{scratch.name}-") as folder:
             copy = Path(folder) / source.name
             shutil.copyfile(source, copy)
             for suffix in ("-wal", "-journal"):
@@ -230,14 +288,18 @@ def _snapshot_error(source: Path, error: Exception) -> SourceError:
     return SourceError(f"{source} could not be copied ({error}): check the disk and the rights of its folder")
 
 
-def _keep(scratch: Path, target: Path) -> None:
-    with scratch.open("rb") as file:
-        os.fsync(file.fileno())
-    if target.exists():
+def _keep(scratch: Path, target: Path, sha256: str) -> None:
+    """Give the copy its name, unless the same is there already."""
+    if target.exists() and file_sha256(target) == sha256:
         return
     scratch.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Return when a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,6 +22,11 @@ from callytics.importer.values import CLEAN, FIRST_ROW, Text
 CHUNK_BYTES = 4 * 1024 * 1024
 CHUNK_ROWS = 20_000
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
+Bounds = tuple[int, int]
+"""The first and the last row number of a range of rows."""
+EVERYTHING: Bounds = (SMALLEST_ROWID, LARGEST_ROWID)
+PIECE_ROWS = 200_000
+MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
 
@@ -115,6 +121,15 @@ class Source:
         row_bytes = self.path.stat().st_size / max(1, sum(self.counts.values()))
         return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES / max(1.0, row_bytes))))
 
+    def pieces(self, table: SourceTable) -> list[Bounds]:
+        """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
+        if self.counts[table.name] <= PIECE_ROWS or self._numbered_copies:
+            return [EVERYTHING]
+        with closing(self.connect()) as connection:
+            ends = [last for _, last in rowid_chunks(connection, table, PIECE_ROWS)]
+        starts = [SMALLEST_ROWID, *(end + 1 for end in ends[:-1])]
+        return list(zip(starts, [*ends[:-1], LARGEST_ROWID], strict=True))
+
     def sequence(self, table: SourceTable) -> int:
         """Return the highest id that the table has ever given (0: none): the next one is larger.
 
@@ -161,12 +176,12 @@ class Source:
         if "created_at" not in bound.mapping.outputs:
             return []
         query = (
-            f"{bound.relation('true')} select distinct substr(created_at, 1, 7) from mapped "
-            "where typeof(created_at) = 'text' and created_at glob '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*'"
+            f"{bound.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
+            "where typeof(created_at) = 'text'"
         )
         with closing(self.connect()) as connection:
-            months = [month.decode() for (month,) in connection.execute(query)]
-        return [month for month in months if "01" <= month[5:] <= "12"]
+            beginnings = {bytes(beginning) for (beginning,) in connection.execute(query)}
+        return sorted(beginning[:7].decode() for beginning in beginnings if MONTH.fullmatch(beginning))
 
     def duplicate_ids(self, bound: Bound) -> frozenset[int]:
         """Return the row numbers whose id an earlier row has already; only a table without a key can have them."""
@@ -227,20 +242,29 @@ def _literal(text: str) -> str:
 
 
 def rowid_chunks(
-    connection: sqlite3.Connection, table: SourceTable, size: int, after: int | None = None
-) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) row numbers of consecutive chunks of `size` rows, those beyond `after`."""
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    size: int,
+    within: Bounds = EVERYTHING,
+) -> Iterator[Bounds]:
+    """Yield (first, last) row numbers of consecutive chunks of `size` rows, of those numbered `within` two ends."""
     query = (
         f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
-        f"where {table.rowid} >= ? order by {table.rowid} limit ?)"
+        f"where {table.rowid} between ? and ? order by {table.rowid} limit ?)"
     )
-    start = SMALLEST_ROWID if after is None else after + 1
-    while start <= LARGEST_ROWID:
-        first, last = connection.execute(query, (start, size)).fetchone()
+    start, end = within
+    while start <= end:
+        first, last = connection.execute(query, (start, end, size)).fetchone()
         if first is None:
             return
         yield first, last
         start = last + 1
+
+
+def count_rows(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[int, int]) -> int:
+    """Return how many rows a chunk has."""
+    query = f"select count(*) from {table.relation} where {table.between(chunk)}"
+    return int(connection.execute(query).fetchone()[0])
 
 
 def clean_condition(types: dict[str, str]) -> str:

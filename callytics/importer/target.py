@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ LOCK = 7226_0117_2001
 LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
 TYPES = r"double precision\[\]|double precision|timestamptz|bigint|text|date|boolean|jsonb"
 DECLARED = re.compile(rf"^    (\w+) +({TYPES})(?=[ ,]|$)(?!.*generated always)")
+PRIMARY_KEY = "CREATE UNIQUE INDEX"
+"""How the definition of a primary key's index begins: no other unique index steps aside."""
 MONTHS = ("2000-01", "2099-12")
 """The months between which partitions are made for imported rows; others go to the default partition."""
 MOST_MONTHS = 240
@@ -129,40 +131,88 @@ class Target:
         """Return (kind, table, name, definition) of what steps aside: foreign keys, and indexes of empty tables."""
         found: list[tuple[str, str, str, str]] = []
         for table in tables:
-            for leaf in sorted({table, *(leaf for (leaf,) in self._all("leaves", table=table))}):
+            for leaf in self.leaves(table):
                 found += [("foreign key", leaf, *row) for row in self._all("foreign_keys", table=leaf)]
             if self.is_empty(table):
                 found += [("index", table, *row) for row in self._all("indexes", table=table)]
         return found
 
+    def primary_keys(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
+        """Return, like `definitions`, the primary keys of empty tables that nothing depends on (any more).
+
+        A key costs three times as much row by row as when it is built at once.
+        """
+        return [
+            ("index", leaf, *row)
+            for table in tables
+            if self.is_empty(table)
+            for leaf in self.leaves(table)
+            for row in self._all("primary_key", table=leaf)
+        ]
+
+    def leaves(self, table: str) -> list[str]:
+        """Return the partitions of a table, by their names as SQL reads them; the table itself where it has none."""
+        return [leaf for (leaf,) in self._all("leaves", table=table)] or [table]
+
     def set_aside(self, kind: str, table: str, name: str) -> None:
         """Drop an index or a foreign key; its definition must be recorded in the same transaction."""
-        drop = (
-            "drop index if exists {name}" if kind == "index" else "alter table {table} drop constraint if exists {name}"
-        )
+        if kind == "index" and name not in self._constraints(table):
+            drop = "drop index if exists {name}"
+        else:
+            drop = "alter table {table} drop constraint if exists {name}"
         with self.connection.cursor() as cursor:
             cursor.execute(sql.SQL(drop).format(table=sql.SQL(table), name=sql.Identifier(name)))
 
-    def restore_index(self, name: str, definition: str) -> None:
-        """Build an index again; nothing where it exists."""
+    def _constraints(self, table: str) -> list[str]:
+        return [name for (name,) in self._all("constraints", table=table)]
+
+    def restore_index(self, table: str, name: str, definition: str) -> None:
+        """Build an index again, that of a primary key with its key; nothing where it exists."""
         with self.connection.cursor() as cursor:
-            cursor.execute("select to_regclass(%s) is not null", (f"public.{name}",))
-            if not cursor.fetchone()[0]:  # type: ignore[index]
+            cursor.execute("select to_regclass(%s) is not null", (f"public.{_quoted(name)}",))
+            if cursor.fetchone()[0]:  # type: ignore[index]
+                return
+            try:
                 cursor.execute(definition)
+            except psycopg2.errors.UniqueViolation as error:
+                raise TargetError(
+                    f"while the import ran, somebody wrote rows to {table} with ids of the import's own: remove them, "
+                    "and run the same command again to go on from there"
+                ) from error
+            if definition.startswith(PRIMARY_KEY):
+                key = sql.SQL("alter table {} add primary key using index {}")
+                cursor.execute(key.format(sql.SQL(table), sql.Identifier(name)))
+
+    def restore_share(self, leaf: str, definition: str) -> None:
+        """Build a partition's share of an index before the parent's, which then takes it; nothing where it exists."""
+        _, method = definition.split(" USING ", 1)
+        with self.connection.cursor() as cursor:
+            cursor.execute(SQL["has_index"], {"table": leaf, "kind": method})
+            if not cursor.fetchone()[0]:  # type: ignore[index]
+                cursor.execute(sql.SQL("create index on {} using {}").format(sql.SQL(leaf), sql.SQL(method)))
 
     def restore_foreign_key(self, table: str, name: str, definition: str) -> int:
         """Declare a foreign key again and validate it; returns the orphans, for which it stays NOT VALID (0: valid).
 
         Commits before it validates, so that a crash leaves the key declared.
         """
+        self.declare_foreign_key(table, name, definition)
+        self.connection.commit()
+        return self.validate_foreign_key(table, name, definition)
+
+    def declare_foreign_key(self, table: str, name: str, definition: str) -> None:
+        """Declare a foreign key again, for rows to come; nothing where it exists."""
         add = sql.SQL("alter table {} add constraint {} {} not valid").format(
             sql.SQL(table), sql.Identifier(name), sql.SQL(definition)
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute("select 1 from pg_constraint where conrelid = %s::regclass and conname = %s", (table, name))
-            if not cursor.fetchone():
-                cursor.execute(add)
-        self.connection.commit()
+        if name not in self._constraints(table):
+            self._execute(add)
+
+    def validate_foreign_key(self, table: str, name: str, definition: str) -> int:
+        """Validate a declared foreign key; returns the orphans, for which it stays NOT VALID (0: valid).
+
+        Rolls back where there are any.
+        """
         try:
             self._execute(f"alter table {table} validate constraint {_quoted(name)}")
         except psycopg2.errors.ForeignKeyViolation:
@@ -182,12 +232,21 @@ class Target:
             )
             return int(cursor.fetchone()[0])  # type: ignore[index]
 
-    def analyze(self, tables: Iterable[str]) -> None:
-        """Refresh the planner's statistics."""
-        for table in tables:
-            self._execute(f"analyze {_quoted(table)}")
+    def analyze(self, table: str) -> None:
+        """Refresh the planner's statistics of a table and its partitions."""
+        self._execute(f"analyze {_quoted(table)}")
 
-    def _execute(self, statement: str) -> None:
+    def busy(self, pids: Sequence[int]) -> dict[int, tuple[str, int, int]]:
+        """Return, by session, how far the server is with an index or with statistics: phase, done, total.
+
+        The unit is blocks or rows, whichever the phase counts.
+        """
+        return {
+            pid: (phase, tuples, all_tuples) if all_tuples else (phase, blocks, all_blocks)
+            for pid, phase, blocks, all_blocks, tuples, all_tuples in self._all("busy", pids=list(pids))
+        }
+
+    def _execute(self, statement: str | sql.Composable) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
 

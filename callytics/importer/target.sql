@@ -58,3 +58,31 @@ insert into topics (id, name) values (1, 'Unknown') on conflict (id) do nothing
 -- name: set_sequence
 -- The next id is larger than every id there is and than the highest that SQLite had given.
 select setval(pg_get_serial_sequence(%(table)s, 'id'), %(highest)s)
+
+-- name: primary_key
+-- The primary key of a table, where it can step aside: nothing depends on it.
+select k.conname, pg_get_indexdef(k.conindid)
+from pg_constraint k
+where k.contype = 'p' and k.conrelid = %(table)s::regclass and k.conparentid = 0
+  and not exists (select from pg_constraint f where f.contype = 'f' and f.conindid = k.conindid)
+  and not exists (
+      select from pg_depend d
+      where d.refclassid = 'pg_constraint'::regclass and d.refobjid = k.oid and d.deptype = 'n'
+  )
+
+-- name: constraints
+select conname from pg_constraint where conrelid = %(table)s::regclass
+
+-- name: has_index
+-- Whether a table has an index of this kind already.
+select exists (
+    select from pg_index i
+    where i.indrelid = to_regclass(%(table)s) and i.indisvalid
+      and regexp_replace(pg_get_indexdef(i.indexrelid), '^.*? USING ', '') = %(kind)s
+)
+
+-- name: busy
+-- How far the server is with the indexes and statistics that these sessions have it make.
+select pid, phase, blocks_done, blocks_total, tuples_done, tuples_total from pg_stat_progress_create_index where pid = any(%(pids)s)
+union all
+select pid, phase, sample_blks_scanned, sample_blks_total, 0, 0 from pg_stat_progress_analyze where pid = any(%(pids)s)

@@ -138,7 +138,7 @@ def _boolean(value: Any, zone: tzinfo) -> Converted:
     if isinstance(value, Text) and value.lower() in (b"true", b"false"):
         return Converted(value.lower() == b"true", "text_to_boolean")
     if isinstance(value, int):
-        raise Unfit(f"{value} is neither 0 nor 1")
+        raise Unfit("number is neither 0 nor 1")
     raise _unfit(value, "boolean")
 
 
@@ -345,6 +345,8 @@ def convert_column(column: pa.Array, target: str, zone: tzinfo = UTC) -> tuple[p
         return column, pa.repeat(True, len(column))
     if target == "boolean":
         return column.cast(pa.bool_()), pa.repeat(True, len(column))
+    if (instants := _instants(column, target, zone)) is not None:
+        return instants, pa.repeat(True, len(column))
     fine = _plain_text(column)
     if not _all(fine):
         column = pc.if_else(fine, column.cast(pa.binary()), None).cast(pa.string())
@@ -358,13 +360,21 @@ def _all(mask: pa.Array) -> bool:
 
 def _plain_text(column: pa.Array) -> pa.Array:
     """Mask out text that is not UTF-8 or holds a NUL."""
-    raw = column.cast(pa.binary())
-    fine = pc.invert(pc.fill_null(pc.match_substring(raw, b"\0"), False))
+    fine = pa.repeat(True, len(column))
+    if _holds_nul(column):
+        fine = pc.invert(pc.fill_null(pc.match_substring(column.cast(pa.binary()), b"\0"), False))
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
+        raw = column.cast(pa.binary())
         fine = pc.and_(fine, pa.array([value is None or _is_utf8(value) for value in raw.to_pylist()]))
     return fine
+
+
+def _holds_nul(column: pa.Array) -> bool:
+    """Tell whether a NUL may be in some text: looked for in all the column's bytes at once."""
+    *_, characters = column.buffers()
+    return characters is not None and b"\0" in characters.to_pybytes()
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -387,6 +397,11 @@ def _json_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
 # RE2, where \d is ASCII and $ is the end of the text.
 PLAIN_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
 PLAIN_DATE = r"^\d{4}-\d{2}-\d{2}$"
+PLAIN_LENGTH = len("2024-05-01 12:00:00")
+# Of the years that are no edge, in microseconds.
+EARLIEST, LATEST = (
+    pa.scalar(datetime(*moment, tzinfo=UTC), pa.timestamp("us", "UTC")).value for moment in ((2, 1, 1), (9998, 12, 31))
+)
 # Year 0000 does not exist, and in these others an offset from UTC can leave the calendar: one by one.
 EDGE_YEAR = r"^(000[01]|9999)"
 # Arrow knows no clock changes after 2037, where the tables of time zones end and their rules go on.
@@ -402,6 +417,24 @@ def _timestamp_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Arra
         return pc.assume_timezone(local, str(zone)).cast(ARROW_TYPES["timestamp with time zone"]), fine
     except pa.ArrowInvalid:
         return _one_by_one(shaped, "timestamp with time zone", zone, fine)
+
+
+def _instants(column: pa.Array, target: str, zone: tzinfo) -> pa.Array | None:
+    """Return a column of nothing but `2024-05-01 12:00:00` as instants; None where a value asks for a closer look.
+
+    Of 19 characters Arrow reads no other form without an offset.
+    """
+    if target != "timestamp with time zone" or zone is not UTC:
+        return None
+    if pc.all(pc.equal(pc.binary_length(column), PLAIN_LENGTH)).as_py() is False:
+        return None
+    try:
+        instants = column.cast(pa.timestamp("us")).cast(ARROW_TYPES[target])
+    except pa.ArrowInvalid:
+        return None
+    ends = pc.min_max(instants.cast(pa.int64())).as_py()
+    within = ends["min"] is None or (ends["min"] >= EARLIEST and ends["max"] <= LATEST)
+    return instants if within else None
 
 
 def _date_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:

@@ -8,21 +8,23 @@ contents: those are somebody's words.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg2.extensions import connection as Connection
 
 from callytics.importer.convert import Chunk, Converter, Plan, RefusedRow, rows_table
 from callytics.importer.ledger import UNMAPPED, KeptRow, Ledger, TableRecord
-from callytics.importer.load import Progress, import_arrow_connection, import_connection
+from callytics.importer.load import Progress
 from callytics.importer.mapping import quote
-from callytics.importer.source import Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
 from callytics.importer.values import encode_row, parse_json
-from callytics.settings import Settings
 
 EXAMPLES = 5
 
@@ -44,6 +46,18 @@ class Verification:
     rows: int = 0
     different: int = 0
     examples: list[Difference] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, parts: Sequence[Verification]) -> Verification:
+        """Add up what was found of a table's pieces."""
+        examples = [example for part in parts for example in part.examples]
+        return cls(
+            sum(part.rows for part in parts),
+            sum(part.different for part in parts),
+            examples[:EXAMPLES],
+            min(part.began for part in parts),
+        )
 
     def add(self, table: str, keys: list[int], column: str | None, finding: str) -> None:
         """Count rows that differ."""
@@ -53,65 +67,58 @@ class Verification:
 
 
 class Verifier:
-    """Compares tables of one run; holds two connections, so that each thread has a verifier of its own."""
+    """Compares tables of one run over two connections that are its own while it works.
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self.connection = import_connection(settings)
-        self.arrow: adbc_driver_postgresql.dbapi.Connection = import_arrow_connection(settings)
-        self.ledger = Ledger(self.connection)
-        self.progress = progress
+    `advance` is told of every chunk: what is done, its rows, and the rows of the whole table.
+    """
 
-    def __enter__(self) -> Verifier:
-        return self
+    def __init__(
+        self, connection: Connection, arrow: adbc_driver_postgresql.dbapi.Connection, advance: Progress
+    ) -> None:
+        self.connection, self.arrow, self.advance = connection, arrow, advance
+        self.ledger = Ledger(connection)
 
-    def __exit__(self, *_: object) -> None:
-        self.arrow.close()
-        self.connection.close()
-
-    def verify(self, record: TableRecord, plan: Plan) -> Verification:
-        """Compare a mapped table: loaded rows with the target, rejected rows with `imports.rejected`."""
+    def verify(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> Verification:
+        """Compare a piece of a mapped table: loaded rows with the target, rejected rows with `imports.rejected`."""
         found = Verification()
         with Converter(plan) as converter:
-            for bounds in self._chunks(converter.sqlite, plan.source, plan.bound.table, record):
+            for bounds in rowid_chunks(converter.sqlite, plan.bound.table, plan.source.chunk_rows, piece):
                 chunk = converter.chunk(bounds)
                 kept = self.ledger.rejected(record.id, bounds)
                 self._verify_rejected(record, converter, chunk, kept, found)
                 self._verify_loaded(record, plan, expected_rows(chunk, plan, kept), found)
-                found.rows += chunk.row_count
-        return self._closed(record, found)
+                self._advance(record, found, chunk.row_count)
+        return found
 
     def verify_kept(self, record: TableRecord, source: Source, table: SourceTable) -> Verification:
         """Compare unmapped rows and columns with `imports.unmapped`."""
         found = Verification()
-        connection = source.connect()
-        try:
-            for bounds in self._chunks(connection, source, table, record):
+        with closing(source.connect()) as connection:
+            for bounds in rowid_chunks(connection, table, source.chunk_rows):
                 kept = self.ledger.unmapped(record.id, bounds)
+                rows = 0
                 for rowid, values in read_rows(connection, table, record.unmapped_columns, bounds):
-                    found.rows += 1
+                    rows += 1
                     if not same_json(kept.get(rowid), encode_row(values)):
                         found.add(UNMAPPED, [rowid], None, "is missing or differs")
-        finally:
-            connection.close()
-        return self._closed(record, found)
+                self._advance(record, found, rows)
+        return found
 
-    def _chunks(
-        self, connection: Any, source: Source, table: SourceTable, record: TableRecord
-    ) -> Iterator[tuple[int, int]]:
-        done = 0
-        for chunk in rowid_chunks(connection, table, source.chunk_rows):
-            self.progress(f"verify {record.source_table}", done, record.source_rows)
-            yield chunk
-            done = min(done + source.chunk_rows, record.source_rows)
-        self.progress(f"verify {record.source_table}", record.source_rows, record.source_rows)
+    def _advance(self, record: TableRecord, found: Verification, rows: int) -> None:
+        """Note that rows were compared, and let go of what was read."""
+        found.rows += rows
+        self.arrow.commit()
+        self.connection.commit()
+        self.advance(f"verify {record.label}", rows, record.source_rows)
 
-    def _closed(self, record: TableRecord, found: Verification) -> Verification:
-        """Check that every row was accounted for, and write the result down."""
+    def conclude(self, record: TableRecord, parts: Sequence[Verification]) -> Verification:
+        """Check that every row of a table was accounted for, and write down what was found of all its pieces."""
+        found = Verification.of(parts)
         loaded, rejected = self.ledger.counts(record.id)
         if not found.rows == loaded + rejected == record.source_rows:
             self._unaccounted(record, found, loaded, rejected)
         self._verify_kept_aside(record, found, rejected)
-        self.ledger.verified_table(record.id, found.rows, found.different)
+        self.ledger.verified_table(record.id, found.rows, found.different, found.began)
         self.connection.commit()
         return found
 
@@ -159,6 +166,9 @@ class Verifier:
             return
         keys = expected[plan.key]
         actual = self._read(plan, keys[0].as_py(), keys[-1].as_py())
+        if keys.equals(actual[plan.key]):
+            self._compare(record, plan, expected, actual, found)
+            return
         actual = actual.filter(pc.is_in(actual[plan.key], keys.combine_chunks()))
         here = pc.is_in(keys, actual[plan.key].combine_chunks())
         found.add(record.target_table, keys.filter(pc.invert(here)).to_pylist(), None, "is missing")
@@ -194,7 +204,11 @@ def expected_rows(chunk: Chunk, plan: Plan, kept: dict[int, KeptRow]) -> pa.Tabl
         rows = pa.concat_tables([rows, rows_table(chunk.rows, plan.columns)])
     if kept:
         rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
-    return rows.sort_by(plan.key)
+    return rows if _in_order(rows[plan.key]) else rows.sort_by(plan.key)
+
+
+def _in_order(keys: pa.ChunkedArray) -> bool:
+    return pc.all(pc.less(keys[:-1], keys[1:])).as_py() is not False
 
 
 def same_values(expected: pa.Array, actual: pa.Array, kind: str) -> pa.Array | None:

@@ -370,7 +370,8 @@ class Check:
             (table, target): Recorded(*rest)
             for table, target, *rest in self._all(
                 "select t.source_table, t.target_table, t.id, s.run_id, t.id_offset "
-                "from imports.tables t join imports.sources s on s.id = t.source_id where s.path = %s",
+                "from imports.tables t join imports.sources s on s.id = t.source_id "
+                "where s.path = %s and s.undone_at is null",
                 (str(source.resolve()),),
             )
         }

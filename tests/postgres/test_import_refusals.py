@@ -1,5 +1,4 @@
-"""What import refuses: one clear line, exit 1, nothing written; and what it survives: kills, writers,
-a second import."""
+"""What import refuses: one clear line, exit 1, nothing written; and what it survives: writers, odd files."""
 
 from __future__ import annotations
 
@@ -7,13 +6,11 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -27,9 +24,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.cli import cli
 from callytics.importer import snapshot
-from callytics.sample import write_sample
 from callytics.settings import Settings
-from tests.postgres.independent import problems
 
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,
@@ -556,98 +551,3 @@ def test_verify_of_a_file_that_has_changed_since(desk: Desk) -> None:
     assert desk.run("import", "calls.sqlite").exit_code == 0
     write(file, "insert into audio_files values (3, '/3', 'three', 'pending', 1);")
     refused(desk.run("verify", "calls.sqlite"), "has changed since import 1", desk.settings)
-
-
-# --- kills, and two at once -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file whose import takes a few seconds."""
-    file = tmp_path_factory.mktemp("large") / "large.sqlite"
-    write_sample(file, generation=1, calls=6000, seed=7)
-    with closing(sqlite3.connect(file)) as sqlite, sqlite:
-        # Rows that go one by one, all over the file.
-        sqlite.execute("pragma ignore_check_constraints = on")
-        sqlite.execute("update Utterance set Profane = 1.0 where ID % 1000 = 7")
-        sqlite.execute("update Utterance set Sequence = 'x' where ID % 5000 = 11")
-    return file
-
-
-def definitions(connection: Connection) -> set[tuple[Any, ...]]:
-    """Return every index and foreign key, with whether it is valid, but for what partitions have from their parent."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select c.relname, i.indisvalid, pg_get_indexdef(i.indexrelid) from pg_index i "
-            "join pg_class c on c.oid = i.indexrelid "
-            "where relnamespace = 'public'::regnamespace and not c.relispartition and i.indrelid::regclass::text "
-            "!~ %(month)s "
-            "union all select conname, convalidated, conrelid::regclass || pg_get_constraintdef(oid) from "
-            "pg_constraint "
-            "where contype = 'f' and conrelid::regclass::text !~ %(month)s",
-            {"month": r"_y?\d{4}_?m?\d{2}$"},
-        )
-        return set(cursor.fetchall())
-
-
-CONNECTED = (
-    "select count(*) from pg_stat_activity where application_name = 'callytics' and datname = current_database() "
-    "and pid <> pg_backend_pid()"
-)
-
-
-def test_killed_again_and_again(desk: Desk, large: Path) -> None:
-    """Killed at random moments the same command goes on: no row twice, none missing, no index or key lost."""
-    before = definitions(desk.connection)
-    moments = random.Random(20240501)
-    killed = 0
-    for _ in range(10):
-        process = desk.start("import", large, "--quiet")
-        while process.poll() is None and desk.all(CONNECTED) == [(0,)]:
-            time.sleep(0.01)
-        try:
-            process.wait(timeout=moments.uniform(0.0, 0.8))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.communicate()
-    assert killed > 2
-    process = finished(desk, large)
-    assert process.returncode == 3
-    assert problems(large, desk.connection) == []
-    assert desk.all("select count(*) - count(distinct id) from utterances") == [(0,)]
-    assert definitions(desk.connection) == before
-    assert desk.all("select count(*) from imports.runs") == [(1,)]
-    assert desk.run("verify", large, "--quiet").exit_code == 3
-
-
-def finished(desk: Desk, file: Path) -> subprocess.Popen[str]:
-    """Run the command until no killed import's server process is in the way any more."""
-    for _ in range(20):
-        process = desk.start("import", file, "--quiet")
-        _, errors = process.communicate()
-        if "another import is running" not in errors:
-            return process
-        time.sleep(0.5)
-    return process
-
-
-def test_two_imports_at_once(desk: Desk, large: Path) -> None:
-    """While one import runs a second one refuses, and does not disturb the first."""
-    process = desk.start("import", large, "--quiet")
-    lock = (
-        "select count(*) from pg_locks where locktype = 'advisory' and granted "
-        "and database = (select oid from pg_database where datname = current_database())"
-    )
-    deadline = time.monotonic() + 20
-    while desk.all(lock) == [(0,)] and time.monotonic() < deadline:
-        time.sleep(0.02)
-    write(desk.folder / "calls.sqlite")
-    process.send_signal(signal.SIGSTOP)
-    try:
-        refused(desk.run("import", "calls.sqlite"), "another import is running", desk.settings)
-    finally:
-        process.send_signal(signal.SIGCONT)
-    process.communicate()
-    assert process.returncode == 3
-    assert desk.run("import", "calls.sqlite").exit_code == 0

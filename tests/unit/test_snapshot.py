@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from callytics.exceptions import SourceError
-from callytics.importer.snapshot import file_sha256, take_snapshot
+from callytics.importer.snapshot import file_sha256, scratch_folder, take_snapshot
 
 
 @pytest.fixture
@@ -127,3 +128,20 @@ def test_hot_journal_is_recovered_in_a_copy(file: Path, tmp_path: Path) -> None:
     snapshot = take_snapshot(crashed, tmp_path / "snapshots")
     assert contents(snapshot.path) == ["안녕하세요"]
     assert {path.name: path.read_bytes() for path in crashed.parent.iterdir()} == before
+
+
+def test_what_a_killed_command_left_is_removed(file: Path, tmp_path: Path) -> None:
+    """Scratch that nobody holds is rubbish; scratch of a command that runs is not, nor is any snapshot."""
+    folder = tmp_path / "snapshots"
+    kept = take_snapshot(file, folder).path
+    for name in (".snapshot-dead.sqlite", ".snapshot-dead.sqlite-journal", ".snapshot-alive.sqlite"):
+        (folder / name).touch()
+    for name in (".snapshot-dead.sqlite-recovery", ".borrowed-dead"):
+        (folder / name).mkdir()
+        (folder / name / "calls.sqlite").touch()
+    with scratch_folder(folder) as borrowed, (folder / ".snapshot-alive.sqlite").open("rb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        take_snapshot(file, folder)
+        assert sorted(folder.iterdir()) == sorted([kept, borrowed, folder / ".snapshot-alive.sqlite"])
+    take_snapshot(file, folder)
+    assert list(folder.iterdir()) == [kept]

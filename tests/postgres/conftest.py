@@ -1,0 +1,7 @@
+"""Fixtures that several files of tests share."""
+
+from __future__ import annotations
+
+from tests.postgres.house import homes, house
+
+__all__ = ["homes", "house"]
