@@ -379,7 +379,7 @@ def test_bad_elements_of_audio(calls: MultiDatabaseManager, parts: dict[str, Any
             "communication_quality.analysis_details: holds a NUL character, which PostgreSQL can't store",
         ),
         (
-            {"communication_quality": {"analysis_details": object()}},
+            {"communication_quality": {"analysis_details": {1}}},
             "communication_quality.analysis_details: must be what JSON can hold, and no NaN",
         ),
         ({"audio_file_id": None}, "audio_file_id: is required"),

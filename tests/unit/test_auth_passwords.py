@@ -191,6 +191,7 @@ def test_only_a_hash_of_todays_kind_and_cost_is_current(passwords: Passwords) ->
         (PasswordHasher(**CHEAP, type=Type.I).hash("x"), "unusable"),
         ("", "unusable"),
     ],
+    ids=["PBKDF2", "Argon2id", "Argon2i", "nothing"],
 )
 def test_what_is_stored_has_a_name(stored: str, name: str) -> None:
     assert kind(stored) == name
