@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -87,8 +88,8 @@ def test_demo_runs_for_a_user_without_postgres(clone: Path, demo: Callable[..., 
     nobody = pwd.getpwnam("nobody")
     for path in (tmp_path, clone, *clone.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    for parent in (tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
     become = f"setpriv --reuid={nobody.pw_uid} --regid={nobody.pw_gid} --clear-groups"
     said = demo("unshare", "--mount", "sh", "-c", f'({hide}) && exec {become} "$@"', "sh")
     assert "Install PostgreSQL in .venv, this machine has none" in said

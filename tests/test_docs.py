@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from callytics import settings as variables
+from callytics.api import create_app
 from callytics.cli import cli
 from callytics.exceptions import CallyticsError, Interrupted
 from callytics.importer import values
@@ -24,7 +26,7 @@ from callytics.importer.runs import EXIT_CODES, Options, import_files
 from callytics.migrate import migrations_folder
 from callytics.postgres import connect
 from callytics.sample import write_sample
-from callytics.settings import Settings
+from callytics.settings import ServiceSettings, Settings
 from tests.conftest import lacking
 
 REPOSITORY = Path(__file__).parents[1]
@@ -32,6 +34,7 @@ ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 KOREAN = (REPOSITORY / "README.ko.md").read_text(encoding="utf-8")
 both = pytest.mark.parametrize("readme", [ENGLISH, KOREAN], ids=["English", "Korean"])
 
+KEY = "0123456789abcdef0123456789abcdef"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -170,6 +173,51 @@ def test_demonstration_shows_the_counts_of_its_samples(database: Settings, tmp_p
     assert f"\n{len(migrations)} migrations applied\n" in shown_output
 
 
+# ---- application
+
+
+def with_results_checked(source: str) -> str:
+    """Return Python whose lines check the value that stands behind them as a comment."""
+
+    def check(line: re.Match[str]) -> str:
+        indentation, expression, value = line.groups()
+        try:
+            ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            return line[0]
+        return f"{indentation}assert ({expression}) == {value}"
+
+    return re.sub(r"^( *)(\S.*\S)  # (.+)$", check, source, flags=re.MULTILINE)
+
+
+def test_application_examples_give_what_is_shown(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run one after the other, with the agent that the page on `agent` adds."""
+    for name, value in environment(database).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JWT_SECRET_KEY", KEY)
+    [command] = [command for command, _ in console(ENGLISH) if command.startswith("callytics agent add minsu ")]
+    [password] = re.findall(r'login\("minsu", "(.+?)"\)', ENGLISH)
+    added = CliRunner().invoke(cli, command.split()[1:], input=f"{password}\n")
+    assert added.exit_code == 0, added.output
+    source = with_results_checked("\n".join(blocks(section("Application"), "python")))
+    assert source.count("assert ") == 8
+    exec(source, {"__name__": "readme"})
+
+
+@both
+def test_routes_are_those_of_the_api(readme: str, database: Settings) -> None:
+    service = ServiceSettings.load(environment(database) | {"JWT_SECRET_KEY": KEY}, env_file=None)
+    described = {
+        f"{method.upper()} {path}": route
+        for path, methods in create_app(database, service).openapi()["paths"].items()
+        for method, route in methods.items()
+    }
+    listed = {code: cells for cells in rows(readme) for code in codes(cells[0]) if re.match("[A-Z]+ /", code)}
+    assert {*listed} == {*described, "GET /", "GET /openapi.json"}
+    filters = {parameter["name"] for parameter in described["GET /calls"]["parameters"]}
+    assert {*codes(listed["GET /calls"][2]), "after", "limit"} == filters
+
+
 # ---- what is said
 
 
@@ -179,10 +227,10 @@ def test_both_readmes_have_the_same_sections_and_code() -> None:
     assert set(codes(ENGLISH)) == set(codes(KOREAN))
 
 
-@pytest.mark.parametrize("kind", ["console", "sql", "sh", "text"])
+@pytest.mark.parametrize("kind", ["console", "sql", "sh", "python", "json", "log", "text"])
 def test_both_readmes_have_the_same_blocks(kind: str) -> None:
     """What explains a path or a command may be in another language."""
-    explained = re.compile(r"(?<=\S)  +\S.*$" if kind == "text" else r" +# .*$", re.MULTILINE)
+    explained = re.compile(r"(?<=\S)  +\S.*$" if kind == "text" else r"(?:^| +)# (?!callytics ).*$", re.MULTILINE)
     assert [explained.sub("", one) for one in blocks(ENGLISH, kind)] == [
         explained.sub("", one) for one in blocks(KOREAN, kind)
     ]

@@ -305,7 +305,11 @@ def _go_on(
     course = Course(crew, run, works, ledger.definitions_to_restore(run), leaves)
     ledger.connection.commit()
     course.begin()
-    _run(crew, ledger)
+    try:
+        _run(crew, ledger)
+    except DatabaseUnavailable as error:
+        # A worker could not connect, while the server goes down or comes back.
+        raise DatabaseUnavailable(f"{error}; {GO_ON}") from error
     _finish(works, ledger, target)
     _conclude(ledger, outcome, run, course.found)
 
