@@ -202,7 +202,8 @@ def _refuse_changed(snapshot: Snapshot, ledger: Ledger) -> None:
     if earlier := ledger.run_of_path(snapshot.source):
         raise SourceError(
             f"{snapshot.source} has changed since import {earlier[0]}, and importing it now would add all its rows a "
-            "second time: name --again if that is meant, as for the file of another installation"
+            "second time: 'callytics sync' brings over what has changed; name --again if all rows are meant, as for "
+            "the file of another installation"
         )
 
 
@@ -491,7 +492,8 @@ def _imported(ledger: Ledger, snapshot: Snapshot) -> SourceRecord:
     if earlier := ledger.run_of_path(snapshot.source):
         run, path = earlier
         raise SourceError(
-            f"{snapshot.source} has changed since import {run}: verify what was imported with 'callytics verify {path}'"
+            f"{snapshot.source} has changed since import {run}: bring the changes over with 'callytics sync', or "
+            f"verify what was imported with 'callytics verify {path}'"
         )
     raise SourceError(f"{snapshot.source} was never imported here: run 'callytics import {snapshot.source}'")
 
