@@ -206,8 +206,7 @@ def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
 
 
 def _finish(outcome: Outcome, as_json: bool) -> None:
-    click.echo(reports.as_json(outcome) if as_json else "\n".join(reports.outcome_lines(outcome)))
-    raise click.exceptions.Exit(outcome.exit_code)
+    _end(outcome, reports.outcome_lines(outcome), as_json)
 
 
 @click.command()
