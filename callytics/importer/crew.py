@@ -6,13 +6,14 @@ import heapq
 import itertools
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from typing import Any, TypeVar
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -27,6 +28,8 @@ from callytics.importer.verify import Verifier
 from callytics.settings import Settings
 
 WATCH_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 class Rank(IntEnum):
@@ -236,3 +239,50 @@ class Crew:
                 raise Stopped
             self._done[what] += rows
             self.progress(what, self._done[what], self.totals[what] or total)
+
+
+def side_by_side(
+    worker: Callable[[Progress], Any],
+    step: Callable[[Any, Any], T],
+    works: Sequence[Any],
+    jobs: int,
+    progress: Progress,
+) -> list[T]:
+    """Do every step, the largest table first, by up to `jobs` workers in threads; the first error stops all of them."""
+    # Arrow's own pools keep what a thread once used; malloc gives it back.
+    pa.set_memory_pool(pa.system_memory_pool())
+    queue = deque(sorted(works, key=lambda work: work.record.source_rows, reverse=True))
+    results: list[T] = []
+    stop = threading.Event()
+    lock = threading.Lock()
+
+    def watched(what: str, done: int, total: int) -> None:
+        if stop.is_set():
+            raise InterruptedError("another table failed")
+        with lock:
+            progress(what, done, total)
+
+    def work_off() -> None:
+        try:
+            with worker(watched) as one:
+                while not stop.is_set():
+                    with lock:
+                        if not queue:
+                            return
+                        work = queue.popleft()
+                    results.append(step(one, work))
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(work_off) for _ in range(min(jobs, len(works)))]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            stop.set()
+            raise
+    for error in filter(None, (future.exception() for future in futures)):
+        if not isinstance(error, InterruptedError):
+            raise error
+    return results

@@ -134,9 +134,9 @@ class Ledger:
         self.add_step(run, "snapshot", values["path"], snapshot.began, snapshot.ended)
         return int(self._all("insert_source", run=run, size_bytes=snapshot.size_bytes, **values)[0][0])
 
-    def add_table(self, source: int, table: TableRecord) -> None:
-        """Record a source table's way into one target (its id is not used)."""
-        self._run(
+    def add_table(self, source: int, table: TableRecord, *, loaded: bool = False) -> TableRecord:
+        """Record a source table's way into one target, or one that is there already; returns it with its id."""
+        [(number,)] = self._all(
             "insert_table",
             source=source,
             source_table=table.source_table,
@@ -146,7 +146,9 @@ class Ledger:
             id_offset=table.id_offset,
             offsets=Json(table.offsets),
             source_rows=table.source_rows,
+            loaded=loaded,
         )
+        return replace(table, id=number)
 
     def tables(self, source: int) -> list[TableRecord]:
         """Return the tables of a source."""
@@ -282,21 +284,6 @@ class Ledger:
     def imported_paths(self) -> list[str]:
         """Return the paths of all files whose imports were not undone."""
         return [path for (path,) in self._all("imported_paths")]
-
-    def add_loaded_table(self, source: int, table: TableRecord) -> TableRecord:
-        """Record a source table that an import did not have yet; returns it with its id."""
-        (number,) = self._all(
-            "insert_table_returning",
-            source=source,
-            source_table=table.source_table,
-            mapping=table.mapping,
-            target_table=table.target_table,
-            unmapped_columns=list(table.unmapped_columns) or None,
-            id_offset=table.id_offset,
-            offsets=Json(table.offsets),
-            source_rows=table.source_rows,
-        )[0]
-        return replace(table, id=number)
 
     def update_table(self, table: TableRecord, ids: str | None) -> None:
         """Record what a source table is after a sync: its shape, its rows, and the ids that are its."""

@@ -34,8 +34,11 @@ values (%(run)s, %(path)s, %(snapshot_path)s, %(sha256)s, %(size_bytes)s)
 returning id
 
 -- name: insert_table
-insert into imports.tables (source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows)
-values (%(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s, %(source_rows)s)
+insert into imports.tables (source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at, loaded_at)
+values (
+    %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s, %(source_rows)s,
+    case when %(loaded)s then clock_timestamp() end, case when %(loaded)s then clock_timestamp() end
+)
 returning id
 
 -- name: tables_of_source
@@ -200,14 +203,6 @@ order by s.id desc limit 1
 
 -- name: imported_paths
 select distinct path from imports.sources where undone_at is null order by path
-
--- name: insert_table_returning
-insert into imports.tables (source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at, loaded_at)
-values (
-    %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s, %(source_rows)s,
-    clock_timestamp(), clock_timestamp()
-)
-returning id
 
 -- name: update_table
 -- What a source table is now.

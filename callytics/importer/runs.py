@@ -6,20 +6,17 @@ snapshot → plan (one row of imports.tables a source table and target) → load
 from __future__ import annotations
 
 import os
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 import adbc_driver_manager
 import psycopg2
 import psycopg2.errors
-import pyarrow as pa
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, Interrupted, SourceError, TargetError
@@ -46,8 +43,6 @@ INTERRUPTED = f"interrupted; what was committed stays: {GO_ON}"
 
 CONNECTION_LOST = ("08", "57")
 """SQLSTATE classes of a server that is gone or going (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -396,53 +391,6 @@ def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verifi
     ledger.connection.commit()
     if run not in outcome.runs:
         outcome.add_run(run, status, ledger)
-
-
-def _side_by_side(
-    worker: Callable[[Progress], Any],
-    step: Callable[[Any, Any], T],
-    works: Sequence[Any],
-    jobs: int,
-    progress: Progress,
-) -> list[T]:
-    """Do every step, the largest table first, by up to `jobs` workers in threads; the first error stops all of them."""
-    # Arrow's own pools keep what a thread once used; malloc gives it back.
-    pa.set_memory_pool(pa.system_memory_pool())
-    queue = deque(sorted(works, key=lambda work: work.record.source_rows, reverse=True))
-    results: list[T] = []
-    stop = threading.Event()
-    lock = threading.Lock()
-
-    def watched(what: str, done: int, total: int) -> None:
-        if stop.is_set():
-            raise InterruptedError("another table failed")
-        with lock:
-            progress(what, done, total)
-
-    def work_off() -> None:
-        try:
-            with worker(watched) as one:
-                while not stop.is_set():
-                    with lock:
-                        if not queue:
-                            return
-                        work = queue.popleft()
-                    results.append(step(one, work))
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(work_off) for _ in range(min(jobs, len(works)))]
-        try:
-            wait(futures)
-        except KeyboardInterrupt:
-            stop.set()
-            raise
-    for error in filter(None, (future.exception() for future in futures)):
-        if not isinstance(error, InterruptedError):
-            raise error
-    return results
 
 
 # --- snapshots that are only looked at, and errors ------------------------------------------------------------------

@@ -24,12 +24,13 @@ from callytics import __version__
 from callytics.exceptions import SourceError, TargetError
 from callytics.importer.changes import MOST_RANGES, Clash, Comparer, Found, Nowhere, Pair, Side
 from callytics.importer.convert import Converter, Plan, RefusedRow
+from callytics.importer.crew import side_by_side
 from callytics.importer.ids import Families, Relatives, id_offsets
 from callytics.importer.interrupt import interruptible_connection
 from callytics.importer.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
 from callytics.importer.load import Progress
 from callytics.importer.report import table_lines
-from callytics.importer.runs import Options, Outcome, _failures, _no_new_folders, _side_by_side, _zone
+from callytics.importer.runs import Options, Outcome, _failures, _no_new_folders, _zone
 from callytics.importer.snapshot import Snapshot, file_sha256, take_snapshot
 from callytics.importer.source import Source
 from callytics.importer.staging import (
@@ -251,7 +252,7 @@ class Sync:
         moment = begin(self.connection, lock=lock)
         files = [File(record, snapshot, self._pairs(record, snapshot)) for record, snapshot in taken]
         pairs = [pair for file in files for pair in file.pairs]
-        found = _side_by_side(
+        found = side_by_side(
             lambda watched: Comparer(self.settings, self.staging, watched, snapshot=moment, choice=self.choice),
             lambda comparer, pair: comparer.compare(pair),
             pairs,
@@ -323,7 +324,7 @@ class Sync:
         if old:
             return replace(wanted, id=old.id, id_offset=old.id_offset, offsets=old.offsets, loaded_at=old.loaded_at)
         if side.plan is None:
-            return self.ledger.add_loaded_table(record.id, wanted)
+            return self.ledger.add_table(record.id, wanted, loaded=True)
         own = relatives.families.get((side.source.path, side.table.name.lower()), 0)
         mapping = side.plan.bound.mapping
         offsets = {
@@ -333,7 +334,7 @@ class Sync:
         if mapping.key not in mapping.references:
             offsets[mapping.key] = own
         moved = {column: offset for column, offset in offsets.items() if offset}
-        return self.ledger.add_loaded_table(record.id, replace(wanted, id_offset=own, offsets=moved))
+        return self.ledger.add_table(record.id, replace(wanted, id_offset=own, offsets=moved), loaded=True)
 
     # --- references -------------------------------------------------------------------------------------------------
 
@@ -460,7 +461,7 @@ class Sync:
     def _compare_again(self, found: Sequence[Found]) -> list[Found]:
         changed = {one.pair.record.id: one.changed for one in found}
         pairs = [replace(one.pair, base=one.pair.theirs) for one in found]
-        return _side_by_side(
+        return side_by_side(
             lambda watched: Comparer(self.settings, Nowhere(), watched, retry=False, word="verify"),
             lambda comparer, pair: comparer.compare(pair, [(theirs, theirs) for theirs, _ in changed[pair.record.id]]),
             pairs,

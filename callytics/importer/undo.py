@@ -12,10 +12,11 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.changes import Comparer, Found, Pair
+from callytics.importer.crew import side_by_side
 from callytics.importer.interrupt import interruptible_connection
 from callytics.importer.ledger import Ledger, SourceRecord
 from callytics.importer.load import Progress
-from callytics.importer.runs import _failures, _side_by_side, _zone
+from callytics.importer.runs import _failures, _zone
 from callytics.importer.source import Source
 from callytics.importer.staging import Staging
 from callytics.importer.sync import (
@@ -93,7 +94,7 @@ class Undo:
 
     def _compare(self, moment: str, jobs: int) -> list[Found]:
         choice = "theirs" if self.force else None
-        return _side_by_side(
+        return side_by_side(
             lambda watched: Comparer(self.settings, self.staging, watched, snapshot=moment, choice=choice),
             lambda comparer, pair: comparer.compare(pair),
             [pair for record in self.ledger.sources(self.number) for pair in self._pairs(record)],

