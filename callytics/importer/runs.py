@@ -150,7 +150,7 @@ def _import_new(
     options: Options,
     progress: Progress,
 ) -> None:
-    with _discarded_on_failure(options.snapshots) as snapshots:
+    with _discarded_on_failure(options.snapshots, ledger) as snapshots:
         _take_new(files, ledger, outcome, options, snapshots, progress)
         if not snapshots:
             return
@@ -404,17 +404,23 @@ def _borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
 
 
 @contextmanager
-def _discarded_on_failure(folder: Path) -> Iterator[list[Snapshot]]:
-    """Yield a list of snapshots; where the import does not begin, those that are new in the folder are removed."""
+def _discarded_on_failure(folder: Path, ledger: Ledger) -> Iterator[list[Snapshot]]:
+    """Yield a list of snapshots; where the import does not begin, those that are new in the folder are removed.
+
+    Whether it began is what the records say: an error may come after they were committed.
+    """
     before = set(folder.glob("*.sqlite"))
     snapshots: list[Snapshot] = []
     with _no_new_folders(folder):
         try:
             yield snapshots
         except BaseException:
-            for snapshot in snapshots:
-                if snapshot.path not in before:
-                    snapshot.path.unlink(missing_ok=True)
+            # Where the records can't be read, too much is kept rather than too little.
+            with suppress(psycopg2.Error):
+                ledger.connection.rollback()
+                for path in {snapshot.path for snapshot in snapshots} - before - set(map(Path, ledger.own_snapshots())):
+                    path.unlink(missing_ok=True)
+                ledger.connection.rollback()
             raise
 
 

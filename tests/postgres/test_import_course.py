@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError, TargetError
+from callytics.exceptions import CallyticsError, Interrupted, TargetError
 from callytics.importer import course, crew, runs, source
 from callytics.importer.runs import Options, Outcome, import_files
 from callytics.settings import Settings
@@ -194,3 +194,31 @@ def test_progress_ends_where_the_rows_end(desk: Desk) -> None:
             assert [done for done, _ in steps] == sorted(done for done, _ in steps)
     for what in ("analyze transcriptions", "index speaker_segments_pkey"):
         assert told[what] == [(0, 1), (1, 1)]
+
+
+def test_interrupted_as_soon_as_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come after the plan is committed and before anybody knows: the snapshot must stay."""
+    begin = runs._begin
+
+    def begin_and_interrupt(*arguments: Any) -> int:
+        begin(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_begin", begin_and_interrupt)
+        with pytest.raises(Interrupted):
+            desk.take()
+    assert desk.take().status == "rejects"
+    desk.complete()
+
+
+def test_interrupted_before_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no import leaves no snapshot."""
+
+    def interrupt(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "_begin", interrupt)
+    with pytest.raises(Interrupted):
+        desk.take()
+    assert not desk.options.snapshots.exists()
