@@ -26,10 +26,10 @@ import click
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from callytics.embedded import EmbeddedPostgres  # noqa: E402
-from callytics.migrate import migrate  # noqa: E402
+from callytics.schema.migrate import migrate  # noqa: E402
 from callytics.settings import Settings  # noqa: E402
-from tests.postgres.faults import (  # noqa: E402
+from callytics.trial.embedded import EmbeddedPostgres  # noqa: E402
+from tests.support.faults import (  # noqa: E402
     SECONDS,
     STATEMENTS,
     Attempt,

@@ -35,17 +35,17 @@ import click
 import psycopg2
 from processes import Usage, cpu_seconds, run_watched
 
-from callytics.embedded import EmbeddedPostgres
-from callytics.importer import crew as crews
-from callytics.importer.crew import Crew, Rank, Worker
-from callytics.importer.target import Target
-from callytics.migrate import migrate
-from callytics.sample import write_sample
+from callytics.importer.plan import workers as crews
+from callytics.importer.plan.workers import Crew, Rank, Worker
+from callytics.importer.target.catalogue import Target
+from callytics.schema.migrate import migrate
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.sample import write_sample
 from deploy.tuning import postgres_settings
 
 SEGMENTS_A_CALL = 26.5
-"""What `callytics.sample` makes on average, a little less: what is too much is cut off."""
+"""What `callytics.trial.sample` makes on average, a little less: what is too much is cut off."""
 TABLES = ("audio_files", "audio_metrics", "processing_logs", "speaker_segments", "transcriptions")
 PARTITIONED = ("processing_logs", "transcriptions")
 SEARCH_INDEX = "transcriptions_text_content_search_idx"
@@ -98,7 +98,7 @@ class Step:
 def ours(bench: Bench, database: str, *, verify: bool) -> Iterator[Step]:
     """`callytics import`; without verification by an inner switch that users are not given."""
     arguments = ["--env-file", os.devnull, "import", "--quiet", "--yes", "--snapshots", bench.folder / database]
-    leave_out = "from callytics.importer.course import Course; Course.verify = lambda *_: None; "
+    leave_out = "from callytics.importer.plan.graph import Course; Course.verify = lambda *_: None; "
     code = ("" if verify else leave_out) + "from callytics.cli import main; main()"
     command = [sys.executable, "-c", code, *arguments, bench.file]
     yield Step("import", run_watched(command, timeout=TIMEOUT_SECONDS, environment=bench.environment(database))[0])

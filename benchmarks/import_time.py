@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 import psycopg2
 
-from callytics.embedded import EmbeddedPostgres
-from callytics.importer.runs import Options, import_files
-from callytics.migrate import migrate
-from callytics.sample import write_sample
+from callytics.importer.import_ import Options, import_files
+from callytics.schema.migrate import migrate
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.sample import write_sample
 
 PHASES = """
 select step, extract(epoch from max(finished_at) - min(started_at))::float8

@@ -26,9 +26,9 @@ import psycopg2
 from import_speed import PASSWORD, USER, memory_bytes, versions, write_file
 from processes import run_watched
 
-from callytics.embedded import EmbeddedPostgres
-from callytics.migrate import migrate
+from callytics.schema.migrate import migrate
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
 from deploy.tuning import postgres_settings
 
 MOST_MIB, MOST_DIFFERENCE = 200, 0.2

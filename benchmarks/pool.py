@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import click
 import psycopg2
 
-from callytics.embedded import EmbeddedPostgres
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
 
 CALLERS = (1, 10, 50)
 POOL_MIN, POOL_MAX = 5, 20

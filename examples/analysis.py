@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from callytics.auth import AgentAuth
-from callytics.databases import MultiDatabaseManager
+from callytics.agents.auth import AgentAuth
+from callytics.calls.manager import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
 

@@ -14,9 +14,9 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from callytics.embedded import EmbeddedPostgres, find_servers
-from callytics.migrate import migrate
+from callytics.schema.migrate import migrate
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres, find_servers
 
 # Nothing here outlives a test run, so nothing needs to reach a disk.
 VOLATILE = {

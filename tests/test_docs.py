@@ -20,13 +20,13 @@ from callytics import settings as variables
 from callytics.api import create_app
 from callytics.cli import cli
 from callytics.exceptions import CallyticsError, Interrupted
-from callytics.importer import values
-from callytics.importer.report import verdict
-from callytics.importer.runs import EXIT_CODES, Options, import_files
-from callytics.migrate import migrations_folder
+from callytics.importer.convert import values
+from callytics.importer.import_ import EXIT_CODES, Options, import_files
 from callytics.postgres import connect
-from callytics.sample import write_sample
+from callytics.report import verdict
+from callytics.schema.migrate import migrations_folder
 from callytics.settings import ServiceSettings, Settings
+from callytics.trial.sample import write_sample
 from tests.conftest import lacking
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from callytics.api import permits, problems, service
 from callytics.api.results import NewAnalysis
 from callytics.api.text import RowId
-from callytics.databases import MultiDatabaseManager
+from callytics.calls.manager import MultiDatabaseManager
 
 reading = APIRouter(
     prefix="/analyses",

@@ -11,13 +11,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from callytics import __version__
+from callytics.agents.auth import AgentAuth
 from callytics.api import analyses, calls, health, imports, logins, metrics, page, problems, status
 from callytics.api.guards import LastResort, SecurityHeaders
 from callytics.api.limits import BodyLimit
 from callytics.api.logs import RequestLog
 from callytics.api.service import Service
-from callytics.auth import AgentAuth
-from callytics.databases import MultiDatabaseManager
+from callytics.calls.manager import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
 

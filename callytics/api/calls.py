@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from callytics.api import permits, problems, service
 from callytics.api.text import Moment, Text
-from callytics.paging import MOST
+from callytics.calls.paging import MOST
 
 router = APIRouter(
     tags=["calls"],

@@ -14,7 +14,7 @@ from callytics import __version__
 from callytics.api import problems
 from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
-from callytics.sql import queries
+from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("status.sql"))
 # The promise is 2 seconds.

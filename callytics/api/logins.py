@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.exceptions import HTTPException
 
+from callytics.agents.auth import Agent
 from callytics.api import permits, problems, service
 from callytics.api.limits import TokenBuckets
 from callytics.api.text import Text
-from callytics.auth import Agent
 
 public = APIRouter(prefix="/auth", tags=["agents"], route_class=permits.Bounded)
 router = APIRouter(

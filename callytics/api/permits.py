@@ -9,9 +9,9 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+from callytics.agents.auth import Agent
 from callytics.api import service
 from callytics.api.limits import bounded
-from callytics.auth import Agent
 from callytics.exceptions import NotAuthenticated
 
 # For OpenAPI only: Permitted does the work.

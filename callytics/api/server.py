@@ -16,11 +16,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from callytics import migrate
 from callytics.api import logs
 from callytics.api.app import create_app
 from callytics.exceptions import ListenError, MigrationError
 from callytics.postgres import connect
+from callytics.schema import migrate
 from callytics.settings import ServiceSettings, Settings
 
 LOGGER = logging.getLogger("callytics.api")

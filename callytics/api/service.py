@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
-from callytics.auth import AgentAuth
-from callytics.databases import MultiDatabaseManager
+from callytics.agents.auth import AgentAuth
+from callytics.calls.manager import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from callytics.api import permits, service
 from callytics.api.health import PoolState
 from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
-from callytics.sql import queries
+from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("status.sql"))
 # Up to here rows are counted; beyond it the planner's estimate will do.

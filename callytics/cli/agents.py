@@ -17,7 +17,7 @@ import click
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
-    from callytics.agents import Account, AgentAccounts, Grant
+    from callytics.agents.accounts import Account, AgentAccounts, Grant
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"])
 HEAD = ("USERNAME", "NAME", "DEPARTMENT", "POSITION", "STATE", "LAST LOGIN", "PERMISSIONS")
@@ -75,7 +75,7 @@ def agent_add(
 
     What is missing is asked for. Permissions are described by 'callytics agent grant --help'.
     """
-    from callytics.agents import Profile
+    from callytics.agents.accounts import Profile
 
     if expires and not permissions:
         raise click.UsageError("--expires ends a permission: give one with --permission")
@@ -168,7 +168,7 @@ def agent_list(env_file: Path, as_json: bool) -> None:
 @contextmanager
 def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
     """Lend the accounts, over as few connections as one command needs."""
-    from callytics.agents import AgentAccounts
+    from callytics.agents.accounts import AgentAccounts
     from callytics.postgres import PostgreSQLManager
 
     settings = replace(Settings.load(env_file=env_file), min_connections=1, max_connections=1)
@@ -187,7 +187,7 @@ def _password(from_stdin: bool) -> str:
 
 
 def _grant(permission: str, expires: datetime | None) -> Grant:
-    from callytics.agents import Grant
+    from callytics.agents.accounts import Grant
 
     permission_type, _, level = permission.partition(":")
     if expires and expires.tzinfo is None:

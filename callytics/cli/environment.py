@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from callytics import doctor as doctors
 from callytics import settings
-from callytics.migrate import migrate as migrate_database
+from callytics.schema import doctor as doctors
+from callytics.schema.migrate import migrate as migrate_database
 from callytics.settings import Settings
 
 

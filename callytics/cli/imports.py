@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from callytics.importer import report as reports
-from callytics.importer.interrupt import ending_in_time
-from callytics.importer.profile import Profile
-from callytics.importer.progress import Display
-from callytics.importer.runs import (
+from callytics import report as reports
+from callytics.cli.interrupt import ending_in_time
+from callytics.cli.progress import Display
+from callytics.importer.import_ import (
     INTERRUPTED,
     Options,
     Outcome,
@@ -22,6 +21,7 @@ from callytics.importer.runs import (
     inspect_file,
     verify_files,
 )
+from callytics.importer.profile import Profile
 from callytics.importer.sync import sync_files, sync_lines
 from callytics.importer.undo import undo_import, undo_lines
 from callytics.settings import Settings

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from callytics.embedded import EmbeddedPostgres, start_private
-from callytics.sample import write_sample
+from callytics.trial.embedded import EmbeddedPostgres, start_private
+from callytics.trial.sample import write_sample
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from callytics.exceptions import SourceError
-from callytics.importer.convert import Chunk, Converter, Plan
-from callytics.importer.load import Progress
-from callytics.importer.mapping import Bound
-from callytics.importer.snapshot import Snapshot
-from callytics.importer.source import Source, SourceTable, rowid_chunks
-from callytics.importer.target import declared_columns
+from callytics.importer.convert.chunks import Chunk, Converter, Plan
+from callytics.importer.source.mapping import Bound
+from callytics.importer.source.reader import Source, SourceTable, rowid_chunks
+from callytics.importer.source.snapshot import Snapshot
+from callytics.importer.target.catalogue import declared_columns
+from callytics.importer.target.load import Progress
 
 EXAMPLES = 3
 VALUE_LENGTH = 40

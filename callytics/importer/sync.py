@@ -21,19 +21,20 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from callytics import __version__
+from callytics.cli.interrupt import interruptible_connection
 from callytics.exceptions import SourceError, TargetError
-from callytics.importer.changes import MOST_RANGES, Clash, Comparer, Found, Nowhere, Pair, Side
-from callytics.importer.convert import Converter, Plan, RefusedRow
-from callytics.importer.crew import side_by_side
-from callytics.importer.ids import Families, Relatives, id_offsets
-from callytics.importer.interrupt import interruptible_connection
-from callytics.importer.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
-from callytics.importer.load import Progress
-from callytics.importer.report import table_lines
-from callytics.importer.runs import Options, Outcome, _failures, _no_new_folders, _zone
-from callytics.importer.snapshot import Snapshot, file_sha256, take_snapshot
-from callytics.importer.source import Source
-from callytics.importer.staging import (
+from callytics.importer.convert.chunks import Converter, Plan, RefusedRow
+from callytics.importer.convert.values import encode_row
+from callytics.importer.import_ import Options, Outcome, _failures, _no_new_folders, _zone
+from callytics.importer.plan.ids import Families, Relatives, id_offsets
+from callytics.importer.plan.workers import side_by_side
+from callytics.importer.records.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
+from callytics.importer.source.reader import Source
+from callytics.importer.source.snapshot import Snapshot, file_sha256, take_snapshot
+from callytics.importer.target.catalogue import Target
+from callytics.importer.target.compare import MOST_RANGES, Clash, Comparer, Found, Nowhere, Pair, Side
+from callytics.importer.target.load import Progress
+from callytics.importer.target.staging import (
     Child,
     ForeignKey,
     ForeignKeysInTheWay,
@@ -42,9 +43,8 @@ from callytics.importer.staging import (
     lockable,
     refused_rows,
 )
-from callytics.importer.target import Target
-from callytics.importer.values import encode_row
-from callytics.importer.verify import Difference, same_json
+from callytics.importer.target.verify import Difference, same_json
+from callytics.report import table_lines
 from callytics.settings import Settings
 
 ATTEMPTS = 3

@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 
 from psycopg2.extensions import connection as Connection
 
+from callytics.cli.interrupt import interruptible_connection
 from callytics.exceptions import TargetError
-from callytics.importer.changes import Comparer, Found, Pair
-from callytics.importer.crew import side_by_side
-from callytics.importer.interrupt import interruptible_connection
-from callytics.importer.ledger import Ledger, SourceRecord
-from callytics.importer.load import Progress
-from callytics.importer.runs import _failures, _zone
-from callytics.importer.source import Source
-from callytics.importer.staging import Staging
+from callytics.importer.import_ import _failures, _zone
+from callytics.importer.plan.workers import side_by_side
+from callytics.importer.records.ledger import Ledger, SourceRecord
+from callytics.importer.source.reader import Source
 from callytics.importer.sync import (
     Synced,
     base_side,
@@ -32,7 +29,10 @@ from callytics.importer.sync import (
     until_written,
     validate,
 )
-from callytics.importer.target import Target
+from callytics.importer.target.catalogue import Target
+from callytics.importer.target.compare import Comparer, Found, Pair
+from callytics.importer.target.load import Progress
+from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
 

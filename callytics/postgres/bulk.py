@@ -19,7 +19,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import RowRefused
 from callytics.postgres.copying import SIGNATURE, TRAILER, as_csv, pack
 from callytics.postgres.encoders import Encoder, binary_encoder, text_encoder
-from callytics.sql import queries
+from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("bulk.sql"))
 # Bytes that are made at a time: the server stores some while the next are made. Rows to begin with, whose size

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.postgres.house import homes, house
+from tests.support.house import homes, house
 
 __all__ = ["homes", "house"]

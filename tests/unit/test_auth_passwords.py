@@ -12,9 +12,9 @@ from argon2 import PasswordHasher, Type
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callytics.agents.passwords import Passwords, kind, refuse_unfit
 from callytics.exceptions import PasswordRefused
-from callytics.passwords import Passwords, kind, refuse_unfit
-from callytics.sample import SAMPLE_PASSWORD, _password_hash
+from callytics.trial.sample import SAMPLE_PASSWORD, _password_hash
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 PASSWORD = "정확한 말 배터리 스테이플"

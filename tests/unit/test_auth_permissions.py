@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from callytics.permissions import LEVELS, TYPES, allows
+from callytics.agents.permissions import LEVELS, TYPES, allows
 
 PAIRS = list(itertools.product(LEVELS, LEVELS))
 ORDER = {"read": 1, "write": 2, "admin": 3}

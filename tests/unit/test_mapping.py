@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import callytics
-from callytics.importer.convert import array_name
-from callytics.importer.mapping import Mapping, mappings, quote
-from callytics.importer.source import Source
-from callytics.importer.target import declared_columns
+from callytics.importer.convert.chunks import array_name
+from callytics.importer.source.mapping import Mapping, mappings, quote
+from callytics.importer.source.reader import Source
+from callytics.importer.target.catalogue import declared_columns
 
-SCHEMAS = sorted((Path(callytics.__file__).parent / "sample_schema").glob("*.sql"))
+SCHEMAS = sorted((Path(callytics.__file__).parent / "trial" / "sample" / "schema").glob("*.sql"))
 
 
 @pytest.fixture(params=SCHEMAS, ids=lambda path: path.stem)

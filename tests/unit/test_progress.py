@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from callytics.importer import progress
-from callytics.importer.progress import Display
+from callytics.cli import progress
+from callytics.cli.progress import Display
 
 
 class Screen(io.StringIO):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from callytics.importer.report.facts import Import
-from callytics.importer.report.words import Words
+from callytics.report.facts import Import
+from callytics.report.words import Words
 
 ENGLISH, KOREAN = Words("en"), Words("ko")
 HANGUL = re.compile(r"[가-힣]")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from callytics import sample
 from callytics.exceptions import CallyticsError
-from callytics.sample import SAMPLE_PASSWORD, write_sample
-from callytics.sample_calls import PHASES
+from callytics.trial import sample
+from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
+from callytics.trial.sample.calls import PHASES
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 REAL_FILES = {
@@ -74,7 +74,7 @@ def korean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_seed_same_bytes_whatever_the_environment(generation: int, written: tuple, tmp_path: Path) -> None:
     """Hash seed, time zone and locale do not matter."""
     code = (
-        "from pathlib import Path; from callytics.sample import write_sample; "
+        "from pathlib import Path; from callytics.trial.sample import write_sample; "
         f"write_sample(Path({str(tmp_path / 'out')!r}), generation={generation}, calls=300, seed=1)"
     )
     environment = os.environ | {"PYTHONHASHSEED": "12345", "TZ": "America/New_York", "LC_ALL": "C"}
@@ -242,7 +242,7 @@ def test_a_run_that_fails_leaves_nothing(generation: int, tmp_path: Path) -> Non
 def test_a_killed_run_leaves_no_half_file(generation: int, tmp_path: Path) -> None:
     """The name appears with the finished file or not at all, and the next run succeeds."""
     code = (
-        "from pathlib import Path; from callytics.sample import write_sample; "
+        "from pathlib import Path; from callytics.trial.sample import write_sample; "
         f"write_sample(Path({str(tmp_path / 'out')!r}), generation={generation}, calls=10**7, seed=1)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as run:

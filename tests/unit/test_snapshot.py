@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from callytics.exceptions import SourceError
-from callytics.importer.snapshot import file_sha256, scratch_folder, take_snapshot
+from callytics.importer.source.snapshot import file_sha256, scratch_folder, take_snapshot
 
 
 @pytest.fixture

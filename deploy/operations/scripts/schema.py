@@ -12,8 +12,8 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as Cursor
 
-from callytics.migrate import pending
 from callytics.postgres import connect
+from callytics.schema.migrate import pending
 from callytics.settings import Settings
 
 THERE = "select to_regprocedure('public.grant_to_callytics_roles()') is not null"

@@ -1,0 +1,1 @@
+"""Accounts of agents: who they are, how they log in, what they may do."""

@@ -1,0 +1,293 @@
+"""The accounts of agents: made, changed, locked and listed. Logging in is in auth.py."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extras import Json
+
+from callytics.agents import passwords, permissions
+from callytics.agents.passwords import Passwords
+from callytics.exceptions import AgentError
+from callytics.postgres import PostgreSQLManager
+from callytics.postgres.sql import queries
+from callytics.postgres.twins import twin
+
+SQL = queries(Path(__file__).with_name("accounts.sql"))
+LONGEST_USERNAME = 256
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An agent as a person. Without ``full_name`` it is made of the two others."""
+
+    first_name: str
+    last_name: str
+    department: str
+    position: str
+    full_name: str | None = None
+    email: str | None = None
+    employee_id: str | None = None
+    team: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A permission: a type, a level (read < write < admin) and, where it ends, a moment with its time zone."""
+
+    permission_type: str
+    level: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """What there is to know about an account, but for its password's hash.
+
+    ``password`` is the kind of that hash: argon2id, pbkdf2 (imported, until the next login) or unusable.
+    ``permissions`` are those in force, ``sessions`` counts the logins in force. Without a profile, ``agent_id`` is None
+    and nobody can enter.
+    """
+
+    account_id: int
+    agent_id: int | None
+    username: str
+    full_name: str | None
+    email: str | None
+    department: str | None
+    position: str | None
+    status: str | None
+    profile_active: bool | None
+    login_attempts: int
+    locked_until: datetime | None
+    last_login_at: datetime | None
+    password: str
+    permissions: list[dict[str, Any]]
+    sessions: int
+
+    @property
+    def state(self) -> str:
+        """Say in a word or two whether this account may log in, and if not, why."""
+        if self.status != "active":
+            return self.status or "no status"
+        if self.agent_id is None:
+            return "no profile"
+        if not self.profile_active:
+            return "inactive"
+        return "locked" if self.locked_until else "active"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
+        return {**asdict(self), "state": self.state}
+
+
+class AgentAccounts:
+    """Accounts, profiles and permissions of agents, by username.
+
+    Each method is one transaction, or a part of an open one. It raises AgentError where nobody bears the username.
+    Every change of an agent's account is a line of agent_activity_logs. Each method m has a twin am for coroutines.
+    """
+
+    def __init__(self, postgres: PostgreSQLManager, *, passwords: Passwords | None = None) -> None:
+        self.postgres = postgres
+        self.passwords = passwords or Passwords()
+
+    def add_agent(self, username: str, password: str, profile: Profile, grants: tuple[Grant, ...] = ()) -> int:
+        """Make an account that may log in, with profile, settings and permissions, and return the agent's id.
+
+        All or nothing. Raises AgentError for a username, email or employee number that is taken and for a permission
+        that does not exist, PasswordRefused for a password that is not good enough.
+        """
+        username = _username(username)
+        for grant in grants:
+            _refuse_unknown(grant)
+        passwords.refuse_unfit(password, username)
+        password_hash = self.passwords.hash(password)
+        with self.postgres.transaction():
+            account_id = self._add_account(username, password_hash, profile)
+            agent_id = self._add_profile(account_id, profile)
+            self._run("add_settings", agent_id=agent_id)
+            for grant in grants:
+                self._grant(agent_id, grant, granted_by=None)
+            self._log_change(agent_id, "added")
+        return agent_id
+
+    aadd_agent = twin(add_agent)
+
+    def set_password(self, username: str, password: str) -> None:
+        """Replace a password, end every session of the account, and open it where wrong passwords had locked it.
+
+        Raises PasswordRefused for a password that is not good enough.
+        """
+        passwords.refuse_unfit(password, username)
+        password_hash = self.passwords.hash(password)
+        with self.postgres.transaction():
+            account = self._find(username)
+            self._run("set_password", account_id=account["id"], password_hash=password_hash)
+            self._run("revoke_sessions", account_id=account["id"], reason="password")
+            self._log_change(account["agent_id"], "password")
+
+    aset_password = twin(set_password)
+
+    def lock(self, username: str) -> None:
+        """Keep an agent out until `unlock`, and end every session of the account."""
+        with self.postgres.transaction():
+            account = self._find(username)
+            self._run("lock", account_id=account["id"])
+            self._run("revoke_sessions", account_id=account["id"], reason="lock")
+            self._log_change(account["agent_id"], "lock")
+
+    alock = twin(lock)
+
+    def unlock(self, username: str) -> None:
+        """Let an agent in again who was locked out, by `lock` or by wrong passwords.
+
+        Raises AgentError for an account that is inactive or pending: `activate` is for that.
+        """
+        with self.postgres.transaction():
+            account = self._find(username)
+            if account["account_status"] in ("inactive", "pending"):
+                status = account["account_status"]
+                raise AgentError(f"agent '{username}' is {status}, not locked: 'agent unlock --activate' lets it in")
+            self._run("unlock", account_id=account["id"])
+            self._log_change(account["agent_id"], "unlock")
+
+    aunlock = twin(unlock)
+
+    def activate(self, username: str) -> None:
+        """Let an agent in, whatever kept the account closed."""
+        with self.postgres.transaction():
+            account = self._find(username)
+            self._run("unlock", account_id=account["id"])
+            self._run("set_profile_active", account_id=account["id"], is_active=True)
+            self._log_change(account["agent_id"], "activation")
+
+    aactivate = twin(activate)
+
+    def deactivate(self, username: str) -> None:
+        """Close the account of an agent who has left: account and profile become inactive, every session ends."""
+        with self.postgres.transaction():
+            account = self._find(username)
+            self._run("deactivate", account_id=account["id"])
+            self._run("set_profile_active", account_id=account["id"], is_active=False)
+            self._run("revoke_sessions", account_id=account["id"], reason="deactivation")
+            self._log_change(account["agent_id"], "deactivation")
+
+    adeactivate = twin(deactivate)
+
+    def grant(self, username: str, grant: Grant, *, granted_by: int | None = None) -> None:
+        """Make this the agent's only permission of its type, until it expires; ``granted_by`` is an agent's id.
+
+        Sessions go on, with the new permission. Raises AgentError for a type or level that does not exist, a moment
+        that has passed, and an account without profile.
+        """
+        _refuse_unknown(grant)
+        with self.postgres.transaction():
+            agent_id = self._agent_id(username)
+            self._grant(agent_id, grant, granted_by)
+            self._log_change(agent_id, "grant", permission=f"{grant.permission_type}:{grant.level}")
+
+    agrant = twin(grant)
+
+    def revoke(self, username: str, permission_type: str) -> None:
+        """Take every permission of a type away, at once, also from sessions in force.
+
+        Raises AgentError where the agent holds none.
+        """
+        with self.postgres.transaction():
+            agent_id = self._agent_id(username)
+            if not self._run("revoke", agent_id=agent_id, permission_type=permission_type):
+                raise AgentError(f"agent '{username}' has no permission of type '{permission_type}'")
+            self._log_change(agent_id, "revoke", permission=permission_type)
+
+    arevoke = twin(revoke)
+
+    def list_agents(self) -> list[Account]:
+        """Return every account by username, those without profile too."""
+        rows = self.postgres.execute_query(SQL["list"])
+        return [_account(row) for row in rows]
+
+    alist_agents = twin(list_agents)
+
+    def _add_account(self, username: str, password_hash: str, profile: Profile) -> int:
+        account_id = self._value("add_account", username=username, email=profile.email, password_hash=password_hash)
+        if account_id is None:
+            raise AgentError(f"username '{username}' or the email is taken: 'callytics agent list' shows by whom")
+        return int(account_id)
+
+    def _add_profile(self, account_id: int, profile: Profile) -> int:
+        values = asdict(profile) | {"full_name": profile.full_name or full_name(profile.first_name, profile.last_name)}
+        agent_id = self._value("add_profile", account_id=account_id, **values)
+        if agent_id is None:
+            raise AgentError(f"employee number '{profile.employee_id}' is taken: give another one")
+        return int(agent_id)
+
+    def _grant(self, agent_id: int, grant: Grant, granted_by: int | None) -> None:
+        self._run("revoke", agent_id=agent_id, permission_type=grant.permission_type)
+        self._run("grant", agent_id=agent_id, granted_by=granted_by, **asdict(grant))
+
+    def _agent_id(self, username: str) -> int:
+        agent_id = self._find(username)["agent_id"]
+        if agent_id is None:
+            raise AgentError(f"account '{username}' has no profile, so it can't hold permissions")
+        return int(agent_id)
+
+    def _find(self, username: str) -> dict[str, Any]:
+        """Return an account, locked until the transaction ends."""
+        found = self.postgres.execute_query(SQL["find"], spellings(username), fetch="one")
+        if found is None:
+            raise AgentError(f"there is no agent '{username}': 'callytics agent list' shows who there is")
+        return dict(found)
+
+    def _log_change(self, agent_id: int | None, change: str, **more: str) -> None:
+        self._run("log_change", agent_id=agent_id, activity_data=Json({"change": change, **more}))
+
+    def _run(self, query: str, **parameters: Any) -> int:
+        return int(self.postgres.execute_query(SQL[query], parameters, fetch="none"))
+
+    def _value(self, query: str, **parameters: Any) -> Any:
+        return self.postgres.execute_query(SQL[query], parameters, fetch="val")
+
+
+def full_name(first_name: str, last_name: str) -> str:
+    """Return a whole name: in Hangul and Chinese characters the family's first and no space, otherwise last."""
+    name = last_name + first_name
+    if name and all(unicodedata.name(letter, "").startswith(("HANGUL", "CJK")) for letter in name):
+        return name
+    return f"{first_name} {last_name}"
+
+
+def spellings(username: str) -> Mapping[str, str | None]:
+    """Return the query parameters of a username: as it was typed, as imported ones are, and composed, as new ones are.
+
+    What PostgreSQL could not hold, or nobody is called, is None.
+    """
+    if len(username) > LONGEST_USERNAME or not username.isprintable():
+        return {"username": None, "composed": None}
+    return {"username": username, "composed": unicodedata.normalize("NFC", username)}
+
+
+def _account(row: dict[str, Any]) -> Account:
+    password_hash = row.pop("password_hash")
+    return Account(**row, password=passwords.kind(password_hash))
+
+
+def _username(text: str) -> str:
+    username = unicodedata.normalize("NFC", text).strip()
+    if not username or spellings(username)["username"] is None:
+        raise AgentError(f"the username must have 1 to {LONGEST_USERNAME} characters, all of which can be seen")
+    return username
+
+
+def _refuse_unknown(grant: Grant) -> None:
+    if grant.permission_type not in permissions.TYPES or grant.level not in permissions.LEVELS:
+        wanted = f"{grant.permission_type}:{grant.level}"
+        types, levels = ", ".join(permissions.TYPES), ", ".join(permissions.LEVELS)
+        raise AgentError(f"permission '{wanted}' does not exist: the types are {types}, the levels {levels}")
+    if grant.expires_at and grant.expires_at <= datetime.now(UTC):
+        raise AgentError(f"{grant.expires_at.isoformat()} has passed: let the permission expire later")

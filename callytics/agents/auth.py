@@ -1,0 +1,217 @@
+"""Agents log in, are known by their token, and log out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from callytics.agents.accounts import AgentAccounts, spellings
+from callytics.agents.passwords import Passwords
+from callytics.agents.permissions import allows
+from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
+from callytics.postgres import PostgreSQLManager
+from callytics.postgres.sql import queries
+from callytics.postgres.twins import twin
+from callytics.settings import ServiceSettings
+
+SQL = queries(Path(__file__).with_name("auth.sql"))
+ISSUER, AUDIENCE = "callytics", "callytics-api"
+ALGORITHM = "HS256"
+CLAIMS = ["iss", "aud", "sub", "jti", "iat", "exp"]
+# Seconds that the clocks of the application's hosts and of the database may differ.
+LEEWAY_SECONDS = 10
+# What a token has is about 300; a longer text is not worth looking at.
+LONGEST_TOKEN = 2048
+# A changed hash is read again this often: by another login that upgraded it, mostly.
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Who is logged in. ``id`` is the profile's, ``permissions`` the level of each type, as of now."""
+
+    id: int
+    account_id: int
+    username: str
+    full_name: str
+    session_id: str
+    permissions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login: the token to show from now on, which appears in no repr, when it ends, and whose it is."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+    agent: Agent
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    account_id: int | None
+    password_hash: str | None = field(repr=False)
+    log_id: int
+    logged_at: datetime
+
+
+class AgentAuth(AgentAccounts):
+    """Logins by username and password, sessions as signed tokens that can be ended, and what `AgentAccounts` does.
+
+    Nothing here tells why somebody may not enter: not by words, and not by time. ``passwords`` decides how passwords
+    are hashed. Safe to share between threads.
+    """
+
+    def __init__(
+        self, postgres: PostgreSQLManager, settings: ServiceSettings, *, passwords: Passwords | None = None
+    ) -> None:
+        super().__init__(postgres, passwords=passwords)
+        self.settings = settings
+
+    def login(
+        self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
+    ) -> Session:
+        """Let an agent in by password and return the session; raise LoginRefused, the same for every reason.
+
+        The attempt is counted and logged, and committed, before the password is looked at, so no number of guesses at
+        once gets more than MAX_LOGIN_ATTEMPTS of them evaluated before the account is locked for ACCOUNT_LOCK_MINUTES.
+        Success sets the count back, and replaces a hash that is not what a new one would be. No connection is held
+        while hashes are computed. Must not be called inside a transaction, which would take the count back.
+        """
+        attempt = self._attempt(username, _text(ip_address, 64), _text(user_agent, 512))
+        password_hash = attempt.password_hash
+        for _ in range(TRIES):
+            if not self.passwords.matches(password_hash, password) or password_hash is None:
+                raise LoginRefused
+            if session := self._enter(attempt, password_hash, password):
+                return session
+            password_hash = self.postgres.execute_query(
+                SQL["password_hash"], {"account_id": attempt.account_id}, fetch="val"
+            )
+        raise LoginRefused
+
+    async def alogin(
+        self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
+    ) -> Session:
+        """Log in as `login` does, in a thread that is none of the pool's: those reserve a connection each.
+
+        Joins no transaction. A login whose caller is cancelled goes on to its end, at which nobody gets the token.
+        """
+        return await asyncio.to_thread(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
+
+    def logout(self, token: str) -> None:
+        """End a session; raise NotAuthenticated where it is none, or no longer."""
+        with self.postgres.transaction():
+            agent = self.authenticate(token)
+            values = {"agent_id": agent.id, "session_id": agent.session_id}
+            if not self.postgres.execute_query(SQL["end_session"], values, fetch="none"):
+                raise NotAuthenticated
+            self.postgres.execute_query(SQL["log_logout"], values, fetch="none")
+
+    alogout = twin(logout)
+
+    def authenticate(self, token: str) -> Agent:
+        """Return whose token this is; raise NotAuthenticated for any that is forged, expired, or of an ended session.
+
+        An account or profile that is not active any more has no sessions, whatever was done to it and how.
+        """
+        agent = self._agent(**self._claims(token))
+        if agent is None:
+            raise NotAuthenticated
+        return agent
+
+    aauthenticate = twin(authenticate)
+
+    def require(self, agent: Agent, permission_type: str, level: str) -> None:
+        """Raise NotPermitted unless the agent's permissions reach a level of a type; the type admin counts for all.
+
+        It looks at what `authenticate` returned, and asks nobody. ValueError for a type or level that does not exist.
+        """
+        if not allows(agent.permissions, permission_type, level):
+            raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")
+
+    def _attempt(self, username: str, ip_address: str | None, user_agent: str | None) -> _Attempt:
+        parameters = {
+            **spellings(username),
+            "most": self.settings.max_login_attempts,
+            "minutes": self.settings.account_lock_minutes,
+            "ip_address": ip_address,
+            "user_agent": user_agent,
+        }
+        [attempt] = self.postgres.execute_query(SQL["attempt"], parameters)
+        return _Attempt(**attempt)
+
+    def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> Session | None:
+        """Open a session, or return None where the account is not what it was when its hash was read."""
+        current = self.passwords.is_current(password_hash)
+        session_id = secrets.token_urlsafe(24)
+        parameters = {
+            "account_id": attempt.account_id,
+            "password_hash": password_hash,
+            "new_hash": password_hash if current else self.passwords.hash(password),
+            "session_id": session_id,
+            "minutes": self.settings.jwt_expire_minutes,
+            "log_id": attempt.log_id,
+            "logged_at": attempt.logged_at,
+        }
+        with self.postgres.transaction():
+            opened = self.postgres.execute_query(SQL["enter"], parameters, fetch="one")
+            if opened is None:
+                return None
+            self.postgres.execute_query(SQL["forget_sessions"], fetch="none")
+            agent = self._agent(session_id, str(attempt.account_id))
+            if agent is None:
+                raise LoginRefused
+        return Session(self._token(agent, **opened), opened["expires_at"], agent)
+
+    def _agent(self, session_id: str, account_id: str) -> Agent | None:
+        values = {"session_id": session_id, "account_id": account_id}
+        found = self.postgres.execute_query(SQL["agent"], values, fetch="one")
+        return Agent(**found) if found else None
+
+    def _token(self, agent: Agent, issued_at: datetime, expires_at: datetime) -> str:
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(agent.account_id),
+            "jti": agent.session_id,
+            "iat": issued_at,
+            "exp": expires_at,
+        }
+        return jwt.encode(claims, self.settings.jwt_secret_key, algorithm=ALGORITHM)
+
+    def _claims(self, token: str) -> dict[str, str]:
+        """Return session and account of a token that was signed here for here and has not expired."""
+        if len(token) > LONGEST_TOKEN:
+            raise NotAuthenticated
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self.settings.jwt_secret_key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                leeway=LEEWAY_SECONDS,
+                options={"require": CLAIMS},
+            )
+        except (jwt.InvalidTokenError, UnicodeError):
+            raise NotAuthenticated from None
+        # The key may sign tokens of others, who mean something else by these.
+        if not re.fullmatch(r"[0-9]{1,18} [\w-]+", f"{claims['sub']} {claims['jti']}", re.ASCII):
+            raise NotAuthenticated
+        return {"session_id": claims["jti"], "account_id": claims["sub"]}
+
+
+def _text(text: str | None, most: int) -> str | None:
+    """Return what a client says about itself as PostgreSQL can hold it."""
+    if text is None:
+        return None
+    return text.replace("\0", "").encode(errors="replace").decode()[:most]

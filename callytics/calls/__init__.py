@@ -1,0 +1,1 @@
+"""Calls and their analyses: one model, writing, reading, search, paging."""

@@ -1,0 +1,247 @@
+"""A chunk of a source table as target rows: what load writes, verify expects and inspect counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from functools import cached_property
+from typing import Any
+
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from callytics.importer.convert.values import (
+    ARRAY_LENGTH,
+    ARROW_TYPES,
+    LARGEST_BIGINT,
+    Unfit,
+    convert,
+    convert_column,
+    raw_bytes,
+    storage_class,
+)
+from callytics.importer.source.mapping import Bound
+from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A mapping of one file, with all that is needed to turn its rows into the target's."""
+
+    source: Source
+    bound: Bound
+    columns: dict[str, str]
+    """The target's columns that can be written, with their types; those without a source are loaded as NULL."""
+    offsets: dict[str, int] = field(default_factory=dict)
+    """What is added to the ids in a target column, where it is not 0."""
+    zone: tzinfo = UTC
+
+    @property
+    def target(self) -> str:
+        return self.bound.mapping.target
+
+    @property
+    def key(self) -> str:
+        return self.bound.mapping.key
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """The type of each output of the mapping: an array's element for `"name[3]"`."""
+        return {output: self.columns[array_name(output)].removesuffix("[]") for output in self.bound.mapping.outputs}
+
+    @cached_property
+    def duplicates(self) -> frozenset[int]:
+        return self.source.duplicate_ids(self.bound)
+
+
+@dataclass(frozen=True)
+class ConvertedRow:
+    """A row that went value by value: target values, and the (source column, normalisation) pairs it took."""
+
+    rowid: int
+    values: dict[str, Any]
+    normalisations: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that PostgreSQL cannot hold, as SQLite holds it, by source column."""
+
+    rowid: int
+    column: str | None
+    reason: str
+    values: dict[str, Any]
+
+    @property
+    def storage_class(self) -> str | None:
+        return None if self.column is None else storage_class(self.values[self.column])
+
+    @property
+    def raw(self) -> bytes | None:
+        return None if self.column is None else raw_bytes(self.values[self.column])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Source rows `first` to `last`, converted. `clean` has `source_rowid` and every column of the target."""
+
+    first: int
+    last: int
+    clean: pa.Table
+    rows: list[ConvertedRow]
+    refused: list[RefusedRow]
+
+    @property
+    def row_count(self) -> int:
+        return int(self.clean.num_rows) + len(self.rows) + len(self.refused)
+
+
+def array_name(output: str) -> str:
+    """Return the target column of an output: `mfcc` of `mfcc[3]`."""
+    match = ARRAY_LENGTH.match(output)
+    return match["name"] if match else output
+
+
+class Converter:
+    """Reads and converts chunks of one plan; holds its own connections, so that each thread has one of its own."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.sqlite: sqlite3.Connection = plan.source.connect()
+        self._arrow: adbc_driver_sqlite.dbapi.Connection = plan.source.connect_arrow()
+
+    def __enter__(self) -> Converter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with closing(self._arrow), closing(self.sqlite):
+            pass
+
+    def chunk(self, chunk: tuple[int, int]) -> Chunk:
+        """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
+        plan = self.plan
+        read = read_clean(self._arrow, plan.bound, plan.types, chunk)
+        clean, dirty = self._clean(read)
+        rows: list[ConvertedRow] = []
+        refused: list[RefusedRow] = []
+        # Where all rows of the chunk came by the fast path, there is none to look for.
+        if not dirty and read.num_rows == count_rows(self.sqlite, plan.bound.table, chunk):
+            return Chunk(chunk[0], chunk[1], clean, rows, refused)
+        for rowid, values in read_dirty(self.sqlite, plan.bound, plan.types, chunk, dirty):
+            converted = self._row(rowid, values)
+            (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
+        return Chunk(chunk[0], chunk[1], clean, rows, refused)
+
+    def as_rows(self, clean: pa.Table) -> Iterator[ConvertedRow]:
+        """Turn rows of the fast path into rows that go one by one, for when a constraint refused their chunk."""
+        for values in clean.to_pylist():
+            yield ConvertedRow(values.pop("source_rowid"), values, ())
+
+    def source_values(self, rowid: int) -> dict[str, Any]:
+        """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
+        outputs = ", ".join(f'"{output}"' for output in self.plan.types)
+        query = (
+            f"{self.plan.bound.relation(self.plan.bound.table.between((rowid, rowid)))} select {outputs} from mapped"
+        )
+        values = self.sqlite.execute(query).fetchone()
+        if values is None:
+            raise LookupError(rowid)
+        return self._by_source_column(dict(zip(self.plan.types, values, strict=True)))
+
+    def _by_source_column(self, values: dict[str, Any]) -> dict[str, Any]:
+        bound = self.plan.bound
+        return {
+            source: values[output] for output, source in bound.mapping.outputs.items() if source not in bound.absent
+        }
+
+    def _clean(self, table: pa.Table) -> tuple[pa.Table, list[int]]:
+        """Convert the fast columns; returns the rows that are fine and the numbers of the others."""
+        table = table.combine_chunks()
+        fine = pa.repeat(True, table.num_rows)
+        if self.plan.duplicates:
+            fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.plan.duplicates), pa.int64())))
+        columns: dict[str, pa.Array] = {}
+        for output, target in self.plan.types.items():
+            columns[output], good = convert_column(_one_array(table[output]), target, self.plan.zone)
+            fine = pc.and_(fine, good)
+        converted = self._assemble(table["source_rowid"], columns)
+        if pc.all(fine).as_py() is not False:
+            return converted, []
+        return converted.filter(fine), table["source_rowid"].filter(pc.invert(fine)).to_pylist()
+
+    def _assemble(self, rowids: pa.Array, outputs: dict[str, pa.Array]) -> pa.Table:
+        columns = {"source_rowid": _one_array(rowids)}
+        for name, target in self.plan.columns.items():
+            if name in outputs:
+                columns[name] = _shift(outputs[name], self.plan.offsets.get(name, 0))
+            elif f"{name}[1]" in outputs:
+                columns[name] = _interleave([outputs[output] for output in outputs if array_name(output) == name])
+            else:
+                columns[name] = pa.nulls(len(rowids), ARROW_TYPES[target])
+        return pa.table(columns)
+
+    def _row(self, rowid: int, values: dict[str, Any]) -> ConvertedRow | RefusedRow:
+        outputs: dict[str, Any] = {}
+        normalisations: list[tuple[str, str]] = []
+        for output, value in values.items():
+            source = self.plan.bound.mapping.outputs[output]
+            try:
+                outputs[output] = self._value(output, value, source, normalisations)
+            except Unfit as reason:
+                return RefusedRow(rowid, source, str(reason), self._by_source_column(values))
+        if rowid in self.plan.duplicates:
+            key = self.plan.bound.mapping.outputs[self.plan.key]
+            return RefusedRow(rowid, key, "an earlier row has the same id", self._by_source_column(values))
+        return ConvertedRow(rowid, self._assemble_row(outputs), tuple(normalisations))
+
+    def _value(self, output: str, value: Any, source: str, normalisations: list[tuple[str, str]]) -> Any:
+        converted = convert(value, self.plan.types[output], self.plan.zone)
+        if converted.normalisation:
+            normalisations.append((source, converted.normalisation))
+        offset = self.plan.offsets.get(output, 0)
+        if not offset or converted.value is None:
+            return converted.value
+        if converted.value + offset > LARGEST_BIGINT:
+            raise Unfit(f"id is beyond bigint once moved by {offset}")
+        return converted.value + offset
+
+    def _assemble_row(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for name, target in self.plan.columns.items():
+            if target.endswith("[]"):
+                elements = [value for output, value in outputs.items() if array_name(output) == name]
+                row[name] = None if all(value is None for value in elements) else elements
+            else:
+                row[name] = outputs.get(name)
+        return row
+
+
+def rows_table(rows: list[ConvertedRow], columns: dict[str, str]) -> pa.Table:
+    """Return rows in the form of `Chunk.clean`."""
+    arrays: dict[str, pa.Array] = {"source_rowid": pa.array([row.rowid for row in rows], pa.int64())}
+    for name, target in columns.items():
+        arrays[name] = pa.array([row.values[name] for row in rows], ARROW_TYPES[target])
+    return pa.table(arrays)
+
+
+def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _shift(column: pa.Array, offset: int) -> pa.Array:
+    return pc.add(column, offset) if offset else column
+
+
+def _interleave(elements: list[pa.Array]) -> pa.Array:
+    """Make one list column of n columns: a row of nothing but NULLs is NULL."""
+    rows, width = len(elements[0]), len(elements)
+    order = pa.array([element * rows + row for row in range(rows) for element in range(width)], pa.int64())
+    offsets = pa.array(range(0, rows * width + 1, width), pa.int32())
+    empty = elements[0].is_null()
+    for element in elements[1:]:
+        empty = pc.and_(empty, element.is_null())
+    return pa.ListArray.from_arrays(offsets, pa.concat_arrays(elements).take(order), mask=empty)

@@ -1,0 +1,1 @@
+"""The import's own records, in the schema imports."""

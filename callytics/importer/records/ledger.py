@@ -1,0 +1,394 @@
+"""What the import writes down about itself in the schema `imports`, so that it can go on, prove and report."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import Json, execute_batch
+
+from callytics.exceptions import TargetError
+from callytics.importer.convert.chunks import ConvertedRow, RefusedRow
+from callytics.importer.convert.values import encode_row
+from callytics.importer.source.snapshot import Snapshot
+from callytics.postgres.sql import queries
+
+SQL = queries(Path(__file__).with_name("ledger.sql"))
+UNMAPPED = "imports.unmapped"
+"""Target of rows and columns that have no home in the schema."""
+LARGEST_JSONB_BYTES = 250 * 1024 * 1024
+INSERT_COPIED = (
+    "insert into imports.chunks (table_id, first_rowid, last_rowid, copied, pending) values ($1, $2, $3, $4, $5)"
+)
+"""The checkpoint of a chunk's COPY, in the same transaction, over ADBC."""
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A file that an import has taken."""
+
+    id: int
+    run: int
+    path: str
+    snapshot_path: str
+    sha256: str
+    size_bytes: int
+    status: str
+    timezone: str
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TableRecord:
+    """A source table's way into one target; `mapping` is None where the target is `imports.unmapped`."""
+
+    id: int
+    source_table: str
+    mapping: str | None
+    target_table: str
+    unmapped_columns: tuple[str, ...]
+    id_offset: int
+    offsets: dict[str, int]
+    source_rows: int
+    loaded_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """What progress calls it: the source table, and where it goes where that is not of the same name."""
+        same = self.source_table.lower() == self.target_table
+        return self.source_table if same else f"{self.source_table} to {self.target_table}"
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """A row of `imports.rejected`: the refused column and its value, and the whole row, encoded."""
+
+    column: str | None
+    storage_class: str | None
+    raw: bytes | None
+    row: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A chunk that was committed; `pending`: but for the rows that go one by one."""
+
+    first: int
+    last: int
+    pending: bool
+    rows: int
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An index or foreign key that stepped aside."""
+
+    id: int
+    kind: str
+    table: str
+    name: str
+    definition: str
+
+
+class Ledger:
+    """The records of imports. Every method works in the caller's transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def unfinished_runs(self) -> list[tuple[int, list[str]]]:
+        """Return (run, paths of its files) for every run that was not finished."""
+        return [(run, list(paths)) for run, paths in self._all("unfinished_runs")]
+
+    def source_by_sha256(self, sha256: str) -> SourceRecord | None:
+        """Return the source that brought this content, if any."""
+        return next((SourceRecord(*row) for row in self._all("source_by_sha256", sha256=sha256)), None)
+
+    def sources(self, run: int) -> list[SourceRecord]:
+        """Return the files of a run in the order they were named."""
+        return [SourceRecord(*row) for row in self._all("sources_of_run", run=run)]
+
+    def run_of_path(self, path: Path) -> tuple[int, str] | None:
+        """Return (run, snapshot path) of the latest import of a file of this path."""
+        return next(iter(self._all("run_of_path", path=str(path))), None)
+
+    def add_run(self, version: str, timezone: str) -> int:
+        """Start a run."""
+        return int(self._all("insert_run", version=version, timezone=timezone)[0][0])
+
+    def add_source(self, run: int, snapshot: Snapshot) -> int:
+        """Record a file of a run."""
+        values = {
+            "path": str(snapshot.source),
+            "snapshot_path": str(snapshot.path),
+            "sha256": snapshot.sha256,
+        }
+        self.add_step(run, "snapshot", values["path"], snapshot.began, snapshot.ended)
+        return int(self._all("insert_source", run=run, size_bytes=snapshot.size_bytes, **values)[0][0])
+
+    def add_table(self, source: int, table: TableRecord, *, loaded: bool = False) -> TableRecord:
+        """Record a source table's way into one target, or one that is there already; returns it with its id."""
+        [(number,)] = self._all(
+            "insert_table",
+            source=source,
+            source_table=table.source_table,
+            mapping=table.mapping,
+            target_table=table.target_table,
+            unmapped_columns=list(table.unmapped_columns) or None,
+            id_offset=table.id_offset,
+            offsets=Json(table.offsets),
+            source_rows=table.source_rows,
+            loaded=loaded,
+        )
+        return replace(table, id=number)
+
+    def tables(self, source: int) -> list[TableRecord]:
+        """Return the tables of a source."""
+        rows = self._all("tables_of_source", source=source)
+        return [_table_record(row) for row in rows]
+
+    def start_table(self, table: int) -> None:
+        """Note when the load of a table began."""
+        self._run("start_table", table=table)
+
+    def finish_table(self, table: int) -> None:
+        """Note that every row of a table is loaded or rejected."""
+        self._run("finish_table", table=table)
+
+    def chunks(self, table: int, within: tuple[int, int]) -> list[Checkpoint]:
+        """Return the checkpoints that reach into a range of row numbers, in order."""
+        first, last = within
+        return [Checkpoint(*row) for row in self._all("chunks_within", table=table, first=first, last=last)]
+
+    def record_rows(self, table: int, chunk: tuple[int, int], inserted: int, rejected: int) -> None:
+        """Record that the single rows of a chunk are in."""
+        self._run("record_rows", table=table, first=chunk[0], last=chunk[1], inserted=inserted, rejected=rejected)
+
+    def record_normalisations(self, table: int, rows: Iterable[ConvertedRow]) -> None:
+        """Count the normalisations of rows that were loaded."""
+        counted: Counter[tuple[str, str]] = Counter()
+        examples: dict[tuple[str, str], int] = {}
+        for row in rows:
+            counted.update(row.normalisations)
+            for normalisation in row.normalisations:
+                examples.setdefault(normalisation, row.rowid)
+        for (column, name), count in counted.items():
+            example = examples[column, name]
+            self._run(
+                "record_normalisation",
+                table=table,
+                column=column,
+                normalisation=name,
+                rows=count,
+                example=example,
+            )
+
+    def reject(self, table: int, source_table: str, rows: Sequence[RefusedRow]) -> None:
+        """Keep refused rows aside, whole."""
+        parameters = [
+            {
+                "table": table,
+                "source_table": source_table,
+                "rowid": row.rowid,
+                "column": row.column,
+                "reason": row.reason,
+                "storage_class": row.storage_class,
+                "raw": row.raw,
+                "row": keepable(encode_row(row.values, row.column), source_table, row.rowid),
+            }
+            for row in rows
+        ]
+        with self.connection.cursor() as cursor:
+            execute_batch(cursor, SQL["insert_rejected"], parameters)
+
+    def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:
+        """Return the rows of a chunk that were rejected, by row number."""
+        rows = self._all("rejected_between", table=table, first=chunk[0], last=chunk[1])
+        return {
+            rowid: KeptRow(column, storage_class, None if raw is None else bytes(raw), row)
+            for rowid, column, storage_class, raw, row in rows
+        }
+
+    def unmapped(self, table: int, chunk: tuple[int, int]) -> dict[int, str]:
+        """Return the encoded rows of a chunk that were kept as unmapped, by row number."""
+        return dict(self._all("unmapped_between", table=table, first=chunk[0], last=chunk[1]))
+
+    def counts(self, table: int) -> tuple[int, int]:
+        """Return the rows loaded and rejected of a table."""
+        loaded, rejected = self._all("counts", table=table)[0]
+        return int(loaded), int(rejected)
+
+    def kept_aside(self, table: int) -> tuple[int, int]:
+        """Return how many rows of a table are in `imports.rejected` and in `imports.unmapped`."""
+        rejected, unmapped = self._all("kept_aside", table=table)[0]
+        return int(rejected), int(unmapped)
+
+    def verified_table(self, table: int, rows: int, different: int, began: float) -> None:
+        """Note what verification found that began at `began`, in `time.monotonic()`'s seconds."""
+        seconds = time.monotonic() - began
+        self._run("verified_table", table=table, rows=rows, different=different, seconds=seconds)
+
+    def families(self, table: str, generation: int) -> list[tuple[int, int]]:
+        """Return (run, offset of the ids) for every earlier import of a source table of a generation."""
+        rows = self._all("families", table=table, generation=f"generation_{generation}/%")
+        return [(run, offset) for run, offset in rows]
+
+    def add_definition(self, run: int, kind: str, table: str, name: str, definition: str) -> None:
+        """Record an index or foreign key before it steps aside."""
+        self._run("insert_definition", run=run, kind=kind, table=table, name=name, definition=definition)
+
+    def definitions_to_restore(self, run: int) -> list[Definition]:
+        """Return what stepped aside and is not back yet."""
+        return [Definition(*row) for row in self._all("definitions_to_restore", run=run)]
+
+    def restored(self, definition: int, orphans: int = 0) -> None:
+        """Note that a definition is back, and how many rows lack a parent."""
+        self._run("restored", definition=definition, orphans=orphans)
+
+    @contextmanager
+    def step(self, run: int, step: str, name: str) -> Iterator[None]:
+        """Note how long the block took (`resume`, `analyze`, `index`, `foreign key`)."""
+        began = time.monotonic()
+        yield
+        self.add_step(run, step, name, began, time.monotonic())
+
+    def add_step(self, run: int, step: str, name: str, began: float, ended: float) -> None:
+        """Note a step that lasted from `began` to `ended`, in `time.monotonic()`'s seconds."""
+        ago = time.monotonic() - ended
+        self._run("insert_step", run=run, step=step, name=name, seconds=ended - began, ago=ago)
+
+    def measure_before(self, run: int) -> None:
+        """Note the sizes of the tables that a run is going to write."""
+        self._run("sizes_before", run=run)
+
+    def measure_after(self, run: int) -> None:
+        """Note the sizes of the tables that a run has written."""
+        self._run("sizes_after", run=run)
+
+    def finish_run(self, run: int, status: str) -> None:
+        """Close a run with its verdict."""
+        self._run("finish_run", run=run, status=status)
+
+    def source_of_path(self, path: Path) -> SourceRecord | None:
+        """Return the latest import of a file of this path that was not undone."""
+        return next((SourceRecord(*row) for row in self._all("source_of_path", path=str(path))), None)
+
+    def imported_paths(self) -> list[str]:
+        """Return the paths of all files whose imports were not undone."""
+        return [path for (path,) in self._all("imported_paths")]
+
+    def update_table(self, table: TableRecord, ids: str | None) -> None:
+        """Record what a source table is after a sync: its shape, its rows, and the ids that are its."""
+        self._run(
+            "update_table",
+            table=table.id,
+            source_table=table.source_table,
+            mapping=table.mapping,
+            unmapped_columns=list(table.unmapped_columns) or None,
+            source_rows=table.source_rows,
+            ids=ids,
+        )
+
+    def forget_table(self, table: int) -> None:
+        """Remove the record of a table that its file no longer has, with what was kept aside of it."""
+        self._run("forget_table", table=table)
+
+    def replace_chunks(self, table: int, bounds: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
+        """Put one chunk in place of all: its first and last row number, and the rows copied, inserted and rejected."""
+        self._run("forget_chunks", table=table)
+        self._run("forget_normalisations", table=table)
+        if bounds:
+            copied, inserted, rejected = loaded
+            first, last = bounds
+            self._run(
+                "insert_chunk", table=table, first=first, last=last, copied=copied, inserted=inserted, rejected=rejected
+            )
+
+    def add_normalisation(self, table: int, column: str, normalisation: str, rows: int, example: int) -> None:
+        """Count rows in which values of a column took a normalisation."""
+        self._run(
+            "record_normalisation", table=table, column=column, normalisation=normalisation, rows=rows, example=example
+        )
+
+    def update_source(self, source: int, snapshot: Snapshot) -> None:
+        """Record the content that a file has now."""
+        self._run(
+            "update_source",
+            source=source,
+            sha256=snapshot.sha256,
+            snapshot_path=str(snapshot.path),
+            size_bytes=snapshot.size_bytes,
+        )
+
+    def add_sync(self, source: SourceRecord, snapshot: Snapshot, **figures: Any) -> None:
+        """Record a sync: the contents before and after, whose rows were taken, and how many were written."""
+        self._run(
+            "insert_sync",
+            source=source.id,
+            sha256_before=source.sha256,
+            snapshot_before=source.snapshot_path,
+            sha256=snapshot.sha256,
+            **figures,
+        )
+
+    def own_snapshots(self) -> set[str]:
+        """Return the snapshots that are kept: those that imports began with, and the latest."""
+        return {path for (path,) in self._all("own_snapshots")}
+
+    def record_orphans(self, run: int, key: tuple[str, str, str], orphans: int) -> None:
+        """Note how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
+        table, name, definition = key
+        if not self._all("record_orphans", table=table, name=name, orphans=orphans) and orphans:
+            self.add_definition(run, "foreign key", table, name, definition)
+            for added in self.definitions_to_restore(run):
+                self.restored(added.id, orphans)
+
+    def run_status(self, run: int) -> str | None:
+        """Return the verdict on a run, None where there is no such run."""
+        return next((status for (status,) in self._all("run_status", run=run)), None)
+
+    def undo_run(self, run: int) -> None:
+        """Record that nothing is left of a run."""
+        self._run("undo_run", run=run)
+
+    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Return the rows of a reporting query (`summary`, `rejects`, …) as dictionaries."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(SQL[query], parameters)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with self._execute(query, parameters) as cursor:
+            return cursor.fetchall()
+
+    def _run(self, query: str, **parameters: Any) -> None:
+        self._execute(query, parameters).close()
+
+    def _execute(self, query: str, parameters: dict[str, Any]) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.execute(SQL[query], parameters)
+        return cursor
+
+
+def keepable(row: str, table: str, rowid: int) -> str:
+    """Return an encoded row; `TargetError` where it is more than jsonb can keep aside."""
+    if len(row) > LARGEST_JSONB_BYTES // 4 and len(row.encode()) > LARGEST_JSONB_BYTES:
+        raise TargetError(
+            f"row {rowid} of {table} can't be held and is too large to be kept aside ({len(row):,} characters, jsonb "
+            "takes 256 MB): move its large values out of a copy of the file, and import that"
+        )
+    return row
+
+
+def _table_record(row: tuple[Any, ...]) -> TableRecord:
+    record = TableRecord(*row)
+    return replace(record, unmapped_columns=tuple(record.unmapped_columns or ()))

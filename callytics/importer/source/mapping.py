@@ -1,0 +1,140 @@
+"""The mappings: one SELECT a source table shape and target, kept as .sql files under mappings/.
+
+A mapping reads its source table as a relation that also has `source_rowid`, and names every output column after its
+target column; `"mfcc[3]"` is the third element of the array column `mfcc`. Outputs are bare columns, so that their
+storage classes survive: what happens to a value follows from the target's type alone. The head says in comments where
+it goes:
+
+    -- target: audio_features
+    -- shape: File (ID, Name, Summary)          the table and the columns by which it is told apart
+    -- key: audio_file_id                       the target's key column, where it is not id
+    -- reference: audio_file_id to File         a column that holds ids of another source table
+
+A column that an older file does not have yet is read as NULL; a column that no mapping reads is unmapped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callytics.importer.source.reader import SourceTable
+
+MAPPINGS = Path(__file__).parent / "mappings"
+HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
+SHAPE = re.compile(r"(\w+) \((.+)\)")
+OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How one source table becomes rows of one target table."""
+
+    name: str
+    """generation_2/utterances: its file, without the suffix."""
+    generation: int
+    source_table: str
+    shape: tuple[str, ...]
+    target: str
+    key: str
+    references: dict[str, str]
+    """Target column → source table whose ids it holds."""
+    outputs: dict[str, str]
+    """Output column → source column."""
+    select: str
+
+    def fits(self, table: SourceTable) -> bool:
+        """Tell whether the table has this shape; names compare without case, as in SQLite."""
+        return table.name.lower() == self.source_table.lower() and not missing(self.shape, table.columns)
+
+
+def missing(wanted: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the wanted columns that are not there, comparing as SQLite does."""
+    present = {column.lower() for column in columns}
+    return tuple(column for column in wanted if column.lower() not in present)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A mapping applied to a table of a file."""
+
+    mapping: Mapping
+    table: SourceTable
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The source columns that this file does not have; they read as NULL."""
+        return missing(self.mapping.outputs.values(), self.table.columns)
+
+    def relation(self, rowids: str) -> str:
+        """Return the WITH clause that names the source rows (of the condition `rowids`) and `mapped`, the result."""
+        absent = "".join(f", null as {quote(column)}" for column in self.absent)
+        return (
+            f"with {quote(self.mapping.source_table)} as "
+            f"(select {self.table.rowid} as source_rowid, *{absent} from {self.table.relation} where {rowids}),\n"
+            f"mapped as ({self.mapping.select})\n"
+        )
+
+
+def quote(identifier: str) -> str:
+    """Quote an SQL identifier (SQLite and PostgreSQL alike)."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+@cache
+def mappings() -> tuple[Mapping, ...]:
+    """Return every mapping, the latest generation first."""
+    return tuple(_read(path) for path in sorted(MAPPINGS.glob("generation_*/*.sql"), reverse=True))
+
+
+def _read(path: Path) -> Mapping:
+    text = path.read_text(encoding="utf-8")
+    head: dict[str, list[str]] = {}
+    for word, value in HEAD.findall(text):
+        head.setdefault(word, []).append(value)
+    shape = SHAPE.fullmatch(head["shape"][0])
+    if not shape:
+        raise ValueError(f"{path}: the head's shape reads 'table (column, …)'")
+    select = text[text.index("select") :]
+    outputs = {target or source: source for source, target in OUTPUT.findall(select)}
+    del outputs["source_rowid"]
+    return Mapping(
+        name=f"{path.parent.name}/{path.stem}",
+        generation=int(path.parent.name.removeprefix("generation_")),
+        source_table=shape[1],
+        shape=tuple(shape[2].split(", ")),
+        target=head["target"][0],
+        key=head.get("key", ["id"])[0],
+        references=dict(_reference(line) for line in head.get("reference", [])),
+        outputs=outputs,
+        select=select,
+    )
+
+
+def _reference(line: str) -> tuple[str, str]:
+    column, _, table = line.partition(" to ")
+    return column, table
+
+
+def bind(table: SourceTable) -> list[Bound]:
+    """Return the mappings of a table, one a target; empty where the table is unmapped.
+
+    Where several shapes fit, the one that finds most of its columns in the table is taken.
+    """
+    best: dict[str, Bound] = {}
+    for bound in (Bound(mapping, table) for mapping in mappings() if mapping.fits(table)):
+        rival = best.get(bound.mapping.target)
+        if rival is None or len(bound.absent) < len(rival.absent):
+            best[bound.mapping.target] = bound
+    return list(best.values())
+
+
+def unmapped_columns(table: SourceTable, bounds: Iterable[Bound]) -> tuple[str, ...]:
+    """Return the columns of a table that none of its mappings reads."""
+    read = [column for bound in bounds for column in bound.mapping.outputs.values()]
+    return missing(table.columns, read)

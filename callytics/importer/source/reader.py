@@ -1,0 +1,326 @@
+"""The snapshot as the importer reads it: tables, row numbers, chunks, and rows clean or as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+
+from callytics.exceptions import SourceError
+from callytics.importer.convert.values import CLEAN, FIRST_ROW, Text
+from callytics.importer.source.mapping import Bound, bind, quote, unmapped_columns
+
+CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_ROWS = 20_000
+SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
+Bounds = tuple[int, int]
+"""The first and the last row number of a range of rows."""
+EVERYTHING: Bounds = (SMALLEST_ROWID, LARGEST_ROWID)
+PIECE_ROWS = 200_000
+MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
+ROWID_NAMES = ("rowid", "_rowid_", "oid")
+NUMBER_COLUMN = "number of the row"
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table of the snapshot and how its rows are numbered."""
+
+    name: str
+    columns: tuple[str, ...]
+    relation: str
+    """What to select from: the table, or a numbered copy in the temp schema where it has no row numbers of its own."""
+    rowid: str
+    id_column: str | None
+    """The INTEGER PRIMARY KEY, which is the row number itself."""
+
+    def between(self, chunk: tuple[int, int]) -> str:
+        """Return the condition that selects a chunk: its first to its last row number."""
+        return f"{self.rowid} between {chunk[0]} and {chunk[1]}"
+
+
+class Source:
+    """A snapshot, opened read-only.
+
+    Rows come as dictionaries with TEXT as `Text`, so that it stays apart from a BLOB and may be anything.
+    """
+
+    def __init__(self, path: Path, label: str | None = None) -> None:
+        self.path = path
+        self.label = label or str(path)
+        self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+
+    @cached_property
+    def tables(self) -> tuple[SourceTable, ...]:
+        """The user's tables. Virtual tables are left out: their content is in their shadow tables."""
+        with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+            rows = connection.execute(
+                "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
+                "and sql not like 'create virtual table%' order by name"
+            )
+            tables = tuple(_describe(name, connection) for (name,) in rows.fetchall())
+        if not tables:
+            raise SourceError(f"{self.label} holds no tables: is it the right file?")
+        return tables
+
+    @cached_property
+    def bounds(self) -> dict[str, list[Bound]]:
+        """The mappings of each table, by its name; an empty list where it has none."""
+        return {table.name: bind(table) for table in self.tables}
+
+    def unmapped_columns(self, table: SourceTable) -> tuple[str, ...]:
+        """Return the columns that nothing maps: all of an unknown table's."""
+        return unmapped_columns(table, self.bounds[table.name])
+
+    def connect(self) -> sqlite3.Connection:
+        """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
+        connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+        for statement in self._numbered_copies:
+            connection.execute(statement)
+        connection.text_factory = Text
+        return connection
+
+    def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
+        """Open an ADBC connection that sees the numbered copies."""
+        connection = adbc_driver_sqlite.dbapi.connect(self._uri)
+        with connection.cursor() as cursor:
+            for statement in self._numbered_copies:
+                cursor.execute(statement)
+        return connection
+
+    @property
+    def _numbered_copies(self) -> list[str]:
+        return [
+            f"create temp table {quote(table.name)} as select {_number_of(table)}* from main.{quote(table.name)}"
+            for table in self.tables
+            if table.relation.startswith("temp.")
+        ]
+
+    def count(self, table: SourceTable) -> int:
+        """Return the number of rows."""
+        with closing(self.connect()) as connection:
+            return int(connection.execute(f"select count(*) from {table.relation}").fetchone()[0])
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Rows by table."""
+        return {table.name: self.count(table) for table in self.tables}
+
+    @cached_property
+    def chunk_rows(self) -> int:
+        """Rows a chunk, so that one holds about `CHUNK_BYTES` of this file."""
+        row_bytes = self.path.stat().st_size / max(1, sum(self.counts.values()))
+        return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES / max(1.0, row_bytes))))
+
+    def pieces(self, table: SourceTable) -> list[Bounds]:
+        """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
+        if self.counts[table.name] <= PIECE_ROWS or self._numbered_copies:
+            return [EVERYTHING]
+        with closing(self.connect()) as connection:
+            ends = [last for _, last in rowid_chunks(connection, table, PIECE_ROWS)]
+        starts = [SMALLEST_ROWID, *(end + 1 for end in ends[:-1])]
+        return list(zip(starts, [*ends[:-1], LARGEST_ROWID], strict=True))
+
+    def sequence(self, table: SourceTable) -> int:
+        """Return the highest id that the table has ever given (0: none): the next one is larger.
+
+        Source: https://sqlite.org/autoinc.html, for tables with AUTOINCREMENT; others count from the largest row.
+        """
+        with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+            highest = [0]
+            if table.id_column:
+                highest += connection.execute(f"select max({quote(table.id_column)}) from {table.relation}").fetchone()
+            if connection.execute("select 1 from sqlite_master where name = 'sqlite_sequence'").fetchone():
+                query = "select max(seq) from sqlite_sequence where name = ? and typeof(seq) = 'integer'"
+                highest += connection.execute(query, (table.name,)).fetchone()
+        return max(value for value in highest if isinstance(value, int))
+
+    def id_range(self, bound: Bound) -> tuple[int, int] | None:
+        """Return the smallest and largest integer of the mapping's key column; None where there is none."""
+        if self.key_is_rowid(bound):
+            with closing(self.connect()) as connection:
+                ends = [
+                    connection.execute(f"select {end}({bound.table.rowid}) from {bound.table.relation}").fetchone()[0]
+                    for end in ("min", "max")
+                ]
+            return None if ends[0] is None else (ends[0], ends[1])
+        return self.range_of(bound, bound.mapping.key)
+
+    def range_of(self, bound: Bound, column: str) -> tuple[int, int] | None:
+        """Return the smallest and largest integer of a mapped column, read from every row; None where there is none."""
+        column = f"mapped.{quote(column)}"
+        query = (
+            f"{bound.relation('true')} select min({column}), max({column}) from mapped "
+            f"where typeof({column}) = 'integer'"
+        )
+        with closing(self.connect()) as connection:
+            smallest, largest = connection.execute(query).fetchone()
+        return None if smallest is None else (smallest, largest)
+
+    def key_is_rowid(self, bound: Bound) -> bool:
+        """Tell whether the mapping's key is the table's INTEGER PRIMARY KEY, so that it is unique and in order."""
+        column = bound.mapping.outputs[bound.mapping.key]
+        return bound.table.id_column is not None and column.lower() == bound.table.id_column.lower()
+
+    def months(self, bound: Bound) -> list[str]:
+        """Return the months (`2024-05`) in which the mapped rows were created, as far as plain timestamps tell."""
+        if "created_at" not in bound.mapping.outputs:
+            return []
+        query = (
+            f"{bound.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
+            "where typeof(created_at) = 'text'"
+        )
+        with closing(self.connect()) as connection:
+            beginnings = {bytes(beginning) for (beginning,) in connection.execute(query)}
+        return sorted(beginning[:7].decode() for beginning in beginnings if MONTH.fullmatch(beginning))
+
+    def duplicate_ids(self, bound: Bound) -> frozenset[int]:
+        """Return the row numbers whose id an earlier row has already; only a table without a key can have them."""
+        if self.key_is_rowid(bound):
+            return frozenset()
+        key = quote(bound.mapping.key)
+        query = (
+            f"{bound.relation('true')} select source_rowid from mapped where {key} is not null "
+            f"and source_rowid not in (select min(source_rowid) from mapped group by {key})"
+        )
+        with closing(self.connect()) as connection:
+            return frozenset(rowid for (rowid,) in connection.execute(query))
+
+
+def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
+    info = connection.execute(f"select name, type, pk from pragma_table_xinfo({_literal(name)})").fetchall()
+    columns = tuple(column for column, *_ in info)
+    rowid = _rowid_name(name, columns, connection)
+    keys = [(column, declared) for column, declared, pk in info if pk]
+    id_column = keys[0][0] if rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
+    if rowid:
+        return SourceTable(name, columns, f"main.{quote(name)}", rowid, id_column)
+    return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None)
+
+
+def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connection) -> str | None:
+    """Return a name of the row number that no column shadows; None where the table has none."""
+    free = [alias for alias in ROWID_NAMES if alias not in {column.lower() for column in columns}]
+    if not free:
+        return None
+    try:
+        connection.execute(f"select {free[0]} from main.{quote(name)} limit 0")
+    except sqlite3.OperationalError:
+        return None
+    return free[0]
+
+
+def _number_of(table: SourceTable) -> str:
+    """Return the column that a numbered copy needs besides its own: none where a name of the row number is free."""
+    return "" if table.rowid in ROWID_NAMES else f"row_number() over () as {table.rowid}, "
+
+
+def _free_rowid_name(columns: Sequence[str]) -> str:
+    """Return the name by which a numbered copy's rows are found; a column of the copy where all others are taken."""
+    taken = {column.lower() for column in columns}
+    return next((alias for alias in ROWID_NAMES if alias not in taken), quote(_free_name(taken)))
+
+
+def _free_name(taken: set[str]) -> str:
+    name = NUMBER_COLUMN
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def rowid_chunks(
+    connection: sqlite3.Connection,
+    table: SourceTable,
+    size: int,
+    within: Bounds = EVERYTHING,
+) -> Iterator[Bounds]:
+    """Yield (first, last) row numbers of consecutive chunks of `size` rows, of those numbered `within` two ends."""
+    query = (
+        f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
+        f"where {table.rowid} between ? and ? order by {table.rowid} limit ?)"
+    )
+    start, end = within
+    while start <= end:
+        first, last = connection.execute(query, (start, end, size)).fetchone()
+        if first is None:
+            return
+        yield first, last
+        start = last + 1
+
+
+def count_rows(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[int, int]) -> int:
+    """Return how many rows a chunk has."""
+    query = f"select count(*) from {table.relation} where {table.between(chunk)}"
+    return int(connection.execute(query).fetchone()[0])
+
+
+def clean_condition(types: dict[str, str]) -> str:
+    """Return the SQLite condition under which a mapped row takes the fast path; `types` are the outputs' types."""
+    return " and ".join(CLEAN[target].format(quote(output)) for output, target in types.items())
+
+
+def read_clean(
+    connection: adbc_driver_sqlite.dbapi.Connection,
+    bound: Bound,
+    types: dict[str, str],
+    chunk: tuple[int, int],
+) -> pa.Table:
+    """Return the rows of a chunk in which every value has its column's storage class, with `source_rowid` first.
+
+    The ADBC reader takes a column's type from its first row, so that a row of constants comes first and is dropped.
+    """
+    constants = ", ".join(FIRST_ROW.get(target, "''") for target in types.values())
+    outputs = ", ".join(quote(output) for output in types)
+    query = (
+        f"{bound.relation(bound.table.between(chunk))}"
+        f"select 0 as source_rowid, {constants} union all "
+        f"select source_rowid, {outputs} from mapped where {clean_condition(types)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(CHUNK_ROWS + 1)})
+        cursor.execute(query)
+        table = cursor.fetch_arrow_table().slice(1)
+    return table.rename_columns(["source_rowid", *types])
+
+
+def read_dirty(
+    connection: sqlite3.Connection,
+    bound: Bound,
+    types: dict[str, str],
+    chunk: tuple[int, int],
+    besides: Sequence[int],
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number, values by output) of the other rows of a chunk, and of those numbered in `besides`."""
+    outputs = ", ".join(quote(output) for output in types)
+    query = (
+        f"{bound.relation(bound.table.between(chunk))}"
+        f"select source_rowid, {outputs} from mapped where not ({clean_condition(types)}) "
+        "or source_rowid in (select value from json_each(?)) order by source_rowid"
+    )
+    for rowid, *values in connection.execute(query, (json.dumps(besides),)):
+        yield rowid, dict(zip(types, values, strict=True))
+
+
+def read_rows(
+    connection: sqlite3.Connection, table: SourceTable, columns: Sequence[str], chunk: tuple[int, int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number, values by column) of a chunk as SQLite holds them."""
+    query = (
+        f"select {table.rowid}, {', '.join(map(quote, columns))} from {table.relation} "
+        f"where {table.between(chunk)} order by {table.rowid}"
+    )
+    for rowid, *values in connection.execute(query):
+        yield rowid, dict(zip(columns, values, strict=True))

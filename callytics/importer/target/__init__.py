@@ -1,0 +1,1 @@
+"""The PostgreSQL side: its catalogue, loading, verifying, comparing and staging."""

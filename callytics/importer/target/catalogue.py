@@ -1,0 +1,272 @@
+"""The PostgreSQL side of an import: catalogue, ids, and the indexes and keys that step aside during a load."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from callytics.exceptions import TargetError
+from callytics.importer.convert.values import ARROW_TYPES
+from callytics.postgres.sql import queries
+from callytics.schema.migrate import migrations_folder, pending
+
+SQL = queries(Path(__file__).with_name("catalogue.sql"))
+LOCK = 7226_0117_2001
+"""Key of the advisory lock that an import holds."""
+LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
+TYPES = r"double precision\[\]|double precision|timestamptz|bigint|text|date|boolean|jsonb"
+DECLARED = re.compile(rf"^    (\w+) +({TYPES})(?=[ ,]|$)(?!.*generated always)")
+PRIMARY_KEY = "CREATE UNIQUE INDEX"
+"""How the definition of a primary key's index begins: no other unique index steps aside."""
+MONTHS = ("2000-01", "2099-12")
+"""The months between which partitions are made for imported rows; others go to the default partition."""
+MOST_MONTHS = 240
+
+
+@cache
+def declared_columns() -> dict[str, dict[str, str]]:
+    """Return the tables and column types that the migrations declare: what `inspect` knows without a server."""
+    tables: dict[str, dict[str, str]] = {}
+    columns: dict[str, str] = {}
+    for line in (migrations_folder() / "0001.tables.sql").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"create table (?:if not exists )?(\w+) \(", line):
+            columns = tables.setdefault(match[1], {})
+        elif match := DECLARED.match(line):
+            columns[match[1]] = {"timestamptz": "timestamp with time zone"}.get(match[2], match[2])
+    return tables
+
+
+class Target:
+    """The database that takes the import. Every method works in the caller's transaction unless it says otherwise."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def check_ready(self) -> None:
+        """Refuse a database whose schema is not this version's, or that this role may not change."""
+        if lacking := pending(self.connection):
+            raise TargetError(
+                f"the database lacks {len(lacking)} migrations (first {lacking[0]}): run 'callytics migrate'"
+            )
+        user, may = self._one("may_import")
+        if not may:
+            raise TargetError(
+                f"role {user} does not own the tables, so it may not import: set POSTGRES_OWNER_USER and "
+                "POSTGRES_OWNER_PASSWORD to the role that migrates"
+            )
+
+    def lock(self) -> None:
+        """Hold the import lock until the connection closes; `TargetError` when another import keeps it.
+
+        Waits a little: the server takes a moment to notice that a killed import is gone.
+        """
+        for _ in range(LOCK_ATTEMPTS):
+            with self.connection.cursor() as cursor:
+                cursor.execute("select pg_try_advisory_lock(%s)", (LOCK,))
+                if cursor.fetchone()[0]:  # type: ignore[index]
+                    return
+            self.connection.rollback()
+            time.sleep(LOCK_SECONDS)
+        raise TargetError("another import is running on this database: wait until it is done")
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the columns that can be written and their types; a type outside the exact pairs is refused."""
+        columns = dict(self._all("columns", table=table))
+        for name, type_name in columns.items():
+            if type_name not in ARROW_TYPES:
+                raise TargetError(
+                    f"column {table}.{name} has type {type_name}, which the importer does not write exactly"
+                )
+        return columns
+
+    def is_empty(self, table: str) -> bool:
+        """Tell whether a table has no rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql.SQL("select not exists (select from {})").format(sql.Identifier(table)))
+            return bool(cursor.fetchone()[0])  # type: ignore[index]
+
+    def highest_id(self, table: str) -> int:
+        """Return the highest id that a table holds or has given out, 0 for none."""
+        return int(self._one("highest_id", table=table)[0])
+
+    def ids_taken(self, table: str, first: int, last: int) -> bool:
+        """Tell whether some row has an id from `first` to `last`."""
+        return bool(self._one("ids_taken", table=table, first=first, last=last)[0])
+
+    def drop_untouched_topic(self) -> None:
+        """Make room for an import's own topic 1."""
+        self._run("drop_untouched_topic")
+
+    def restore_topic(self) -> None:
+        """Put topic 1 back if the import did not bring one."""
+        self._run("restore_topic")
+
+    def ensure_months(self, table: str, months: list[str]) -> None:
+        """Make the monthly partitions for rows of these months (`2024-05`) of a partitioned table."""
+        plausible = sorted(month for month in months if MONTHS[0] <= month <= MONTHS[1])[-MOST_MONTHS:]
+        with self.connection.cursor() as cursor:
+            for month in plausible:
+                cursor.execute("select ensure_month_partitions(%s, %s, %s)", (table, f"{month}-01", f"{month}-01"))
+
+    def is_partitioned(self, table: str) -> bool:
+        """Tell whether a table is divided into monthly partitions."""
+        return bool(self._one("is_partitioned", table=table)[0])
+
+    def set_sequence(self, table: str, highest: int) -> None:
+        """Let the next id be larger than `highest` and than every id there is."""
+        highest = max(highest, self.highest_id(table))
+        if highest:
+            self._one("set_sequence", table=table, highest=highest)
+
+    def definitions(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
+        """Return (kind, table, name, definition) of what steps aside: foreign keys, and indexes of empty tables."""
+        found: list[tuple[str, str, str, str]] = []
+        for table in tables:
+            for leaf in self.leaves(table):
+                found += [("foreign key", leaf, *row) for row in self._all("foreign_keys", table=leaf)]
+            if self.is_empty(table):
+                found += [("index", table, *row) for row in self._all("indexes", table=table)]
+        return found
+
+    def primary_keys(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
+        """Return, like `definitions`, the primary keys of empty tables that nothing depends on (any more).
+
+        A key costs three times as much row by row as when it is built at once.
+        """
+        return [
+            ("index", leaf, *row)
+            for table in tables
+            if self.is_empty(table)
+            for leaf in self.leaves(table)
+            for row in self._all("primary_key", table=leaf)
+        ]
+
+    def leaves(self, table: str) -> list[str]:
+        """Return the partitions of a table, by their names as SQL reads them; the table itself where it has none."""
+        return [leaf for (leaf,) in self._all("leaves", table=table)] or [table]
+
+    def set_aside(self, kind: str, table: str, name: str) -> None:
+        """Drop an index or a foreign key; its definition must be recorded in the same transaction."""
+        if kind == "index" and name not in self._constraints(table):
+            drop = "drop index if exists {name}"
+        else:
+            drop = "alter table {table} drop constraint if exists {name}"
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql.SQL(drop).format(table=sql.SQL(table), name=sql.Identifier(name)))
+
+    def _constraints(self, table: str) -> list[str]:
+        return [name for (name,) in self._all("constraints", table=table)]
+
+    def restore_index(self, table: str, name: str, definition: str) -> None:
+        """Build an index again, that of a primary key with its key; nothing where it exists."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("select to_regclass(%s) is not null", (f"public.{_quoted(name)}",))
+            if cursor.fetchone()[0]:  # type: ignore[index]
+                return
+            try:
+                cursor.execute(definition)
+            except psycopg2.errors.UniqueViolation as error:
+                raise TargetError(
+                    f"while the import ran, somebody wrote rows to {table} with ids of the import's own: remove them, "
+                    "and run the same command again to go on from there"
+                ) from error
+            if definition.startswith(PRIMARY_KEY):
+                key = sql.SQL("alter table {} add primary key using index {}")
+                cursor.execute(key.format(sql.SQL(table), sql.Identifier(name)))
+
+    def restore_share(self, leaf: str, definition: str) -> None:
+        """Build a partition's share of an index before the parent's, which then takes it; nothing where it exists."""
+        _, method = definition.split(" USING ", 1)
+        with self.connection.cursor() as cursor:
+            cursor.execute(SQL["has_index"], {"table": leaf, "kind": method})
+            if not cursor.fetchone()[0]:  # type: ignore[index]
+                cursor.execute(sql.SQL("create index on {} using {}").format(sql.SQL(leaf), sql.SQL(method)))
+
+    def restore_foreign_key(self, table: str, name: str, definition: str) -> int:
+        """Declare a foreign key again and validate it; returns the orphans, for which it stays NOT VALID (0: valid).
+
+        Commits before it validates, so that a crash leaves the key declared.
+        """
+        self.declare_foreign_key(table, name, definition)
+        self.connection.commit()
+        return self.validate_foreign_key(table, name, definition)
+
+    def declare_foreign_key(self, table: str, name: str, definition: str) -> None:
+        """Declare a foreign key again, for rows to come; nothing where it exists."""
+        add = sql.SQL("alter table {} add constraint {} {} not valid").format(
+            sql.SQL(table), sql.Identifier(name), sql.SQL(definition)
+        )
+        if name not in self._constraints(table):
+            self._execute(add)
+
+    def validate_foreign_key(self, table: str, name: str, definition: str) -> int:
+        """Validate a declared foreign key; returns the orphans, for which it stays NOT VALID (0: valid).
+
+        Rolls back where there are any.
+        """
+        try:
+            self._execute(f"alter table {table} validate constraint {_quoted(name)}")
+        except psycopg2.errors.ForeignKeyViolation:
+            self.connection.rollback()
+            return self._orphans(table, definition)
+        return 0
+
+    def _orphans(self, table: str, definition: str) -> int:
+        match = re.match(r"FOREIGN KEY \((\S+)\) REFERENCES (\S+)\((\S+)\)", definition)
+        if not match:
+            raise TargetError(f"foreign key of {table} has more than one column: {definition}")
+        column, parent, key = match.groups()
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"select count(*) from {table} c where c.{column} is not null "
+                f"and not exists (select from {parent} p where p.{key} = c.{column})"
+            )
+            return int(cursor.fetchone()[0])  # type: ignore[index]
+
+    def analyze(self, table: str) -> None:
+        """Refresh the planner's statistics of a table and its partitions."""
+        self._execute(f"analyze {_quoted(table)}")
+
+    def busy(self, pids: Sequence[int]) -> dict[int, tuple[str, int, int]]:
+        """Return, by session, how far the server is with an index or with statistics: phase, done, total.
+
+        The unit is blocks or rows, whichever the phase counts.
+        """
+        return {
+            pid: (phase, tuples, all_tuples) if all_tuples else (phase, blocks, all_blocks)
+            for pid, phase, blocks, all_blocks, tuples, all_tuples in self._all("busy", pids=list(pids))
+        }
+
+    def _execute(self, statement: str | sql.Composable) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def _run(self, query: str, **parameters: Any) -> None:
+        self._fetch(query, parameters, lambda cursor: None)
+
+    def _one(self, query: str, **parameters: Any) -> tuple[Any, ...]:
+        return self._fetch(query, parameters, lambda cursor: cursor.fetchone())  # type: ignore[no-any-return]
+
+    def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self._fetch(query, parameters, lambda cursor: cursor.fetchall())  # type: ignore[no-any-return]
+
+    def _fetch(self, query: str, parameters: dict[str, Any], fetch: Callable[[Any], Any]) -> Any:
+        statement = sql.SQL(SQL[query])
+        if "{table}" in SQL[query]:
+            statement = statement.format(table=sql.Identifier(parameters["table"]))  # type: ignore[assignment]
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return fetch(cursor)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

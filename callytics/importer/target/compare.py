@@ -1,0 +1,570 @@
+"""Changes: what differs between the content that a file had, the content that it has now, and PostgreSQL.
+
+A row is compared three ways: `base` is what was imported, `theirs` what SQLite holds now, `ours` what PostgreSQL holds.
+Where PostgreSQL still holds the base, theirs goes in; where it holds something else, somebody changed the row there,
+and that is a clash. Findings name rows and columns, never contents.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import adbc_driver_postgresql.dbapi
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from callytics.exceptions import TargetError
+from callytics.importer.convert.chunks import Chunk, Converter, Plan, RefusedRow, rows_table
+from callytics.importer.convert.values import encode_row
+from callytics.importer.records.ledger import KeptRow, Ledger, TableRecord
+from callytics.importer.source.mapping import quote
+from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, SourceTable, read_rows
+from callytics.importer.target.load import Progress, import_arrow_connection, import_connection
+from callytics.importer.target.verify import same_json, same_values
+from callytics.settings import Settings
+
+Bounds = tuple[int, int]
+MOST_CLASHES = 100
+"""As many are listed of a table; all are counted."""
+MOST_RANGES = 10_000
+"""A table whose ids have more gaps than that is described by its first and last id."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A source table in one of the two snapshots; `plan` is None where its rows are kept as unmapped."""
+
+    source: Source
+    table: SourceTable
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of imports.tables with the table as it was (None: it is new) and as it is (None: it is gone)."""
+
+    record: TableRecord
+    base: Side | None
+    theirs: Side | None
+
+    @property
+    def side(self) -> Side:
+        """The table as it is, or as it was."""
+        side = self.theirs or self.base
+        assert side
+        return side
+
+    @property
+    def plan(self) -> Plan | None:
+        """How its rows become the target's, now or before."""
+        return self.side.plan
+
+    @property
+    def in_order(self) -> bool:
+        """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
+        return all(
+            side.plan is None or side.source.key_is_rowid(side.plan.bound) for side in (self.base, self.theirs) if side
+        )
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A row that was changed in PostgreSQL, with the columns that were (none where the row as a whole is meant)."""
+
+    table: str
+    key: int
+    columns: tuple[str, ...]
+    finding: str
+
+
+@dataclass
+class Found:
+    """What became of one table of a file."""
+
+    pair: Pair
+    rows: int = 0
+    copied: int = 0
+    normalised: int = 0
+    retried: int = 0
+    """Rows that PostgreSQL refused before and that are tried again."""
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    asides: int = 0
+    """Changes of what is kept aside in imports.rejected."""
+    normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str], int] = field(default_factory=dict)
+    changed: list[tuple[Bounds, Bounds]] = field(default_factory=list)
+    """The row numbers, theirs and the base's, between which something changed."""
+    clashes: list[Clash] = field(default_factory=list)
+    """The first of them."""
+    clashed: int = 0
+    unsolvable: int = 0
+    """Clashes in which neither side can be taken."""
+    ranges: list[list[int]] = field(default_factory=list)
+    rowids: list[int] = field(default_factory=list)
+    """The smallest and the largest row number."""
+
+    @property
+    def changes(self) -> int:
+        """Rows that were, or would be, written."""
+        return self.inserted + self.updated + self.deleted + self.asides
+
+    def clash(self, table: str, key: int, columns: Sequence[str], finding: str, *, final: bool = False) -> None:
+        """Count a row that was changed in PostgreSQL, and keep it if it is among the first."""
+        self.clashed += 1
+        self.unsolvable += final
+        if len(self.clashes) < MOST_CLASHES:
+            self.clashes.append(Clash(table, key, tuple(columns), finding))
+
+    def count(self, chunk: Chunk) -> None:
+        """Take a converted chunk into the figures."""
+        self.rows += chunk.row_count
+        self.copied += chunk.clean.num_rows
+        self.normalised += len(chunk.rows)
+        self.rejected += len(chunk.refused)
+        ends = pc.min_max(chunk.clean["source_rowid"]).as_py()
+        single = [*(row.rowid for row in chunk.rows), *(row.rowid for row in chunk.refused)]
+        self.span([number for number in (*ends.values(), *single) if number is not None])
+        for row in chunk.rows:
+            self.normalisations.update(row.normalisations)
+            for normalisation in row.normalisations:
+                self.examples.setdefault(normalisation, row.rowid)
+
+    def span(self, numbers: Sequence[int]) -> None:
+        """Take row numbers into the first and the last one."""
+        if numbers:
+            self.rowids = [min([*self.rowids, *numbers]), max([*self.rowids, *numbers])]
+
+    def take_back(self, chunk: Chunk, *, was_there: bool) -> None:
+        """Count a row, converted again, as rejected after all: PostgreSQL did not take it."""
+        self.rejected += 1
+        self.copied -= chunk.clean.num_rows
+        self.normalised -= len(chunk.rows)
+        for row in chunk.rows:
+            self.normalisations.subtract(row.normalisations)
+        if was_there:
+            self.updated, self.deleted = self.updated - 1, self.deleted + 1
+        else:
+            self.inserted -= 1
+
+    def add_ids(self, keys: pa.Array) -> None:
+        """Take ids, in order, into the ranges."""
+        if not len(keys) or len(self.ranges) > MOST_RANGES:
+            return
+        steps = pc.equal(pc.subtract(keys[1:], keys[:-1]), 1)
+        ends = [index for index, follows in enumerate(steps.to_pylist()) if not follows] if not _all(steps) else []
+        starts = [0, *(end + 1 for end in ends)]
+        for start, end in zip(starts, [*ends, len(keys) - 1], strict=True):
+            first, last = keys[start].as_py(), keys[end].as_py()
+            if self.ranges and self.ranges[-1][1] + 1 == first:
+                self.ranges[-1][1] = last
+            else:
+                self.ranges.append([first, last])
+
+
+class Sink(Protocol):
+    """Where changes go as they are found. Called from several threads."""
+
+    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+        """Take rows that are to be inserted, or that are `present` and to be updated."""
+
+    def delete(self, pair: Pair, keys: pa.Array) -> None:
+        """Take the keys of rows that are to be deleted."""
+
+    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Take the numbers of rows no longer to be kept aside as they are, and rows that are to be."""
+
+    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+        """Take the numbers of unmapped rows that are gone, and unmapped rows that are new or another."""
+
+
+class Comparer:
+    """Compares tables three ways; holds connections of its own, so that each thread has a comparer of its own.
+
+    Reads PostgreSQL as of the exported `snapshot`, or as it is now. `choice` says whose row is taken in a clash
+    ("ours", "theirs", or None: neither, clashes are only listed). `retry` has rows that PostgreSQL refused tried again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        progress: Progress,
+        *,
+        snapshot: str | None = None,
+        choice: str | None = None,
+        retry: bool = True,
+        word: str = "compare",
+    ) -> None:
+        self.connection = import_connection(settings)
+        self.arrow: adbc_driver_postgresql.dbapi.Connection = import_arrow_connection(settings)
+        self.ledger = Ledger(self.connection)
+        self.sink, self.progress, self.choice, self.retry, self.word = sink, progress, choice, retry, word
+        if snapshot:
+            self._share(snapshot)
+
+    def _share(self, snapshot: str) -> None:
+        literal = snapshot.replace("'", "''")
+        with self.arrow.cursor() as cursor:
+            cursor.execute("set transaction isolation level repeatable read")
+            cursor.execute(f"set transaction snapshot '{literal}'")
+
+    def __enter__(self) -> Comparer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.arrow.close()
+        self.connection.close()
+
+    def compare(self, pair: Pair, ranges: Sequence[tuple[Bounds, Bounds]] | None = None) -> Found:
+        """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
+        found = Found(pair)
+        compare = Mapped(self, pair, found) if pair.plan else Unmapped(self, pair, found)
+        with closing(compare):
+            rows = max(1, pair.record.source_rows)
+            for theirs, base in ranges if ranges is not None else _ranges(pair):
+                self.progress(f"{self.word} {pair.record.source_table}", min(found.rows, rows), rows)
+                compare.range(theirs, base)
+        self.progress(f"{self.word} {pair.record.source_table}", rows, rows)
+        return found
+
+
+def _ranges(pair: Pair) -> Iterator[tuple[Bounds, Bounds]]:
+    """Yield ranges of row numbers in which neither side has more than a chunk of rows, from the first to the last.
+
+    A table that is not numbered by its key is one range: which rows belong together is known only by their keys.
+    """
+    everything = (SMALLEST_ROWID, LARGEST_ROWID)
+    if not pair.in_order:
+        yield everything, everything
+        return
+    with ExitStack() as stack:
+        sides = [
+            (stack.enter_context(closing(side.source.connect())), side) for side in (pair.base, pair.theirs) if side
+        ]
+        start = SMALLEST_ROWID
+        while start <= LARGEST_ROWID:
+            found = [_next_chunk(connection, side, start) for connection, side in sides]
+            chunks = [chunk for chunk in found if chunk]
+            if not chunks:
+                return
+            bounds = min(first for first, _ in chunks), min(last for _, last in chunks)
+            yield bounds, bounds
+            start = bounds[1] + 1
+
+
+def _next_chunk(connection: Any, side: Side, start: int) -> Bounds | None:
+    table = side.table
+    query = (
+        f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
+        f"where {table.rowid} >= ? order by {table.rowid} limit ?)"
+    )
+    first, last = connection.execute(query, (start, side.source.chunk_rows)).fetchone()
+    return None if first is None else (first, last)
+
+
+class Unmapped:
+    """The comparison of what is kept in imports.unmapped: nobody else writes there, so it follows SQLite."""
+
+    def __init__(self, comparer: Comparer, pair: Pair, found: Found) -> None:
+        self.comparer, self.pair, self.found = comparer, pair, found
+        self.sqlite = pair.theirs.source.connect() if pair.theirs else None
+
+    def close(self) -> None:
+        if self.sqlite:
+            self.sqlite.close()
+
+    def range(self, theirs: Bounds, base: Bounds) -> None:
+        """Compare the rows of a range."""
+        record, found = self.pair.record, self.found
+        kept = self.comparer.ledger.unmapped(record.id, theirs)
+        rows: list[tuple[int, str]] = []
+        if self.sqlite and self.pair.theirs:
+            for rowid, values in read_rows(self.sqlite, self.pair.theirs.table, record.unmapped_columns, theirs):
+                found.rows += 1
+                found.span([rowid])
+                row, before = encode_row(values), kept.pop(rowid, None)
+                if before is None or not same_json(before, row):
+                    rows.append((rowid, row))
+                    found.inserted, found.updated = (
+                        found.inserted + (before is None),
+                        found.updated + (before is not None),
+                    )
+        found.copied = found.rows
+        found.deleted += len(kept)
+        if rows or kept:
+            found.changed.append((theirs, base))
+            self.comparer.sink.keep_unmapped(self.pair, list(kept), rows)
+
+
+class Mapped:
+    """The comparison of a table that has a home in the schema."""
+
+    def __init__(self, comparer: Comparer, pair: Pair, found: Found) -> None:
+        self.comparer, self.pair, self.found = comparer, pair, found
+        plan = pair.plan
+        assert plan
+        self.plan: Plan = plan
+        self.stack = ExitStack()
+        self.base, self.theirs = (
+            self.stack.enter_context(Converter(side.plan)) if side and side.plan else None
+            for side in (pair.base, pair.theirs)
+        )
+
+    def close(self) -> None:
+        self.stack.close()
+
+    def range(self, theirs: Bounds, base: Bounds) -> None:
+        """Compare the rows of a range, and hand on what has changed."""
+        found, ledger = self.found, self.comparer.ledger
+        before = found.changes + found.clashed
+        chunk = self.theirs.chunk(theirs) if self.theirs else None
+        kept = ledger.rejected(self.pair.record.id, base)
+        expected = self._expected(chunk, kept)
+        retried = self._keep_aside(chunk, kept)
+        if chunk:
+            found.count(chunk)
+        self._rows(expected, self._base_keys(base, kept), base, retried)
+        if retried or found.changes + found.clashed != before:
+            found.changed.append((theirs, base))
+
+    # --- what is expected -------------------------------------------------------------------------------------------
+
+    def _expected(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> pa.Table:
+        """Return the rows that PostgreSQL should hold, in key order."""
+        if chunk is None:
+            return rows_table([], self.plan.columns)
+        rows = chunk.clean
+        if chunk.rows:
+            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.plan.columns)])
+        if kept and not self.comparer.retry:
+            rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
+        rows = rows.sort_by(self.plan.key)
+        self.found.add_ids(_array(rows[self.plan.key].drop_null()))
+        return rows
+
+    def _base_keys(self, base: Bounds, kept: dict[int, KeptRow]) -> pa.Array:
+        """Return the keys of the rows that were loaded from a range of the base, in order."""
+        if not self.base:
+            return pa.array([], pa.int64())
+        plan = self.base.plan
+        query = (
+            f"{plan.bound.relation(plan.bound.table.between(base))}"
+            f"select source_rowid, cast({quote(plan.key)} as integer) from mapped where {quote(plan.key)} is not null"
+        )
+        offset = plan.offsets.get(plan.key, 0)
+        keys = [key + offset for rowid, key in self.base.sqlite.execute(query) if rowid not in kept]
+        array = pa.array(keys, pa.int64())
+        return array.take(pc.sort_indices(array))
+
+    # --- rows kept aside --------------------------------------------------------------------------------------------
+
+    def _keep_aside(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> set[int]:
+        """Hand on what is to be kept aside; returns the rows that PostgreSQL refused before and may take now."""
+        refused = {row.rowid: row for row in chunk.refused} if chunk else {}
+        same = {rowid for rowid in refused if rowid in kept and self._same(refused[rowid], kept[rowid])}
+        if not self.comparer.retry:
+            untrue = [rowid for rowid in kept if rowid not in refused and not self._is_source(rowid, kept[rowid])]
+            self.found.asides += len(refused) - len(same) + len(untrue)
+            return set()
+        fine = self._numbers(chunk) & set(kept) if chunk and kept else set()
+        retried = {rowid for rowid in fine if kept[rowid].column is None}
+        outdated = [rowid for rowid in kept if rowid not in same and rowid not in retried]
+        new = [refused[rowid] for rowid in refused if rowid not in same]
+        if outdated or new:
+            self.found.asides += len(new) + sum(rowid not in refused for rowid in outdated)
+            self.comparer.sink.keep_aside(self.pair, outdated, new)
+        return retried
+
+    def _numbers(self, chunk: Chunk) -> set[int]:
+        return {*chunk.clean["source_rowid"].to_pylist(), *(row.rowid for row in chunk.rows)}
+
+    def _same(self, refused: RefusedRow, kept: KeptRow) -> bool:
+        value = (refused.column, refused.storage_class, refused.raw)
+        if value != (kept.column, kept.storage_class, kept.raw):
+            return False
+        return same_json(kept.row, encode_row(refused.values, refused.column))
+
+    def _is_source(self, rowid: int, kept: KeptRow) -> bool:
+        """Tell whether a row that only PostgreSQL refused is kept as SQLite holds it."""
+        try:
+            values = self.theirs.source_values(rowid) if self.theirs else {}
+        except LookupError:
+            return False
+        return kept.column is None and kept.raw is None and same_json(kept.row, encode_row(values))
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def _rows(self, expected: pa.Table, base_keys: pa.Array, base: Bounds, retried: set[int]) -> None:
+        """Sort the rows into new, changed, gone and clashing ones."""
+        key = self.plan.key
+        nameless = expected.filter(expected[key].is_null())
+        self._insert(nameless, retried)
+        expected = expected.filter(expected[key].is_valid())
+        keys = _array(expected[key])
+        ours = self._read(keys, base_keys)
+        here = _array(ours[key])
+        in_base, in_ours = pc.is_in(keys, base_keys), pc.is_in(keys, here)
+        self._taken(keys.filter(pc.and_not(in_ours, in_base)))
+        self._insert(expected.filter(pc.and_not(pc.invert(in_ours), in_base)), retried)
+        self._deleted_here(expected.filter(pc.and_not(in_base, in_ours)))
+        both = expected.filter(pc.and_(in_base, in_ours))
+        different = self._different(both, ours.filter(pc.is_in(here, _array(both[key]))))
+        gone = here.filter(pc.and_not(pc.is_in(here, base_keys), pc.is_in(here, keys)))
+        if len(different) or len(gone):
+            self._changed(both.filter(pc.is_in(both[key], different)), gone, ours, base)
+
+    def _read(self, keys: pa.Array, base_keys: pa.Array) -> pa.Table:
+        """Return the rows that PostgreSQL holds under these keys, in key order."""
+        wanted = pa.concat_arrays([keys, base_keys])
+        columns = ", ".join(map(quote, self.plan.columns))
+        key = quote(self.plan.key)
+        ends = pc.min_max(wanted).as_py() if len(wanted) else {"min": 0, "max": -1}
+        query = (
+            f"select {columns} from public.{quote(self.plan.target)} "
+            f"where {key} between {ends['min']} and {ends['max']} order by {key}"
+        )
+        with self.comparer.arrow.cursor() as cursor:
+            cursor.execute(query)
+            ours = cursor.fetch_arrow_table()
+        ours = ours.filter(pc.is_in(ours[self.plan.key], wanted)).combine_chunks()
+        here = _array(ours[self.plan.key])
+        if len(here) != len(pc.unique(here)):
+            twice = next(row["values"] for row in pc.value_counts(here).to_pylist() if row["counts"] > 1)
+            raise TargetError(f"{self.plan.target} holds id {twice} more than once: delete the wrong row first")
+        return ours
+
+    def _different(self, expected: pa.Table, ours: pa.Table) -> pa.Array:
+        """Return the keys of the rows that are not what is expected."""
+        masks = [mask for mask in self._masks(expected, ours).values() if mask is not None]
+        keys = _array(expected[self.plan.key])
+        if not masks:
+            return keys[:0]
+        same = masks[0]
+        for mask in masks[1:]:
+            same = pc.and_(same, mask)
+        return keys.filter(pc.invert(same))
+
+    def _masks(self, expected: pa.Table, ours: pa.Table) -> dict[str, pa.Array | None]:
+        """Return for each column which values are the same, None where all are."""
+        return {
+            column: same_values(_array(expected[column]), _stored(_array(ours[column]), kind), kind)
+            for column, kind in self.plan.columns.items()
+        }
+
+    def _changed(self, rows: pa.Table, gone: pa.Array, ours: pa.Table, base: Bounds) -> None:
+        """Tell what SQLite changed from what PostgreSQL changed, by the rows as they were."""
+        key = self.plan.key
+        wanted = pa.concat_arrays([_array(rows[key]), gone])
+        before = self._before(wanted, base)
+        ours = ours.filter(pc.is_in(ours[key], wanted)).sort_by(key)
+        masks = {column: mask for column, mask in self._masks(before, ours).items() if mask is not None}
+        touched: dict[int, list[str]] = {}
+        numbers = before[key].to_pylist()
+        for column, mask in masks.items():
+            for number, same in zip(numbers, mask.to_pylist(), strict=True):
+                if not same:
+                    touched.setdefault(number, []).append(column)
+        clashing = pa.array(list(touched), pa.int64())
+        untouched = rows.filter(pc.invert(pc.is_in(rows[key], clashing)))
+        self._update(untouched)
+        self._delete(gone.filter(pc.invert(pc.is_in(gone, clashing))))
+        if touched:
+            self._clashing(rows, gone, before, touched)
+
+    def _before(self, keys: pa.Array, base: Bounds) -> pa.Table:
+        """Return the rows of the base with these keys, in key order, in the target's columns."""
+        assert self.base
+        chunk = self.base.chunk(base)
+        rows = chunk.clean
+        if chunk.rows:
+            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.base.plan.columns)])
+        return rows.filter(pc.is_in(rows[self.plan.key], keys)).sort_by(self.plan.key)
+
+    def _clashing(self, rows: pa.Table, gone: pa.Array, before: pa.Table, touched: dict[int, list[str]]) -> None:
+        key = self.plan.key
+        numbers = pa.array(list(touched), pa.int64())
+        there = rows.filter(pc.is_in(rows[key], numbers)).sort_by(key)
+        was = before.filter(pc.is_in(before[key], there[key].combine_chunks()))
+        theirs = set(self._different(there, was).to_pylist())
+        for number in there[key].to_pylist():
+            finding = "was changed in PostgreSQL and in SQLite" if number in theirs else "was changed in PostgreSQL"
+            self._clash(number, touched[number], finding)
+        lost = gone.filter(pc.is_in(gone, numbers))
+        for number in lost.to_pylist():
+            self._clash(number, touched[number], self._gone_finding)
+        if self.comparer.choice == "theirs":
+            self._update(there)
+            self._delete(lost)
+
+    @property
+    def _gone_finding(self) -> str:
+        return "was changed in PostgreSQL and deleted in SQLite" if self.pair.theirs else "was changed in PostgreSQL"
+
+    # --- verdicts ---------------------------------------------------------------------------------------------------
+
+    def _taken(self, keys: pa.Array) -> None:
+        for number in keys.to_pylist():
+            self.found.clash(self.plan.target, number, (), "was given to another row in PostgreSQL", final=True)
+
+    def _deleted_here(self, rows: pa.Table) -> None:
+        for number in rows[self.plan.key].to_pylist():
+            self._clash(number, [], "was deleted in PostgreSQL")
+        if self.comparer.choice == "theirs":
+            self._insert(rows, set())
+
+    def _clash(self, number: int, columns: Sequence[str], finding: str) -> None:
+        self.found.clash(self.plan.target, number, columns, finding)
+
+    def _insert(self, rows: pa.Table, retried: set[int]) -> None:
+        if rows.num_rows:
+            again = sum(rowid in retried for rowid in rows["source_rowid"].to_pylist()) if retried else 0
+            self.found.inserted += rows.num_rows - again
+            self.found.retried += again
+            self.comparer.sink.put(self.pair, rows, present=False)
+
+    def _update(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self.found.updated += rows.num_rows
+            self.comparer.sink.put(self.pair, rows, present=True)
+
+    def _delete(self, keys: pa.Array) -> None:
+        if len(keys):
+            self.found.deleted += len(keys)
+            self.comparer.sink.delete(self.pair, keys)
+
+
+class Nowhere:
+    """Where changes go that are only counted."""
+
+    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+        """Leave it."""
+
+    def delete(self, pair: Pair, keys: pa.Array) -> None:
+        """Leave it."""
+
+    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Leave it."""
+
+    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+        """Leave it."""
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _stored(column: pa.Array, kind: str) -> pa.Array:
+    """Return a column in the form in which PostgreSQL's are read."""
+    plain = kind == "jsonb" and not isinstance(column, pa.ExtensionArray)
+    return pa.ExtensionArray.from_storage(pa.json_(), column) if plain else column
+
+
+def _all(mask: pa.Array) -> bool:
+    return bool(pc.all(mask).as_py() is not False)

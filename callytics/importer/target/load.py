@@ -1,0 +1,268 @@
+"""Load: chunks of a table into PostgreSQL, each committed together with its checkpoint.
+
+Clean rows go by binary COPY (Arrow over ADBC). The others, and the neighbours of a row that a constraint refuses, go
+by INSERT in a transaction of their own with their checkpoint, halved around each refused row until it stands alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import date, datetime
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
+import psycopg2
+import psycopg2.errors
+import pyarrow as pa
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from callytics.importer.convert.chunks import Chunk, ConvertedRow, Converter, Plan, RefusedRow
+from callytics.importer.convert.values import encode_row
+from callytics.importer.records.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
+from callytics.importer.source.reader import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
+from callytics.postgres import connect
+from callytics.settings import Settings
+
+ROWS_AT_ONCE = 1000
+REFUSALS = (
+    psycopg2.IntegrityError,
+    psycopg2.DataError,
+    psycopg2.errors.ProgramLimitExceeded,
+    psycopg2.errors.StatementTooComplex,
+)
+"""What PostgreSQL says of a row it cannot hold; anything else is not the row's fault."""
+REFUSAL_CLASSES = ("22", "23", "54")
+"""The same, as SQLSTATE classes (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
+SESSION = (
+    "set timezone = 'UTC'",
+    "set search_path = public",
+    "set callytics.importing = 'on'",
+    "set statement_timeout = 0",
+    "set idle_in_transaction_session_timeout = 0",
+    "set client_connection_check_interval = '500ms'",
+)
+"""An import's session: triggers that change rows stand still, and no time limit of the role applies.
+
+The server looks whether its client is still there, or a killed import would hold its locks for as long as an index
+takes to build.
+"""
+
+ASYNCHRONOUS = "set synchronous_commit = off"
+"""For a session whose commits need not wait for the disk, because a later one of another session does.
+
+A crash of the server takes away the end of what was committed, never something from the middle: checkpoints go with
+their rows, and an index with the note that it is back.
+"""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done ('load transcriptions'), rows done, and rows in all; 0 of 1, then 1 of 1, where nobody
+counts ('foreign key …')."""
+
+
+def import_connection(settings: Settings) -> Connection:
+    """Open the owner's connection for an import."""
+    connection = connect(settings, owner=True)
+    with connection.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    connection.commit()
+    return connection
+
+
+def import_arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
+    """Open the owner's ADBC connection for an import."""
+    connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+    with connection.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    connection.commit()
+    return connection
+
+
+class Loader:
+    """Loads tables of one run over two connections that are its own while it works.
+
+    `advance` is told of every chunk: what is done, its rows, and the rows of the whole table.
+    """
+
+    def __init__(self, rows: Connection, copy: adbc_driver_postgresql.dbapi.Connection, advance: Progress) -> None:
+        self.rows, self.copy, self.advance = rows, copy, advance
+        self.ledger = Ledger(rows)
+
+    def load(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> None:
+        """Load what is not there yet of a piece of a mapped table. Commits chunk by chunk."""
+        self.begin(record)
+        with Converter(plan) as converter:
+            for bounds, copied in self._chunks(record, converter.sqlite, plan.source, plan.bound.table, piece):
+                chunk = converter.chunk(bounds)
+                self._load_chunk(record, converter, chunk, copied=copied)
+                self.advance(f"load {record.label}", chunk.row_count, record.source_rows)
+
+    def keep(self, record: TableRecord, source: Source, table: SourceTable) -> None:
+        """Keep the unmapped columns of a table, all of an unknown one's, row by row. Commits chunk by chunk."""
+        self.begin(record)
+        with closing(source.connect()) as connection:
+            for bounds, _ in self._chunks(record, connection, source, table, EVERYTHING):
+                rows = unmapped_table(record, read_rows(connection, table, record.unmapped_columns, bounds))
+                self._copy("unmapped", "imports", rows, record, bounds, pending=False)
+                self.advance(f"load {record.label}", rows.num_rows, record.source_rows)
+
+    def begin(self, record: TableRecord) -> None:
+        """Note when the load of a table began."""
+        self.ledger.start_table(record.id)
+        self.rows.commit()
+        self.advance(f"load {record.label}", 0, record.source_rows)
+
+    def finish(self, record: TableRecord) -> None:
+        """Note that a table is loaded."""
+        self.ledger.finish_table(record.id)
+        self.rows.commit()
+
+    def _chunks(
+        self, record: TableRecord, connection: sqlite3.Connection, source: Source, table: SourceTable, piece: Bounds
+    ) -> Iterator[tuple[Bounds, bool]]:
+        """Yield what is to be done of a piece, with whether its COPY is done: what lies between the checkpoints."""
+        start = piece[0]
+        recorded = self.ledger.chunks(record.id, piece)
+        self.rows.commit()
+        for known in recorded:
+            for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, known.first - 1)):
+                yield bounds, False
+            if known.pending:
+                yield (known.first, known.last), True
+            else:
+                self.advance(f"load {record.label}", known.rows, record.source_rows)
+            start = known.last + 1
+        for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, piece[1])):
+            yield bounds, False
+
+    def _load_chunk(self, record: TableRecord, converter: Converter, chunk: Chunk, *, copied: bool) -> None:
+        rows = chunk.rows
+        bounds = (chunk.first, chunk.last)
+        if not copied:
+            pending = bool(rows or chunk.refused)
+            table = copy_table(chunk.clean, converter.plan.columns)
+            if self._copy(record.target_table, "public", table, record, bounds, pending=pending):
+                if not pending:
+                    return
+            else:
+                rows = sorted([*rows, *converter.as_rows(chunk.clean)], key=lambda row: row.rowid)
+        self._insert_rows(record, converter, rows, chunk)
+
+    def _copy(
+        self,
+        table: str,
+        schema: str,
+        rows: pa.Table,
+        record: TableRecord,
+        chunk: Bounds,
+        *,
+        pending: bool,
+    ) -> bool:
+        """Copy rows and their checkpoint in one transaction; False, with nothing done, when a constraint refused."""
+        checkpoint = (record.id, *chunk, rows.num_rows, pending)
+        try:
+            with self.copy.cursor() as cursor:
+                if rows.num_rows:
+                    cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema)
+                cursor.execute(INSERT_COPIED, checkpoint)
+            self.copy.commit()
+        except adbc_driver_manager.Error as error:
+            self.copy.rollback()
+            if not (error.sqlstate or "").startswith(REFUSAL_CLASSES):
+                raise
+            return False
+        return True
+
+    def _insert_rows(
+        self, record: TableRecord, converter: Converter, rows: Sequence[ConvertedRow], chunk: Chunk
+    ) -> None:
+        """Insert rows, keep those refused aside, and write the checkpoint: all in one transaction."""
+        statement = insert_statement(record.target_table, converter.plan.columns, self.rows)
+        inserted: list[ConvertedRow] = []
+        refused = list(chunk.refused)
+        with self.rows.cursor() as cursor:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                for row, reason in self._insert(cursor, statement, converter.plan, rows[start : start + ROWS_AT_ONCE]):
+                    if reason is None:
+                        inserted.append(row)
+                    else:
+                        refused.append(RefusedRow(row.rowid, None, reason, converter.source_values(row.rowid)))
+        self.ledger.reject(record.id, record.source_table, refused)
+        self.ledger.record_normalisations(record.id, inserted)
+        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(refused))
+        self.rows.commit()
+
+    def _insert(
+        self, cursor: Cursor, statement: tuple[str, str], plan: Plan, rows: Sequence[ConvertedRow]
+    ) -> Iterator[tuple[ConvertedRow, str | None]]:
+        """Insert rows together, or in halves where one is refused; yields each with the reason of its refusal."""
+        cursor.execute("savepoint rows")
+        try:
+            values = [[literal(row.values[name], kind) for name, kind in plan.columns.items()] for row in rows]
+            execute_values(cursor, statement[0], values, template=statement[1], page_size=len(rows) or 1)
+        except REFUSALS as error:
+            cursor.execute("rollback to savepoint rows; release savepoint rows")
+            if len(rows) == 1:
+                yield rows[0], refusal(error)
+            else:
+                yield from self._insert(cursor, statement, plan, rows[: len(rows) // 2])
+                yield from self._insert(cursor, statement, plan, rows[len(rows) // 2 :])
+        else:
+            cursor.execute("release savepoint rows")
+            yield from ((row, None) for row in rows)
+
+
+def refusal(error: psycopg2.Error) -> str:
+    """Say why PostgreSQL refused a row, without the row: the detail would hold somebody's words."""
+    return (error.diag.message_primary or type(error).__name__).strip()
+
+
+def copy_table(clean: pa.Table, columns: dict[str, str]) -> pa.Table:
+    """Return the rows in the exact Arrow types that COPY takes for the target's columns."""
+    arrays = {name: _copied(clean[name], kind) for name, kind in columns.items()}
+    return pa.table(arrays)
+
+
+def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
+    array = column.combine_chunks()
+    return pa.ExtensionArray.from_storage(pa.json_(), array) if kind == "jsonb" else array
+
+
+def unmapped_table(record: TableRecord, rows: Iterable[tuple[int, dict[str, Any]]]) -> pa.Table:
+    """Return rows for `imports.unmapped`."""
+    numbered = [(rowid, keepable(encode_row(values), record.source_table, rowid)) for rowid, values in rows]
+    return pa.table(
+        {
+            "table_id": pa.array([record.id] * len(numbered), pa.int64()),
+            "source_table": pa.array([record.source_table] * len(numbered), pa.string()),
+            "source_rowid": pa.array([rowid for rowid, _ in numbered], pa.int64()),
+            "source_row": pa.ExtensionArray.from_storage(
+                pa.json_(), pa.array([row for _, row in numbered], pa.string())
+            ),
+        }
+    )
+
+
+def insert_statement(table: str, columns: dict[str, str], connection: Connection) -> tuple[str, str]:
+    """Return the INSERT for `execute_values` and its template: every value goes as text and is cast once."""
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    statement = sql.SQL("insert into {} ({}) values %s").format(sql.Identifier("public", table), names)
+    return statement.as_string(connection), f"({', '.join(f'%s::{kind}' for kind in columns.values())})"
+
+
+def literal(value: Any, kind: str) -> str | None:
+    """Return a value as the text that PostgreSQL reads back exactly."""
+    if value is None:
+        return None
+    if kind.endswith("[]"):
+        return "{" + ",".join("NULL" if element is None else repr(element) for element in value) + "}"
+    if isinstance(value, float):
+        return repr(value)
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -1,0 +1,446 @@
+"""Staging: changes are collected in temporary tables of one transaction and applied by sets.
+
+Deleted are children before parents, written are parents before children. A row that PostgreSQL refuses is found by
+halving and kept aside, as in an import; where rows must be without a parent, the foreign keys step aside.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from callytics.importer.convert.chunks import RefusedRow
+from callytics.importer.records.ledger import Ledger, keepable
+from callytics.importer.target.catalogue import Target
+from callytics.importer.target.compare import Found, Pair
+from callytics.importer.target.load import REFUSALS, literal, refusal
+from callytics.postgres.sql import queries
+
+SQL = queries(Path(__file__).with_name("staging.sql"))
+MOST_CHILDREN = 100
+
+
+class ForeignKeysInTheWay(Exception):
+    """The changes leave rows without a parent, or need rows to go and come back: the foreign keys must step aside."""
+
+
+class Overtaken(Exception):
+    """Somebody has written to the same rows meanwhile: the comparison has to be made again."""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key, on the table or partition that declares it."""
+
+    table: str
+    name: str
+    definition: str
+    child: str
+    column: str
+    parent: str
+    valid: bool
+    parent_column: str
+
+
+@dataclass(frozen=True)
+class Child:
+    """A row that refers to a deleted one; `run` is the import it came with, None for the application's own."""
+
+    table: str
+    key: int
+    parent: str
+    run: int | None
+
+
+@dataclass
+class Refused:
+    """A staged row that PostgreSQL did not take."""
+
+    table_id: int
+    rowid: int
+    reason: str
+    was_there: bool
+    """Whether PostgreSQL held the row before, as it was then."""
+
+
+@dataclass
+class Stage:
+    """The staged changes of one target table."""
+
+    target: str
+    key: str
+    columns: dict[str, str]
+    rows: int = 0
+    keys: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    moved: set[int] = field(default_factory=set)
+    """Rows that could not be updated, and went to come back as new ones."""
+
+    @property
+    def staged(self) -> sql.Identifier:
+        return sql.Identifier("pg_temp", f"staged_{self.target}")
+
+    @property
+    def gone(self) -> sql.Identifier:
+        return sql.Identifier("pg_temp", f"gone_{self.target}")
+
+
+class Staging:
+    """Collects changes as a `changes.Sink` and applies them; all in the transaction of its connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.ledger = Ledger(connection)
+        self.stages: dict[str, Stage] = {}
+        self._lock = threading.Lock()
+
+    # --- collecting -------------------------------------------------------------------------------------------------
+
+    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+        """Stage rows that are to be inserted, or that are `present` and to be updated."""
+        with self._lock:
+            stage = self._stage(pair)
+            first = stage.rows
+            stage.rows += rows.num_rows
+            control = {
+                "sync_n": pa.array(range(first, stage.rows), pa.int64()),
+                "sync_table": pa.repeat(pair.record.id, rows.num_rows),
+                "sync_rowid": _array(rows["source_rowid"]),
+                "sync_present": pa.repeat(present, rows.num_rows),
+                "sync_refused": pa.repeat(False, rows.num_rows),
+            }
+            columns = {name: _array(rows[name]) for name in stage.columns}
+            self._copy(stage, "copy_rows", copy_text(control | columns))
+
+    def delete(self, pair: Pair, keys: pa.Array) -> None:
+        """Stage keys of rows that are to be deleted."""
+        with self._lock:
+            stage = self._stage(pair)
+            stage.keys += len(keys)
+            self._copy(stage, "copy_keys", copy_text({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
+
+    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Bring imports.rejected up to date."""
+        with self._lock:
+            self._execute("delete_rejected", table=pair.record.id, rowids=list(outdated))
+            self.ledger.reject(pair.record.id, pair.record.source_table, refused)
+
+    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+        """Bring imports.unmapped up to date."""
+        record = pair.record
+        with self._lock, self.connection.cursor() as cursor:
+            self._execute("delete_unmapped", table=record.id, rowids=list(outdated))
+            values = [
+                (record.id, record.source_table, rowid, keepable(row, record.source_table, rowid))
+                for rowid, row in rows
+            ]
+            execute_values(cursor, SQL["put_unmapped"], values, page_size=1000)
+
+    def _stage(self, pair: Pair) -> Stage:
+        plan = pair.plan
+        assert plan
+        if plan.target not in self.stages:
+            self._create(Stage(plan.target, plan.key, plan.columns))
+        return self.stages[plan.target]
+
+    def _create(self, stage: Stage) -> None:
+        self.stages[stage.target] = stage
+        self._execute("stage_rows", stage)
+        self._execute("stage_keys", stage)
+
+    def _copy(self, stage: Stage, query: str, text: io.BytesIO) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.copy_expert(self._compose(query, stage).as_string(self.connection), text)
+
+    # --- applying ---------------------------------------------------------------------------------------------------
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether no row of a table is to change."""
+        return not any(stage.rows or stage.keys for stage in self.stages.values())
+
+    def prepare(self) -> None:
+        """Make ready what was collected: indexes, statistics, and the months that rows go to."""
+        target = Target(self.connection)
+        for stage in self.stages.values():
+            self._execute("index_rows", stage)
+            self._execute("analyze_keys", stage)
+            if target.is_partitioned(stage.target):
+                target.ensure_months(stage.target, [month for (month,) in self._all("months", stage)])
+        if "topics" in self.stages:
+            self._execute("keep_topic", self.stages["topics"])
+
+    def remaining_children(self) -> list[Child]:
+        """Return rows that refer to rows to be deleted and are not to be deleted themselves, the first of each key."""
+        deleting = [stage.target for stage in self.stages.values() if stage.keys]
+        found: list[Child] = []
+        seen: set[tuple[str, str]] = set()
+        for key in self._foreign_keys(deleting):
+            if key.parent in deleting and (key.child, key.column) not in seen:
+                seen.add((key.child, key.column))
+                found += self._remaining(key)
+        return found
+
+    def add_children(self) -> None:
+        """Stage for deletion what no import brought and refers to rows to be deleted, and what refers to that."""
+        while self._add_children():
+            pass
+
+    def _add_children(self) -> int:
+        added = 0
+        deleting = [stage.target for stage in self.stages.values() if stage.keys]
+        for key in list(self._foreign_keys(deleting)):
+            if key.parent in deleting:
+                child = self._stage_of(key.child)
+                with self.connection.cursor() as cursor:
+                    cursor.execute(self._along(key, "add_children", stays=self._stays(key.child)), {"child": key.child})
+                    child.keys += cursor.rowcount
+                    added += cursor.rowcount
+        return added
+
+    def _stage_of(self, target: str) -> Stage:
+        if target not in self.stages:
+            columns = Target(self.connection).columns(target)
+            self._create(Stage(target, self._key_column(target), columns))
+        return self.stages[target]
+
+    def _remaining(self, key: ForeignKey) -> Iterator[Child]:
+        query = self._along(key, "remaining_children", stays=self._stays(key.child))
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, {"child": key.child, "limit": MOST_CHILDREN})
+            for number, run in cursor.fetchall():
+                yield Child(key.child, number, key.parent, run)
+
+    def _stays(self, table: str, alias: str = "c") -> sql.Composable:
+        """Return the condition that a row of a table is not staged for deletion."""
+        if table not in self.stages:
+            return sql.SQL("true")
+        return sql.SQL("not exists (select from {gone} x where x.key = {row})").format(
+            gone=self.stages[table].gone, row=sql.Identifier(alias, self.stages[table].key)
+        )
+
+    def _along(self, key: ForeignKey, query: str, stays: sql.Composable) -> sql.Composed:
+        """Return a query about the children `c` of rows to be deleted."""
+        child = self.stages.get(key.child)
+        return sql.SQL(SQL[query]).format(
+            child=sql.Identifier(key.child),
+            child_key=sql.Identifier(self._key_column(key.child)),
+            child_gone=child.gone if child else sql.SQL(""),
+            column=sql.Identifier(key.column),
+            parent=sql.Identifier(key.parent),
+            parent_column=sql.Identifier(key.parent_column),
+            parent_key=sql.Identifier(self.stages[key.parent].key),
+            gone=self.stages[key.parent].gone,
+            stays=stays,
+        )
+
+    def mistaken_references(self, column: str, child: Pair, parent: Pair, ids: str) -> list[tuple[int, int]]:
+        """Return staged rows (key, id) that would refer to a row that is there but not the file's own (`ids`)."""
+        stage = self.stages.get(child.plan.target) if child.plan else None
+        if stage is None or parent.plan is None or not stage.rows:
+            return []
+        query = sql.SQL(SQL["mistaken_references"]).format(
+            staged=stage.staged,
+            key=sql.Identifier(stage.key),
+            column=sql.Identifier(column),
+            parent=sql.Identifier(parent.plan.target),
+            parent_key=sql.Identifier(parent.plan.key),
+            stays=self._stays(parent.plan.target, "p"),
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, {"table": child.record.id, "ids": ids, "limit": MOST_CHILDREN})
+            return cursor.fetchall()
+
+    def _key_column(self, table: str) -> str:
+        with self.connection.cursor() as cursor:
+            cursor.execute(SQL["key_column"], {"table": table})
+            row = cursor.fetchone()
+        return str(row[0]) if row else "id"
+
+    def apply(self, *, aside: bool) -> list[ForeignKey]:
+        """Write everything; returns the foreign keys that stepped aside and are back, not validated.
+
+        They step aside only where the tables are locked (`aside`). Raises `ForeignKeysInTheWay` where the changes
+        cannot be made otherwise, and `Overtaken` where somebody has written to the same rows since they were compared.
+        """
+        keys = list(self._foreign_keys(list(self.stages))) if aside else []
+        try:
+            with self.connection.cursor() as cursor:
+                self._set_aside(cursor, keys)
+                self._apply(cursor, aside=aside)
+                self._bring_back(cursor, keys)
+        except psycopg2.errors.ForeignKeyViolation as error:
+            raise ForeignKeysInTheWay from error
+        except psycopg2.errors.SerializationFailure as error:
+            raise Overtaken from error
+        return keys
+
+    def _apply(self, cursor: Cursor, *, aside: bool) -> None:
+        order = self._parents_first()
+        for stage in self.stages.values():
+            stage.refused.clear()
+            stage.moved.clear()
+        for stage in reversed(order):
+            if stage.keys:
+                self._execute("delete_rows", stage)
+        for present in (True, False):
+            for stage in order:
+                for number, reason in self._write(cursor, stage, (0, stage.rows - 1), present=present):
+                    if present:
+                        self._make_room(stage, number, aside=aside)
+                    else:
+                        self._refuse(stage, number, reason)
+        for stage in order:
+            self._execute("no_longer_rejected", stage)
+
+    def _write(
+        self, cursor: Cursor, stage: Stage, span: tuple[int, int], *, present: bool
+    ) -> Iterator[tuple[int, str]]:
+        """Write the staged rows of a span together, or in halves where one is refused; yields those with the reason."""
+        first, last = span
+        if last < first:
+            return
+        cursor.execute("savepoint rows")
+        try:
+            self._execute("update_rows" if present else "insert_rows", stage, first=first, last=last)
+        except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.SerializationFailure):
+            raise
+        except REFUSALS as error:
+            if not present and (error.diag.constraint_name or "").endswith("_pkey"):
+                raise Overtaken from error
+            cursor.execute("rollback to savepoint rows; release savepoint rows")
+            if first == last:
+                yield first, refusal(error)
+                return
+            middle = (first + last) // 2
+            yield from self._write(cursor, stage, (first, middle), present=present)
+            yield from self._write(cursor, stage, (middle + 1, last), present=present)
+        else:
+            cursor.execute("release savepoint rows")
+
+    def _make_room(self, stage: Stage, number: int, *, aside: bool) -> None:
+        if not aside:
+            raise ForeignKeysInTheWay
+        stage.moved.add(number)
+        self._execute("make_room", stage, n=number)
+
+    def _refuse(self, stage: Stage, number: int, reason: str) -> None:
+        for table_id, rowid in self._all("refuse_row", stage, n=number):
+            stage.refused.append(Refused(table_id, rowid, reason, number in stage.moved))
+
+    # --- foreign keys -----------------------------------------------------------------------------------------------
+
+    def _foreign_keys(self, tables: Iterable[str]) -> Iterator[ForeignKey]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(SQL["foreign_keys"], {"tables": list(tables)})
+            yield from (ForeignKey(*row) for row in cursor.fetchall())
+
+    def not_validated(self, tables: Iterable[str] = ()) -> list[ForeignKey]:
+        """Return the foreign keys from and to the changed tables, and these, that are not valid: they may be now."""
+        return [key for key in self._foreign_keys({*self.stages, *tables}) if not key.valid]
+
+    def _parents_first(self) -> list[Stage]:
+        parents: dict[str, set[str]] = {target: set() for target in self.stages}
+        for key in self._foreign_keys(list(self.stages)):
+            if key.child in parents and key.parent in parents and key.child != key.parent:
+                parents[key.child].add(key.parent)
+        order: list[Stage] = []
+        while parents:
+            free = sorted(target for target, above in parents.items() if not above & set(parents))
+            order += [self.stages[target] for target in free]
+            for target in free:
+                del parents[target]
+        return order
+
+    def _set_aside(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
+        for key in keys:
+            cursor.execute(_alter(key, "drop constraint {name}"))
+
+    def _bring_back(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
+        for key in keys:
+            cursor.execute(_alter(key, "add constraint {name} {definition} not valid"))
+
+    # --- queries ----------------------------------------------------------------------------------------------------
+
+    def _compose(self, query: str, stage: Stage | None) -> sql.Composed:
+        if stage is None:
+            return sql.Composed([sql.SQL(SQL[query])])
+        names = list(map(sql.Identifier, stage.columns))
+        return sql.SQL(SQL[query]).format(
+            staged=stage.staged,
+            gone=stage.gone,
+            target=sql.Identifier(stage.target),
+            key=sql.Identifier(stage.key),
+            columns=sql.SQL(", ").join(names),
+            staged_columns=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+        )
+
+    def _execute(self, query: str, stage: Stage | None = None, **parameters: Any) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._compose(query, stage), parameters)
+
+    def _all(self, query: str, stage: Stage, **parameters: Any) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._compose(query, stage), parameters)
+            return cursor.fetchall()
+
+
+def _alter(key: ForeignKey, what: str) -> sql.Composed:
+    return sql.SQL("alter table {table} " + what).format(
+        table=sql.SQL(key.table), name=sql.Identifier(key.name), definition=sql.SQL(key.definition)
+    )
+
+
+def lockable(connection: Connection) -> list[str]:
+    """Return the tables that an import may fill, as they are written in SQL."""
+    with connection.cursor() as cursor:
+        cursor.execute(SQL["lockable"])
+        return [table for (table,) in cursor.fetchall()]
+
+
+def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, Refused]]:
+    """Yield the rows that PostgreSQL did not take, with the table they came from."""
+    by_table = {one.pair.record.id: one for one in found}
+    for stage in staging.stages.values():
+        for refused in stage.refused:
+            yield by_table[refused.table_id], refused
+
+
+# --- rows as text ---------------------------------------------------------------------------------------------------
+
+ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+"""What COPY's text format escapes, the backslash first (https://www.postgresql.org/docs/15/sql-copy.html)."""
+
+
+def copy_text(columns: dict[str, pa.Array]) -> io.BytesIO:
+    """Return columns in the text format of COPY, which PostgreSQL reads back exactly."""
+    fields = [_escaped(column) for column in columns.values()]
+    lines = pc.binary_join_element_wise(*fields, "\t")
+    return io.BytesIO("".join(f"{line}\n" for line in lines.to_pylist()).encode())
+
+
+def _escaped(column: pa.Array) -> pa.Array:
+    if pa.types.is_list(column.type):
+        column = pa.array([literal(value, "[]") for value in column.to_pylist()], pa.string())
+    text = pc.cast(column, pa.string())
+    if pa.types.is_string(column.type):
+        for character, escape in ESCAPES:
+            text = pc.replace_substring(text, character, escape)
+    return pc.fill_null(text, "\\N")
+
+
+def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,245 @@
+"""Verify: every value of the snapshot against what PostgreSQL holds, in key order, chunk by chunk.
+
+What is expected comes from the same mappings and rules as the load; what is compared is read back from the tables.
+Doubles are compared by their bits, jsonb as JSON, everything else as it is. Findings name rows and columns, never
+contents: those are somebody's words.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import adbc_driver_postgresql.dbapi
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2.extensions import connection as Connection
+
+from callytics.importer.convert.chunks import Chunk, Converter, Plan, RefusedRow, rows_table
+from callytics.importer.convert.values import encode_row, parse_json
+from callytics.importer.records.ledger import UNMAPPED, KeptRow, Ledger, TableRecord
+from callytics.importer.source.mapping import quote
+from callytics.importer.source.reader import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.target.load import Progress
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row that is not what it should be: `column` is None where the row is missing."""
+
+    table: str
+    key: int
+    column: str | None
+    finding: str
+
+
+@dataclass
+class Verification:
+    """What verification found of one table; at most `EXAMPLES` differences are kept, all are counted."""
+
+    rows: int = 0
+    different: int = 0
+    examples: list[Difference] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, parts: Sequence[Verification]) -> Verification:
+        """Add up what was found of a table's pieces."""
+        examples = [example for part in parts for example in part.examples]
+        return cls(
+            sum(part.rows for part in parts),
+            sum(part.different for part in parts),
+            examples[:EXAMPLES],
+            min(part.began for part in parts),
+        )
+
+    def add(self, table: str, keys: list[int], column: str | None, finding: str) -> None:
+        """Count rows that differ."""
+        self.different += len(keys)
+        room = EXAMPLES - len(self.examples)
+        self.examples += [Difference(table, key, column, finding) for key in keys[:room]]
+
+
+class Verifier:
+    """Compares tables of one run over two connections that are its own while it works.
+
+    `advance` is told of every chunk: what is done, its rows, and the rows of the whole table.
+    """
+
+    def __init__(
+        self, connection: Connection, arrow: adbc_driver_postgresql.dbapi.Connection, advance: Progress
+    ) -> None:
+        self.connection, self.arrow, self.advance = connection, arrow, advance
+        self.ledger = Ledger(connection)
+
+    def verify(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> Verification:
+        """Compare a piece of a mapped table: loaded rows with the target, rejected rows with `imports.rejected`."""
+        found = Verification()
+        with Converter(plan) as converter:
+            for bounds in rowid_chunks(converter.sqlite, plan.bound.table, plan.source.chunk_rows, piece):
+                chunk = converter.chunk(bounds)
+                kept = self.ledger.rejected(record.id, bounds)
+                self._verify_rejected(record, converter, chunk, kept, found)
+                self._verify_loaded(record, plan, expected_rows(chunk, plan, kept), found)
+                self._advance(record, found, chunk.row_count)
+        return found
+
+    def verify_kept(self, record: TableRecord, source: Source, table: SourceTable) -> Verification:
+        """Compare unmapped rows and columns with `imports.unmapped`."""
+        found = Verification()
+        with closing(source.connect()) as connection:
+            for bounds in rowid_chunks(connection, table, source.chunk_rows):
+                kept = self.ledger.unmapped(record.id, bounds)
+                rows = 0
+                for rowid, values in read_rows(connection, table, record.unmapped_columns, bounds):
+                    rows += 1
+                    if not same_json(kept.get(rowid), encode_row(values)):
+                        found.add(UNMAPPED, [rowid], None, "is missing or differs")
+                self._advance(record, found, rows)
+        return found
+
+    def _advance(self, record: TableRecord, found: Verification, rows: int) -> None:
+        """Note that rows were compared, and let go of what was read."""
+        found.rows += rows
+        self.arrow.commit()
+        self.connection.commit()
+        self.advance(f"verify {record.label}", rows, record.source_rows)
+
+    def conclude(self, record: TableRecord, parts: Sequence[Verification]) -> Verification:
+        """Check that every row of a table was accounted for, and write down what was found of all its pieces."""
+        found = Verification.of(parts)
+        loaded, rejected = self.ledger.counts(record.id)
+        if not found.rows == loaded + rejected == record.source_rows:
+            self._unaccounted(record, found, loaded, rejected)
+        self._verify_kept_aside(record, found, rejected)
+        self.ledger.verified_table(record.id, found.rows, found.different, found.began)
+        self.connection.commit()
+        return found
+
+    def _verify_kept_aside(self, record: TableRecord, found: Verification, rejected: int) -> None:
+        """No more rows are kept aside than were put there; a difference that is known already is not counted twice."""
+        unmapped = 0 if record.mapping else record.source_rows
+        for table, expected, actual in zip(
+            ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.kept_aside(record.id), strict=True
+        ):
+            if actual != expected and not found.different:
+                found.add(table, [0], None, f"{actual} rows of {record.source_table} instead of {expected}")
+
+    def _unaccounted(self, record: TableRecord, found: Verification, loaded: int, rejected: int) -> None:
+        finding = (
+            f"{record.source_rows} rows in the source, {found.rows} verified, {loaded} loaded, {rejected} rejected"
+        )
+        found.add(record.target_table, [0], None, finding)
+
+    def _verify_rejected(
+        self,
+        record: TableRecord,
+        converter: Converter,
+        chunk: Chunk,
+        kept: dict[int, KeptRow],
+        found: Verification,
+    ) -> None:
+        """Every refused row is kept aside, and every row kept aside is there whole."""
+        refused = {row.rowid: row for row in chunk.refused}
+        found.add("imports.rejected", [rowid for rowid in refused if rowid not in kept], None, "is missing")
+        for rowid, row in kept.items():
+            if not self._same_as_refused(converter, rowid, row, refused.get(rowid)):
+                found.add("imports.rejected", [rowid], None, "differs")
+
+    def _same_as_refused(self, converter: Converter, rowid: int, kept: KeptRow, refused: RefusedRow | None) -> bool:
+        """Compare a row kept aside with the source's; one that only PostgreSQL refused has no column and no value."""
+        try:
+            row = encode_row(converter.source_values(rowid), refused.column if refused else None)
+        except LookupError:
+            return False
+        value = (refused.column, refused.storage_class, refused.raw) if refused else (None, None, None)
+        return value == (kept.column, kept.storage_class, kept.raw) and same_json(kept.row, row)
+
+    def _verify_loaded(self, record: TableRecord, plan: Plan, expected: pa.Table, found: Verification) -> None:
+        if not expected.num_rows:
+            return
+        keys = expected[plan.key]
+        actual = self._read(plan, keys[0].as_py(), keys[-1].as_py())
+        if keys.equals(actual[plan.key]):
+            self._compare(record, plan, expected, actual, found)
+            return
+        actual = actual.filter(pc.is_in(actual[plan.key], keys.combine_chunks()))
+        here = pc.is_in(keys, actual[plan.key].combine_chunks())
+        found.add(record.target_table, keys.filter(pc.invert(here)).to_pylist(), None, "is missing")
+        self._compare(record, plan, expected.filter(here), actual, found)
+
+    def _compare(
+        self, record: TableRecord, plan: Plan, expected: pa.Table, actual: pa.Table, found: Verification
+    ) -> None:
+        keys = expected[plan.key].combine_chunks()
+        if not keys.equals(actual[plan.key].combine_chunks()):
+            found.add(record.target_table, keys[:1].to_pylist(), plan.key, "is there more than once")
+            return
+        for column, kind in plan.columns.items():
+            same = same_values(expected[column].combine_chunks(), actual[column].combine_chunks(), kind)
+            if same is not None:
+                found.add(record.target_table, keys.filter(pc.invert(same)).to_pylist(), column, "differs")
+
+    def _read(self, plan: Plan, first: int, last: int) -> pa.Table:
+        columns = ", ".join(map(quote, plan.columns))
+        key = quote(plan.key)
+        query = (
+            f"select {columns} from public.{quote(plan.target)} where {key} between {first} and {last} order by {key}"
+        )
+        with self.arrow.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetch_arrow_table()
+
+
+def expected_rows(chunk: Chunk, plan: Plan, kept: dict[int, KeptRow]) -> pa.Table:
+    """Return the rows of a chunk that must be in the target, in key order: all but those kept aside."""
+    rows = chunk.clean
+    if chunk.rows:
+        rows = pa.concat_tables([rows, rows_table(chunk.rows, plan.columns)])
+    if kept:
+        rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
+    return rows if _in_order(rows[plan.key]) else rows.sort_by(plan.key)
+
+
+def _in_order(keys: pa.ChunkedArray) -> bool:
+    return pc.all(pc.less(keys[:-1], keys[1:])).as_py() is not False
+
+
+def same_values(expected: pa.Array, actual: pa.Array, kind: str) -> pa.Array | None:
+    """Return which values are the same, None when all are."""
+    if kind == "jsonb":
+        return _same_one_by_one(expected, actual.storage, same_json)
+    if kind.endswith("[]"):
+        return None if expected.equals(actual) else _same_one_by_one(expected, actual, lambda a, b: repr(a) == repr(b))
+    if kind == "double precision":
+        expected, actual = expected.view(pa.int64()), actual.view(pa.int64())
+    if expected.equals(actual):
+        return None
+    both_null = pc.and_(expected.is_null(), actual.is_null())
+    return pc.or_(both_null, pc.fill_null(pc.equal(expected, actual), False))
+
+
+def _same_one_by_one(expected: pa.Array, actual: pa.Array, same: Any) -> pa.Array | None:
+    pairs = zip(expected.to_pylist(), actual.to_pylist(), strict=True)
+    mask = [same(one, other) for one, other in pairs]
+    return None if all(mask) else pa.array(mask, pa.bool_())
+
+
+def same_json(one: str | None, other: str | None) -> bool:
+    """Tell whether two JSON texts mean the same."""
+    if one is None or other is None:
+        return one is other
+    return one == other or bool(_parsed(one) == _parsed(other))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError:
+        return json.loads(text)

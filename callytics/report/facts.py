@@ -1,0 +1,316 @@
+"""What is recorded of imports, and what follows from it: totals, verdicts, and when what ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from callytics import __version__
+from callytics.exceptions import TargetError
+from callytics.importer.records.ledger import UNMAPPED
+from callytics.importer.target.catalogue import Target
+from callytics.importer.target.load import import_connection
+from callytics.postgres.sql import queries
+from callytics.settings import Settings
+
+SQL = queries(Path(__file__).with_name("facts.sql"))
+SEVERITY = ("verified", "undone", "rejects", "running", "different")
+"""Verdicts on a run, the worst one last."""
+IDLE = timedelta(minutes=1)
+"""A gap in which no step ran and that is longer than this is no part of an import's duration."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Span:
+    """From `start` to `end`, in seconds since the import began, without the time in which nobody worked on it."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A line of the timeline: what ran, and when, by phase."""
+
+    name: str
+    spans: tuple[tuple[str, Span], ...]
+    rows: int | None = None
+
+    def seconds(self, phase: str) -> float | None:
+        """Return how long the lane spent in a phase; None where it had none."""
+        spans = [span.seconds for own, span in self.spans if own == phase]
+        return sum(spans) if spans else None
+
+    @property
+    def total(self) -> float:
+        return sum(span.seconds for _, span in self.spans)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What is recorded of one import: the rows of the queries in facts.sql."""
+
+    run: Row
+    sources: list[Row]
+    tables: list[Row]
+    rejects: list[Row]
+    normalisations: list[Row]
+    not_validated: list[Row]
+    definitions: list[Row]
+    steps: list[Row]
+    sizes: list[Row]
+    syncs: list[Row]
+    chunks: list[Row] = field(repr=False)
+
+    @property
+    def id(self) -> int:
+        return int(self.run["id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.run["status"])
+
+    @property
+    def severity(self) -> int:
+        return SEVERITY.index(self.status) if self.status in SEVERITY else len(SEVERITY)
+
+    @cached_property
+    def source_rows(self) -> int:
+        """Rows of the files; one that goes to two tables is one row."""
+        return sum({(row["source_id"], row["source_table"]): row["source_rows"] for row in self.tables}.values())
+
+    @property
+    def source_tables(self) -> int:
+        return len({(row["source_id"], row["source_table"]) for row in self.tables})
+
+    @property
+    def loaded(self) -> int:
+        """Rows in the application's tables."""
+        return sum(row["loaded"] for row in self.tables if row["target_table"] != UNMAPPED)
+
+    @property
+    def unmapped(self) -> int:
+        """Rows in imports.unmapped."""
+        return sum(row["loaded"] for row in self.tables if row["target_table"] == UNMAPPED)
+
+    @property
+    def rejected(self) -> int:
+        return sum(row["rejected"] for row in self.tables)
+
+    @property
+    def different(self) -> int:
+        return sum(row["different_rows"] or 0 for row in self.tables)
+
+    @property
+    def normalised(self) -> int:
+        return sum(row["rows"] for row in self.normalisations)
+
+    @property
+    def source_bytes(self) -> int:
+        return sum(row["size_bytes"] for row in self.sources)
+
+    @property
+    def grown(self) -> tuple[int, int] | None:
+        """Bytes by which the tables and their indexes grew; None where that was not measured."""
+        if not self.sizes or any(row["table_bytes_after"] is None for row in self.sizes):
+            return None
+        return (
+            sum(row["table_bytes_after"] - row["table_bytes_before"] for row in self.sizes),
+            sum(row["index_bytes_after"] - row["index_bytes_before"] for row in self.sizes),
+        )
+
+    @property
+    def resumed(self) -> int:
+        """How often it was gone on with after it had been cut off."""
+        return sum(step["step"] == "resume" for step in self.steps)
+
+    def restored(self, kind: str) -> tuple[int, int]:
+        """Return how many definitions of a kind stepped aside, and how many are back."""
+        found = [(row["aside"], row["restored"]) for row in self.definitions if row["kind"] == kind]
+        return found[0] if found else (0, 0)
+
+    @property
+    def last_verified(self) -> datetime | None:
+        """When it was verified last, if that was after it was finished."""
+        moments = [row["verified_at"] for row in self.tables if row["verified_at"]]
+        return max(moments) if moments and self.finished and max(moments) > self.finished else None
+
+    @property
+    def finished(self) -> datetime | None:
+        return self.run["finished_at"]  # type: ignore[no-any-return]
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _work(self) -> list[tuple[str, str, datetime, datetime]]:
+        """What ran until the verdict: phase, lane, start, end."""
+        names = {row["id"]: row["source_table"] for row in self.tables}
+        work = [
+            ("load", row["source_table"], row["started_at"], row["loaded_at"])
+            for row in self.tables
+            if row["started_at"] and row["loaded_at"]
+        ]
+        phases = {"snapshot": "snapshot", "verify": "verify"}
+        work += [
+            (phases.get(step["step"], "build"), names.get(step["table_id"], step["step"]), *_moments(step))
+            for step in self.steps
+            if step["step"] != "resume" and (self.finished is None or step["finished_at"] <= self.finished)
+        ]
+        return sorted(work, key=lambda item: item[2:])
+
+    @cached_property
+    def _pauses(self) -> list[tuple[datetime, datetime]]:
+        """When nobody worked on it: from its last sign of life to being gone on with, and long gaps."""
+        signs = sorted(
+            [moment for _, _, *moments in self._work for moment in moments]
+            + [chunk["committed_at"] for chunk in self.chunks]
+        )
+        resumes = [step["started_at"] for step in self.steps if step["step"] == "resume"]
+        pauses = [(max(before), moment) for moment in resumes if (before := [sign for sign in signs if sign < moment])]
+        return _merged([*pauses, *self._gaps()])
+
+    def _gaps(self) -> Iterator[tuple[datetime, datetime]]:
+        until: datetime | None = None
+        for _, _, start, end in self._work:
+            if until and start - until > IDLE:
+                yield until, start
+            until = max(until or end, end)
+
+    def _span(self, start: datetime, end: datetime) -> Span:
+        return Span(self._active(start), self._active(end))
+
+    def _active(self, moment: datetime) -> float:
+        origin = self._work[0][2] if self._work else self.run["started_at"]
+        idle = sum((min(end, moment) - start for start, end in self._pauses if start < moment), timedelta())
+        return float((moment - origin - idle).total_seconds())
+
+    @cached_property
+    def lanes(self) -> list[Lane]:
+        """The timeline: the snapshots, each source table, and what was built, in the order in which they began."""
+        spans: dict[str, list[tuple[str, Span]]] = {}
+        for phase, name, start, end in self._work:
+            spans.setdefault(name, []).append((phase, self._span(start, end)))
+        rows: dict[str, int] = {}
+        for table in {(row["source_id"], row["source_table"]): row for row in self.tables}.values():
+            rows[table["source_table"]] = rows.get(table["source_table"], 0) + table["source_rows"]
+        return [Lane(name, tuple(own), rows.get(name)) for name, own in spans.items()]
+
+    @cached_property
+    def phases(self) -> dict[str, tuple[Span, float]]:
+        """Each phase from its first step to its last, and the seconds in which something of it ran."""
+        found: dict[str, list[Span]] = {}
+        for lane in self.lanes:
+            for phase, span in lane.spans:
+                found.setdefault(phase, []).append(span)
+        return {
+            phase: (Span(min(s.start for s in spans), max(s.end for s in spans)), _covered(spans))
+            for phase, spans in sorted(found.items(), key=lambda item: min(span.start for span in item[1]))
+        }
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from the first snapshot to the verdict, without pauses; None while unfinished."""
+        return self._active(self.finished) if self.finished else None
+
+    @cached_property
+    def progress(self) -> list[tuple[float, int]]:
+        """Rows committed so far, at seconds since the load began."""
+        began = self.phases["load"][0].start if "load" in self.phases else 0.0
+        done, found = 0, [(0.0, 0)]
+        for chunk in self.chunks:
+            done += chunk["rows"]
+            found.append((max(0.0, self._active(chunk["committed_at"]) - began), done))
+        return found
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The imports of a database, the oldest first, and where and when they were asked for."""
+
+    imports: list[Import]
+    host: str
+    database: str
+    server: str
+    version: str
+    written_at: datetime
+
+    @property
+    def worst(self) -> Import:
+        return max(self.imports, key=lambda one: one.severity)
+
+
+def gather(settings: Settings, run: int | None = None) -> Facts:
+    """Return what is recorded of a run, or of all runs; `TargetError` where there is none."""
+    with _connection(settings) as connection:
+        ((database, server),) = (tuple(row.values()) for row in _rows(connection, "server"))
+        runs = [row for row in _rows(connection, "runs") if run is None or row["id"] == run]
+        if not runs:
+            raise TargetError(_none(run))
+        imports = [_import(connection, row) for row in runs]
+        host = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
+        return Facts(imports, host, database, server, __version__, datetime.now(UTC))
+
+
+def _none(run: int | None) -> str:
+    if run is None:
+        return "there is no import to report: run 'callytics import FILE' first"
+    return f"there is no import {run} to report: 'callytics report' tells of all there are"
+
+
+@contextmanager
+def _connection(settings: Settings) -> Iterator[Connection]:
+    """Yield a connection to a database with records; `TargetError` where it is not migrated."""
+    with closing(import_connection(settings)) as connection:
+        Target(connection).check_ready()
+        yield connection
+
+
+def _import(connection: Connection, run: Row) -> Import:
+    names = (
+        "sources", "tables", "rejects", "normalisations", "not_validated", "definitions", "steps", "sizes", "syncs",
+        "chunks",
+    )  # fmt: skip
+    return Import(run, *(_rows(connection, name, run=run["id"]) for name in names))
+
+
+def _rows(connection: Connection, query: str, **parameters: Any) -> list[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(SQL[query], parameters)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _moments(step: Row) -> tuple[datetime, datetime]:
+    return step["started_at"], step["finished_at"]
+
+
+def _merged(pauses: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    merged: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(pauses):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _covered(spans: Sequence[Span]) -> float:
+    """Return the seconds that at least one of the spans covers."""
+    total, until = 0.0, float("-inf")
+    for span in sorted(spans, key=lambda one: one.start):
+        total += max(0.0, span.end - max(span.start, until))
+        until = max(until, span.end)
+    return total

@@ -1,0 +1,1 @@
+"""The database's schema: migrations, and whether all of it is as it should be."""

@@ -1,0 +1,426 @@
+"""The schema's migrations: applied by yoyo, and proof against being killed, run twice at once, or edited.
+
+``callytics migrate`` and ``yoyo apply`` share one yoyo backend (yoyo.ini names it: ``callytics://``). It connects by
+our settings, so that any password works and the owner's credentials are used, and mends what yoyo 9.0.0 leaves open:
+
+- yoyo commits a migration and its mark apart. Here they are one transaction, and what a plain yoyo left half recorded
+  is found and repaired.
+- yoyo's lock is a row that a killed run leaves behind. Here an advisory lock, which dies with its connection, says who
+  runs, so that a row without a run can be removed.
+- yoyo knows a migration by its name. Here its content is remembered too, and an edited one is refused.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection
+from yoyo import exceptions as yoyo_exceptions
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlBackend
+from yoyo.connections import DatabaseURI, parse_uri
+from yoyo.migrations import Migration, MigrationList, default_migration_table
+from yoyo.scripts.main import InvalidArgument
+
+from callytics.exceptions import CallyticsError, MigrationError
+from callytics.postgres import connect
+from callytics.settings import Settings
+
+Report = Callable[[str], None]
+
+URI = parse_uri("callytics://")
+ADVISORY_LOCK = int.from_bytes(b"callyti", "big")
+POLL_SECONDS = 0.5
+# With lock_timeout = 3s in the migrations, a busy table is tried for about a minute.
+LOCK_ATTEMPTS = 15
+
+# A transaction is all or nothing: where it already did something, it did everything.
+ALREADY_THERE = (errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateObject, errors.DuplicateFunction)
+
+CREATED = {
+    "relation": re.compile(r"^create (?:or replace )?(?:table|view) (?:if not exists )?([\w.]+)", re.MULTILINE),
+    "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
+}
+CREATED_INDEX = re.compile(r"^create index concurrently if not exists (\w+) on (\w+)", re.MULTILINE)
+
+
+class Refused(MigrationError, InvalidArgument):  # type: ignore[misc]  # yoyo has no types
+    """A MigrationError that the ``yoyo`` command shows as one line too."""
+
+
+def migrate(settings: Settings, *, report: Report) -> list[str]:
+    """Apply every migration that is missing, as the owner, and return their ids.
+
+    Waits for another run to end. Each migration is committed together with its mark, so that a killed run is gone on
+    with by the next one; building indexes concurrently, which no transaction can hold, is repaired first. Raises
+    MigrationError when a migration fails or was edited after it was applied, and DatabaseUnavailable.
+    """
+    with _errors("the migrations"), Backend(settings=settings, report=report) as backend:
+        backend.init_database()
+        with backend.lock():
+            missing = backend.to_apply(_migrations())
+            backend.apply_migrations(missing)
+    return [migration.id for migration in missing]
+
+
+def pending(connection: Connection) -> list[str]:
+    """Return the ids of the migrations that are not applied, in their order; nothing is written or locked."""
+    applied = _recorded(connection, default_migration_table, "migration_id")
+    return [migration.id for migration in _migrations() if migration.id not in applied]
+
+
+def edited(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations whose file is not what was applied; nothing is written or locked."""
+    contents = {migration.id: _sha256(migration) for migration in _migrations()}
+    recorded = _recorded(connection, "_callytics_migration", "sha256")
+    return sorted(known for known, sha256 in recorded.items() if contents.get(known, sha256) != sha256)
+
+
+def unknown(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations that this version does not bring; nothing is written or locked."""
+    known = {migration.id for migration in _migrations()}
+    return sorted(_recorded(connection, default_migration_table, "migration_id").keys() - known)
+
+
+def _recorded(connection: Connection, table: str, column: str) -> dict[str, str]:
+    """Return a column of what is recorded of each applied migration, by the migration's id."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass(%s) is not null", (table,))
+        if cursor.fetchone() != (True,):
+            return {}
+        cursor.execute(f"select migration_id, {column} from {table}")  # noqa: S608 (constants)
+        return dict(cursor.fetchall())
+
+
+def migrations_folder() -> Path:
+    """Return where the migrations lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
+    """yoyo's PostgreSQL backend, connected by our settings and safe to kill.
+
+    Without ``settings`` it is the ``yoyo`` command that asks: they come from the environment and .env, errors are what
+    that command shows, and progress goes to stderr.
+    """
+
+    def __init__(
+        self,
+        uri: DatabaseURI = URI,
+        migration_table: str = default_migration_table,
+        *,
+        settings: Settings | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.from_yoyo = settings is None
+        with self._shown_by_yoyo():
+            self.settings = settings or Settings.load()
+        self.report = report or _to_stderr
+        self._contents_table_ensured = False
+        super().__init__(uri, migration_table)
+
+    def connect(self, _uri: DatabaseURI) -> Connection:
+        """Connect as the owner, in yoyo's autocommit mode."""
+        with self._shown_by_yoyo():
+            connection = connect(self.settings, owner=True)
+        connection.autocommit = True
+        # A schema of the owner's name would otherwise catch the tables.
+        self.schema = "public"
+        return connection
+
+    def copy(self) -> Backend:
+        """Return a backend with a connection of its own."""
+        copy = Backend(self.uri, self.migration_table, settings=self.settings, report=self.report)
+        copy.from_yoyo = self.from_yoyo
+        return copy
+
+    @contextmanager
+    def lock(self, timeout: float = 10) -> Iterator[None]:
+        """Wait until no other run is left, remove the lock of one that was killed, and lock."""
+        if self._is_locked:
+            yield
+            return
+        with self._advisory_lock():
+            self._break_stale_lock()
+            with super().lock(timeout):
+                yield
+
+    def ensure_internal_schema_updated(self) -> None:
+        """Create yoyo's tables, and ours: the contents of what is applied."""
+        super().ensure_internal_schema_updated()
+        if not self._contents_table_ensured:
+            self._contents_table_ensured = True
+            self._run(CREATE_CONTENTS_TABLE)
+
+    def to_apply(self, migrations: MigrationList) -> MigrationList:
+        """Return what is not applied; before that, repair what a killed run left, and refuse edited migrations."""
+        self.ensure_internal_schema_updated()
+        self._drop_invalid_indexes(migrations)
+        self._unmark_what_is_not_there(migrations)
+        self._refuse_edited(migrations)
+        return super().to_apply(migrations)
+
+    def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:
+        """Apply a migration and mark it, in one transaction if it allows for one."""
+        self.report(f"Applying {migration.id}")
+        migration.load()
+        with _errors(f"migration {migration.id}"):
+            try:
+                self._until_unlocked(lambda: self._apply_and_mark(migration, force, mark))
+            except ALREADY_THERE:
+                if not migration.use_transactions or not self._is_there(migration):
+                    raise
+                self.report(f"{migration.id} was applied by a run that was killed before it was marked: marking it")
+                self.mark_migrations([migration])
+
+    def rollback_one(self, migration: Migration, force: bool = False) -> None:
+        """Roll a migration back and unmark it, in one transaction if it allows for one."""
+        self.report(f"Rolling back {migration.id}")
+        migration.load()
+        with _errors(f"the rollback of migration {migration.id}"):
+            self._until_unlocked(lambda: self._rollback_and_unmark(migration, force))
+
+    def mark_one(self, migration: Migration, log: bool = True) -> None:
+        """Mark a migration as applied and remember its content."""
+        super().mark_one(migration, log)
+        self._remember(migration)
+
+    def unmark_one(self, migration: Migration, log: bool = True) -> None:
+        """Unmark a migration and forget its content."""
+        super().unmark_one(migration, log)
+        self._run("delete from _callytics_migration where migration_id = %s", migration.id)
+
+    def _apply_and_mark(self, migration: Migration, force: bool, mark: bool) -> None:
+        if not migration.use_transactions:
+            super().apply_one(migration, force, mark)
+            return
+        with self.transaction():
+            migration.process_steps(self, "apply", force=force)
+            self.log_migration(migration, "apply")
+            if mark:
+                self.mark_one(migration, log=False)
+
+    def _rollback_and_unmark(self, migration: Migration, force: bool) -> None:
+        if not migration.use_transactions:
+            super().rollback_one(migration, force)
+            return
+        with self.transaction():
+            migration.process_steps(self, "rollback", force=force)
+            self.log_migration(migration, "rollback")
+            self.unmark_one(migration, log=False)
+
+    def _until_unlocked(self, run: Callable[[], None]) -> None:
+        """Run again while a table is too busy to be locked; nobody waits behind us between two attempts."""
+        for _ in range(LOCK_ATTEMPTS - 1):
+            try:
+                return run()
+            except errors.LockNotAvailable:
+                self.report("a table is busy, trying again")
+                time.sleep(POLL_SECONDS)
+        return run()
+
+    @contextmanager
+    def _advisory_lock(self) -> Iterator[None]:
+        """Hold the lock that one run at a time can hold.
+
+        It is asked for again and again instead of waited for: a waiting statement keeps a snapshot, and CREATE INDEX
+        CONCURRENTLY in the other run would wait for that snapshot to end, as this would wait for the other run.
+        """
+        told = False
+        while not self._ask("select pg_try_advisory_lock(%s)", ADVISORY_LOCK):
+            if not told:
+                self.report("Waiting for another run to end")
+            told = True
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            with suppress(psycopg2.Error):
+                self._ask("select pg_advisory_unlock(%s)", ADVISORY_LOCK)
+
+    def _insert_lock_row(self, pid: int, timeout: float, poll_interval: float = 0.5) -> None:
+        super()._insert_lock_row(-pid, timeout, poll_interval)
+
+    def _delete_lock_row(self, pid: int) -> None:
+        super()._delete_lock_row(-pid)
+
+    def _break_stale_lock(self) -> None:
+        if self._ask(STALE_LOCK):
+            self.report("Removing the lock of a run that was killed")
+            self.break_lock()
+
+    def _drop_invalid_indexes(self, migrations: MigrationList) -> None:
+        """Drop indexes whose building was interrupted, and unmark their migrations, so that they are built again."""
+        for migration in migrations:
+            for index, table in _created_indexes(migration):
+                if self._ask(INVALID_INDEX, index):
+                    self._drop_invalid_index(index, table)
+                    self._unmark(migration)
+
+    def _drop_invalid_index(self, index: str, table: str) -> None:
+        # A killed client's server may still be building it, and holds this lock until it has ended.
+        with self.transaction():
+            self._run(f"lock table {table} in share update exclusive mode")
+        if self._ask(INVALID_INDEX, index):
+            self.report(f"Dropping {index}, whose building was interrupted")
+            self._run(f"drop index concurrently {index}")
+
+    def _unmark_what_is_not_there(self, migrations: MigrationList) -> None:
+        """Unmark migrations that a plain yoyo rolled back before it was killed."""
+        for migration in self.to_rollback(migrations):
+            if self._is_gone(migration):
+                self.report(f"{migration.id} is marked but not there: applying it again")
+                self._unmark(migration)
+
+    def _is_gone(self, migration: Migration) -> bool:
+        """Return whether nothing of a migration is there, or one of the indexes that it built without a transaction.
+
+        One table missing of many is not what a rollback leaves: somebody dropped it, which is not for us to repair.
+        """
+        found = [self._ask(query, name) for query, name in _created(migration)]
+        return (bool(found) and not any(found)) or any(
+            self._ask(MISSING_INDEX, index, table) and not self._is_set_aside(index)
+            for index, table in _created_indexes(migration)
+        )
+
+    def _is_set_aside(self, index: str) -> bool:
+        """Return whether an import took an index away for its load and will bring it back."""
+        recorded = self._ask("select to_regclass('imports.definitions') is not null")
+        return bool(recorded and self._ask(SET_ASIDE, index))
+
+    def _is_there(self, migration: Migration) -> bool:
+        found = [self._ask(query, name) for query, name in _created(migration)]
+        return bool(found) and all(found)
+
+    def _unmark(self, migration: Migration) -> None:
+        if self.is_applied(migration):
+            self.unmark_migrations([migration])
+
+    def _refuse_edited(self, migrations: MigrationList) -> None:
+        """Raise Refused when an applied migration's file is not what was applied; remember what plain yoyo applied."""
+        for migration in self.to_rollback(migrations):
+            known = self._ask("select sha256 from _callytics_migration where migration_id = %s", migration.id)
+            if known is None:
+                self._remember(migration)
+            elif known != _sha256(migration):
+                raise Refused(
+                    f"migration {migration.id} was edited after it was applied: restore {migration.path} "
+                    "and put the change into a new migration"
+                )
+
+    def _remember(self, migration: Migration) -> None:
+        self._run(REMEMBER, migration.id, _sha256(migration))
+
+    def _ask(self, statement: str, *values: object) -> Any:
+        """Return the first value of the first row, or None."""
+        with self.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+    def _run(self, statement: str, *values: object) -> None:
+        with self.cursor() as cursor:
+            cursor.execute(statement, values or None)
+
+    @contextmanager
+    def _shown_by_yoyo(self) -> Iterator[None]:
+        try:
+            yield
+        except CallyticsError as error:
+            if self.from_yoyo:
+                raise Refused(str(error)) from None
+            raise
+
+
+CREATE_CONTENTS_TABLE = """
+create table if not exists _callytics_migration (
+    migration_id text        primary key,
+    sha256       text        not null,
+    recorded_at  timestamptz not null default now()
+)
+"""
+
+REMEMBER = """
+insert into _callytics_migration (migration_id, sha256) values (%s, %s)
+on conflict (migration_id) do update set sha256 = excluded.sha256, recorded_at = now()
+"""
+
+# Whoever holds the advisory lock knows that no run of ours, which has a negative number, is left. Plain yoyo takes no
+# advisory lock: its run is a session that began when its row was written and idles after one of yoyo's own statements,
+# while another session works on the migration.
+STALE_LOCK = """
+select exists (select from yoyo_lock) and not exists (
+    select from pg_stat_activity as session, yoyo_lock as lock
+    where session.datname = current_database() and session.usename = current_user and session.pid <> pg_backend_pid()
+        and (session.query = 'COMMIT' or session.query like '%"_yoyo_%')
+        and lock.pid > 0 and abs(extract(epoch from session.backend_start - lock.ctime at time zone 'UTC')) < 10
+)
+"""
+
+INVALID_INDEX = "select true from pg_index where indexrelid = to_regclass(%s) and not indisvalid"
+
+# On a partitioned table no index can be built concurrently, so none is there to be repaired.
+MISSING_INDEX = """
+select to_regclass(%s) is null and (select relkind from pg_class where oid = to_regclass(%s)) = 'r'
+"""
+
+SET_ASIDE = "select true from imports.definitions where name = %s and restored_at is null"
+
+
+def _migrations() -> MigrationList:
+    folder = migrations_folder()
+    migrations = read_migrations(glob.escape(str(folder)))
+    if not migrations:
+        raise MigrationError(f"no migrations in {folder}: install the package again")
+    return migrations
+
+
+def _created(migration: Migration) -> Iterator[tuple[str, str]]:
+    """Yield a query and a name for every table, view and routine that a migration creates."""
+    text = _text(migration)
+    for name in CREATED["relation"].findall(text):
+        yield "select to_regclass(%s) is not null", name
+    for name in CREATED["routine"].findall(text):
+        yield "select to_regproc(%s) is not null", name
+
+
+def _created_indexes(migration: Migration) -> list[tuple[str, str]]:
+    """Return index and table of every index that a migration builds concurrently."""
+    return CREATED_INDEX.findall(_text(migration))
+
+
+def _text(migration: Migration) -> str:
+    """Return a migration's SQL, the same wherever git has put other line ends."""
+    return Path(migration.path).read_text(encoding="utf-8")
+
+
+def _sha256(migration: Migration) -> str:
+    return hashlib.sha256(_text(migration).encode()).hexdigest()
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+@contextmanager
+def _errors(subject: str) -> Iterator[None]:
+    """Turn the driver's and yoyo's errors into one line without any row's values."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        reason = error.diag.message_primary or str(error).strip().partition("\n")[0]
+        raise Refused(f"{subject} failed: {reason}") from error
+    except yoyo_exceptions.LockTimeout as error:
+        raise Refused(f"{subject} can't run: {error}") from None

@@ -1,0 +1,1 @@
+"""To try things: a private PostgreSQL, and sample databases of every generation."""

@@ -1,0 +1,235 @@
+"""Accounts: made whole or not at all, changed, listed, and every change on record."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from callytics.agents.accounts import Grant, Profile, full_name
+from callytics.agents.auth import AgentAuth
+from callytics.exceptions import AgentError, LoginRefused, PasswordRefused
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.agents import KIM, PASSWORD, WRONG, add_kim, agents_of, ask, run
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+LEE = replace(KIM, last_name="이", email="lee@callytics.example", employee_id="E2")
+
+
+@pytest.fixture
+def auth(shared_database: Settings) -> Iterator[AgentAuth]:
+    with agents_of(shared_database) as auth:
+        yield auth
+
+
+def counts(auth: AgentAuth) -> list[int]:
+    tables = ("accounts", "profiles", "settings", "permissions", "activity_logs")
+    return [ask(auth, f"select count(*) from agent_{table}") for table in tables]
+
+
+def test_an_account_comes_with_all_that_belongs_to_it(auth: AgentAuth) -> None:
+    agent_id = add_kim(auth, Grant("analysis_view", "write", SOON), Grant("trainer", "read"))
+    assert counts(auth) == [1, 1, 1, 2, 1]
+    profile = ask(auth, "select to_jsonb(p) from agent_profiles as p")
+    assert profile["id"] == agent_id
+    assert {name: profile[name] for name in ("full_name", "first_name", "last_name", "department", "position")} == {
+        "full_name": "김민수",
+        "first_name": "민수",
+        "last_name": "김",
+        "department": "고객지원팀",
+        "position": "상담사",
+    }
+    assert (profile["team"], profile["employee_id"], profile["is_active"]) == ("1조", "E1", True)
+    assert ask(auth, "select agent_id from agent_settings where language_preference = 'ko'") == agent_id
+    assert ask(auth, "select expires_at from agent_permissions where permission_type = 'analysis_view'") == SOON
+    auth.login("kim", PASSWORD)
+
+
+TAKEN = {
+    "username": ("kim", LEE, "username 'kim' or the email is taken"),
+    "username in another composition": (unicodedata.normalize("NFD", "이영희"), LEE, "username '이영희' or"),
+    "email": ("lee", replace(LEE, email=KIM.email), "the email is taken"),
+    "employee number": ("lee", replace(LEE, employee_id="E1"), "employee number 'E1' is taken"),
+    "no username": (" ", LEE, "the username must have 1 to 256 characters"),
+    "unseen": ("k\0m", LEE, "all of which can be seen"),
+    "too long": ("k" * 257, LEE, "1 to 256 characters"),
+}
+
+
+@pytest.mark.parametrize(("username", "profile", "message"), TAKEN.values(), ids=TAKEN)
+def test_a_refused_account_leaves_nothing(
+    auth: AgentAuth, server: EmbeddedPostgres, username: str, profile: Profile, message: str
+) -> None:
+    add_kim(auth)
+    auth.add_agent("이영희", PASSWORD, replace(LEE, email=None, employee_id=None))
+    before = counts(auth)
+    with pytest.raises(AgentError, match=message) as refusal:
+        auth.add_agent(username, PASSWORD, profile)
+    assert counts(auth) == before
+    assert "argon2" not in str(refusal.value)
+    assert "$argon2" not in server.log.read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("grant", "message"),
+    [
+        (Grant("owner", "read"), "'owner:read' does not exist: the types are audio_upload, .* the levels read, write"),
+        (Grant("admin", "all"), "'admin:all' does not exist"),
+        (Grant("admin", "read", datetime(2020, 1, 1, tzinfo=UTC)), "2020-01-01T00:00:00.00:00 has passed"),
+    ],
+)
+def test_a_permission_that_does_not_exist_is_not_granted(auth: AgentAuth, grant: Grant, message: str) -> None:
+    with pytest.raises(AgentError, match=message):
+        add_kim(auth, grant)
+    assert counts(auth) == [0, 0, 0, 0, 0]
+    add_kim(auth)
+    with pytest.raises(AgentError, match=message):
+        auth.grant("kim", grant)
+    assert counts(auth) == [1, 1, 1, 0, 1]
+
+
+def test_a_poor_password_is_refused_before_anything_is_written(auth: AgentAuth) -> None:
+    with pytest.raises(PasswordRefused, match="fewer than 10"):
+        auth.add_agent("kim", "short", KIM)
+    with pytest.raises(PasswordRefused, match="is the username"):
+        auth.add_agent("kim.minsu.1990", "Kim.Minsu.1990", KIM)
+    assert counts(auth) == [0, 0, 0, 0, 0]
+    add_kim(auth)
+    with pytest.raises(PasswordRefused):
+        auth.set_password("kim", "short")
+    auth.login("kim", PASSWORD)
+
+
+def enters(auth: AgentAuth, password: str = PASSWORD) -> bool:
+    try:
+        auth.login("kim", password)
+    except LoginRefused:
+        return False
+    return True
+
+
+def test_lock_unlock_deactivate_activate(auth: AgentAuth) -> None:
+    add_kim(auth)
+    auth.lock("kim")
+    assert (enters(auth), auth.list_agents()[0].state) == (False, "suspended")
+    auth.unlock("kim")
+    assert (enters(auth), auth.list_agents()[0].state) == (True, "active")
+    auth.deactivate("kim")
+    assert (enters(auth), auth.list_agents()[0].state) == (False, "inactive")
+    auth.lock("kim")
+    with pytest.raises(AgentError, match="is inactive, not locked: 'agent unlock --activate' lets it in"):
+        auth.unlock("kim")
+    assert not enters(auth)
+    auth.activate("kim")
+    assert (enters(auth), auth.list_agents()[0].state) == (True, "active")
+
+
+def test_unlock_and_a_new_password_open_what_wrong_ones_locked(auth: AgentAuth) -> None:
+    add_kim(auth)
+    while auth.list_agents()[0].state != "locked":
+        assert not enters(auth, WRONG)
+    auth.unlock("kim")
+    assert enters(auth)
+    while auth.list_agents()[0].state != "locked":
+        assert not enters(auth, WRONG)
+    auth.set_password("kim", "새로운 비밀번호입니다")
+    assert not enters(auth)
+    assert enters(auth, "새로운 비밀번호입니다")
+
+
+def test_a_new_password_opens_no_account_that_was_closed_by_hand(auth: AgentAuth) -> None:
+    add_kim(auth)
+    auth.lock("kim")
+    auth.set_password("kim", "새로운 비밀번호입니다")
+    assert not enters(auth, "새로운 비밀번호입니다")
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "k\0m", "\ud800"])
+def test_nobody_is_named(auth: AgentAuth, name: str) -> None:
+    changes: list[Any] = [auth.lock, auth.unlock, auth.activate, auth.deactivate]
+    changes += [lambda name: auth.set_password(name, PASSWORD), lambda name: auth.grant(name, Grant("admin", "read"))]
+    changes += [lambda name: auth.revoke(name, "admin")]
+    for change in changes:
+        with pytest.raises(AgentError, match="there is no agent"):
+            change(name)
+
+
+def test_an_account_without_profile_is_listed_and_can_be_closed(auth: AgentAuth) -> None:
+    """Imported files have one: the administrator's."""
+    run(auth, "insert into agent_accounts (username, password_hash) values ('admin', 'x')")
+    [account] = auth.list_agents()
+    assert (account.state, account.password, account.agent_id) == ("no profile", "unusable", None)
+    auth.set_password("admin", PASSWORD)
+    auth.lock("admin")
+    assert auth.list_agents()[0].state == "suspended"
+    with pytest.raises(AgentError, match="account 'admin' has no profile, so it can't hold permissions"):
+        auth.grant("admin", Grant("admin", "admin"))
+
+
+def test_the_list_bears_whatever_was_imported(auth: AgentAuth) -> None:
+    add_kim(auth, Grant("trainer", "read"), Grant("admin", "write", SOON))
+    auth.login("kim", PASSWORD)
+    [account] = auth.list_agents()
+    assert account.permissions == [
+        {"type": "admin", "level": "write", "expires_at": SOON.isoformat()},
+        {"type": "trainer", "level": "read", "expires_at": None},
+    ]
+    assert (account.sessions, account.login_attempts, account.locked_until) == (1, 0, None)
+    run(
+        auth,
+        "update agent_accounts set account_locked_until = 'infinity', last_login_at = '4713-01-01 BC', "
+        "login_attempts = null",
+    )
+    [account] = auth.list_agents()
+    assert account.locked_until is not None
+    assert (account.locked_until.year, account.last_login_at, account.login_attempts) == (9999, None, 0)
+
+
+def test_every_change_is_on_record(auth: AgentAuth) -> None:
+    agent_id = add_kim(auth)
+    auth.grant("kim", Grant("trainer", "write"), granted_by=agent_id)
+    auth.revoke("kim", "trainer")
+    auth.set_password("kim", "새로운 비밀번호입니다")
+    auth.lock("kim")
+    auth.unlock("kim")
+    auth.deactivate("kim")
+    auth.activate("kim")
+    assert ask(auth, "select granted_by from agent_permissions") == agent_id
+    changes = ask(
+        auth,
+        "select jsonb_agg(activity_data order by id) from agent_activity_logs "
+        "where agent_id = %s and activity_type = 'profile_update'",
+        agent_id,
+    )
+    assert changes == [
+        {"change": "added"},
+        {"change": "grant", "permission": "trainer:write"},
+        {"change": "revoke", "permission": "trainer"},
+        *({"change": change} for change in ("password", "lock", "unlock", "deactivation", "activation")),
+    ]
+
+
+def test_changes_in_one_transaction_happen_together(auth: AgentAuth) -> None:
+    add_kim(auth)
+
+    def grant_both() -> None:
+        with auth.postgres.transaction():
+            auth.grant("kim", Grant("trainer", "read"))
+            auth.grant("nobody", Grant("trainer", "read"))
+
+    with pytest.raises(AgentError, match="there is no agent 'nobody'"):
+        grant_both()
+    assert counts(auth)[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "whole"),
+    [("민수", "김", "김민수"), ("Minsu", "Kim", "Minsu Kim"), ("小龍", "李", "李小龍"), ("민수", "Kim", "민수 Kim")],
+)
+def test_a_whole_name_is_made_as_its_language_does(first: str, last: str, whole: str) -> None:
+    assert full_name(first, last) == whole

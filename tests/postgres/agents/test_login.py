@@ -1,0 +1,368 @@
+"""Logging in: who may enter, who may not and learns nothing, counting, locking, races."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from callytics.agents.accounts import Grant
+from callytics.agents.auth import AgentAuth, Session
+from callytics.agents.passwords import Passwords
+from callytics.exceptions import LoginRefused
+from callytics.postgres import connect
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.agents import (
+    KIM,
+    PASSWORD,
+    SERVICE,
+    WRONG,
+    Counting,
+    add_kim,
+    agents_of,
+    ask,
+    count_queries,
+    logged,
+    run,
+)
+
+MOST = SERVICE.max_login_attempts
+STATE = (
+    "select json_build_array(login_attempts, account_locked_until > now()) from agent_accounts where username = 'kim'"
+)
+
+
+@pytest.fixture
+def passwords() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def auth(shared_database: Settings, passwords: Counting) -> Iterator[AgentAuth]:
+    with agents_of(shared_database, passwords=passwords) as auth:
+        yield auth
+
+
+def refused(auth: AgentAuth, username: str = "kim", password: str = WRONG, **where: str) -> str:
+    with pytest.raises(LoginRefused) as refusal:
+        auth.login(username, password, **where)
+    assert refusal.value.__cause__ is None
+    return str(refusal.value)
+
+
+# ---- entering
+
+
+def test_the_right_password_enters(auth: AgentAuth) -> None:
+    agent_id = add_kim(auth, Grant("analysis_view", "write"))
+    session = auth.login("kim", PASSWORD, ip_address="10.0.0.7", user_agent="브라우저/1.0")
+    assert session.agent == auth.authenticate(session.token)
+    assert (session.agent.id, session.agent.username, session.agent.full_name) == (agent_id, "kim", "김민수")
+    assert session.agent.permissions == {"analysis_view": "write"}
+    assert logged(auth) == [
+        {
+            "agent_id": agent_id,
+            "activity_type": "login",
+            "activity_description": None,
+            "ip_address": "10.0.0.7",
+            "user_agent": "브라우저/1.0",
+            "session_id": session.agent.session_id,
+            "activity_data": {"outcome": "accepted"},
+        }
+    ]
+    assert ask(auth, "select last_login_at > now() - interval '1 minute' from agent_accounts")
+    minutes = ask(auth, "select extract(epoch from %s - now()) / 60", session.expires_at)
+    assert SERVICE.jwt_expire_minutes - 1 < minutes <= SERVICE.jwt_expire_minutes
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+def test_a_korean_username_may_be_typed_composed_and_as_it_was_imported(
+    auth: AgentAuth, stored: str, typed: str
+) -> None:
+    add_kim(auth)
+    run(auth, "update agent_accounts set username = %s", unicodedata.normalize(stored, "김민수"))
+    if (stored, typed) == ("NFD", "NFC"):
+        refused(auth, "김민수", PASSWORD)
+    else:
+        assert auth.login(unicodedata.normalize(typed, "김민수"), PASSWORD).agent.full_name == "김민수"
+
+
+# ---- refusals
+
+CLOSED: dict[str, tuple[str, str]] = {
+    "wrong password": ("select", "password"),
+    "no such user": ("update agent_accounts set username = 'lee'", "unknown"),
+    "locked": ("update agent_accounts set account_locked_until = now() + interval '1 minute'", "locked"),
+    "locked for ever": ("update agent_accounts set account_locked_until = 'infinity'", "locked"),
+    "inactive": ("update agent_accounts set account_status = 'inactive'", "account"),
+    "suspended": ("update agent_accounts set account_status = 'suspended'", "account"),
+    "pending": ("update agent_accounts set account_status = 'pending'", "account"),
+    "no status": ("update agent_accounts set account_status = null", "account"),
+    "profile inactive": ("update agent_profiles set is_active = false", "profile"),
+    "profile neither": ("update agent_profiles set is_active = null", "profile"),
+    "no profile": ("delete from agent_profiles", "profile"),
+    "hash empty": ("update agent_accounts set password_hash = ''", "password"),
+    "hash malformed": ("update agent_accounts set password_hash = '$argon2id$v=19$m=8,t=1,p=1$!$!'", "password"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), CLOSED.values(), ids=CLOSED)
+def test_a_refusal_says_nothing_costs_the_same_and_is_logged(
+    auth: AgentAuth, passwords: Counting, change: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_id = add_kim(auth)
+    run(auth, change)
+    passwords.hashed = 0
+    asked = count_queries(auth, monkeypatch)
+    password = WRONG if reason == "password" and "hash" not in change else PASSWORD
+    answer = refused(auth, password=password, ip_address="10.0.0.7", user_agent="curl")
+    assert answer == "the login was refused: check username and password, or try again later"
+    assert (asked, len(passwords.checked), passwords.hashed) == ([1], 1, 0)
+    assert (passwords.checked[0] is None) == (reason != "password")
+    [line] = logged(auth)
+    data = line.pop("activity_data")
+    assert (data["outcome"], data["reason"]) == ("refused", reason)
+    assert data.keys() <= {"outcome", "reason", "account_id"}
+    known = agent_id if reason != "unknown" and "delete" not in change else None
+    assert line == {
+        "agent_id": known,
+        "activity_type": "login",
+        "activity_description": None,
+        "ip_address": "10.0.0.7",
+        "user_agent": "curl",
+        "session_id": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "username", ["", "\0", "kim\0", "\ud800", "x" * 100_000, "kim ", "' or true --", "%s"], ids=len
+)
+def test_odd_names_are_nobodys(auth: AgentAuth, passwords: Counting, username: str) -> None:
+    add_kim(auth)
+    refused(auth, username, PASSWORD, ip_address="1\0\ud800" * 100, user_agent="\0" + "말" * 10_000)
+    [line] = logged(auth)
+    assert line["activity_data"] == {"outcome": "refused", "reason": "unknown"}
+    assert len(line["ip_address"]) == 64
+    assert line["user_agent"] == "말" * 512
+    assert passwords.checked == [None]
+
+
+def test_neither_name_nor_password_of_a_refused_login_is_stored(auth: AgentAuth) -> None:
+    """People type passwords into the field for the name."""
+    add_kim(auth)
+    refused(auth, "비밀번호를 여기에", "다른비밀번호입니다")
+    refused(auth, "kim", "다른비밀번호입니다")
+    for table in ("agent_activity_logs", "agent_accounts", "agent_sessions"):
+        text = ask(auth, f"select coalesce(json_agg(t)::text, '') from {table} as t")
+        assert "비밀번호" not in text
+
+
+# ---- counting and locking
+
+
+def test_so_many_wrong_passwords_lock_and_time_unlocks(auth: AgentAuth, passwords: Counting) -> None:
+    add_kim(auth)
+    for number in range(1, MOST + 1):
+        refused(auth)
+        assert ask(auth, STATE) == [number, True if number == MOST else None]
+    refused(auth, password=PASSWORD)
+    assert passwords.checked[-1] is None
+    assert ask(auth, "select account_locked_until - now() between '29 minutes' and '30 minutes' from agent_accounts")
+    assert [line["activity_data"]["reason"] for line in logged(auth)] == ["password"] * MOST + ["locked"]
+
+    run(auth, "update agent_accounts set account_locked_until = account_locked_until - interval '30 minutes'")
+    refused(auth)
+    assert ask(auth, STATE) == [1, None]
+    auth.login("kim", PASSWORD)
+    assert ask(auth, STATE) == [0, None]
+
+
+def test_success_sets_the_count_back_even_at_the_last_attempt(auth: AgentAuth) -> None:
+    add_kim(auth)
+    for _ in range(2):
+        for _ in range(MOST - 1):
+            refused(auth)
+        auth.login("kim", PASSWORD)
+        assert ask(auth, STATE) == [0, None]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "until", "left"),
+    [
+        (None, None, MOST),
+        (-5, None, MOST),
+        (MOST - 1, None, 1),
+        (2**63 - 1, None, 1),
+        (2**63 - 1, "2020-01-01", MOST),
+        (99, "-infinity", MOST),
+        (0, "4713-01-01 BC", MOST),
+        (0, "294276-12-31", 0),
+    ],
+)
+def test_what_imported_accounts_may_hold_counts(
+    auth: AgentAuth, passwords: Counting, attempts: int | None, until: str | None, left: int
+) -> None:
+    add_kim(auth)
+    run(auth, "update agent_accounts set login_attempts = %s, account_locked_until = %s", attempts, until)
+    for _ in range(MOST + 1):
+        refused(auth)
+    assert sum(stored is not None for stored in passwords.checked) == left
+    assert auth.list_agents()[0].state == "locked"
+
+
+WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
+def test_no_number_of_guesses_at_once_gets_more_than_the_limit(
+    auth: AgentAuth, passwords: Counting, shared_database: Settings
+) -> None:
+    """Every connection there is has begun a guess before the first one is counted."""
+    add_kim(auth)
+    with closing(connect(shared_database)) as holder, ThreadPoolExecutor(50) as threads:
+        holder.cursor().execute("select from agent_accounts for update")
+        guesses = [threads.submit(refused, auth) for _ in range(50)]
+        wait_for(holder, WAITING, auth.postgres.settings.max_connections)
+        holder.rollback()
+        assert len({guess.result() for guess in guesses}) == 1
+    assert sum(stored is not None for stored in passwords.checked) == MOST
+    assert len(passwords.checked) == 50
+    reasons = [line["activity_data"]["reason"] for line in logged(auth)]
+    assert sorted(reasons) == ["locked"] * (50 - MOST) + ["password"] * MOST
+    refused(auth, password=PASSWORD)
+
+
+def wait_for(connection: Connection, query: str, value: object) -> None:
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("select pg_stat_clear_snapshot()")
+            cursor.execute(query)
+            if cursor.fetchone() == (value,):
+                return
+            time.sleep(0.02)
+    pytest.fail(f"never {value}: {query}")
+
+
+# ---- hashes
+
+
+def imported(password: str) -> str:
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), b"0123456789abcdef", 100_000)
+    return f"0123456789abcdef${digest.hex()}"
+
+
+STORED = "select password_hash from agent_accounts"
+
+
+def test_an_imported_hash_is_replaced_by_the_first_login(auth: AgentAuth, passwords: Counting) -> None:
+    add_kim(auth)
+    run(auth, "update agent_accounts set password_hash = %s", imported("짧다"))
+    refused(auth)
+    assert ask(auth, STORED) == imported("짧다")
+    auth.login("kim", "짧다")
+    upgraded = ask(auth, STORED)
+    assert upgraded.startswith("$argon2id$")
+    auth.login("kim", unicodedata.normalize("NFD", "짧다"))
+    assert ask(auth, STORED) == upgraded
+
+
+def test_a_hash_of_other_cost_is_replaced_by_the_next_login(auth: AgentAuth) -> None:
+    add_kim(auth)
+    dearer = AgentAuth(auth.postgres, SERVICE, passwords=Counting(time_cost=2))
+    refused(dearer)
+    assert "t=1," in ask(auth, STORED)
+    dearer.login("kim", PASSWORD)
+    assert "t=2," in ask(auth, STORED)
+
+
+def test_first_logins_at_once_all_enter(auth: AgentAuth) -> None:
+    """Each finds the hash replaced that it has just checked, and looks again."""
+    add_kim(auth)
+    run(auth, "update agent_accounts set password_hash = %s", imported(PASSWORD))
+    with ThreadPoolExecutor(MOST) as threads:
+        sessions = list(threads.map(lambda _: auth.login("kim", PASSWORD), range(MOST)))
+    for session in sessions:
+        assert auth.authenticate(session.token) == session.agent
+
+
+def test_the_recommended_profile_works_with_everything(auth: AgentAuth) -> None:
+    real = AgentAuth(auth.postgres, SERVICE, passwords=Passwords())
+    add_kim(real)
+    assert ask(auth, STORED).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert real.authenticate(real.login("kim", PASSWORD).token).username == "kim"
+    refused(real)
+
+
+# ---- changes between the check and the entry
+
+CHANGES: dict[str, Callable[[AgentAuth], None]] = {
+    "password": lambda auth: auth.set_password("kim", "새로운 비밀번호입니다"),
+    "lock": lambda auth: auth.lock("kim"),
+    "deactivation": lambda auth: auth.deactivate("kim"),
+    "profile": lambda auth: run(auth, "update agent_profiles set is_active = false"),
+    "deletion": lambda auth: run(auth, "delete from agent_accounts"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_account_that_changes_while_its_password_is_checked_is_not_entered(
+    shared_database: Settings, change: Callable[[AgentAuth], None]
+) -> None:
+    class Overtaken(Counting):
+        def matches(self, stored: str | None, password: str) -> bool:
+            right = super().matches(stored, password)
+            if len(self.checked) == 1:
+                change(auth)
+            return right
+
+    with agents_of(shared_database, passwords=Overtaken()) as auth:
+        add_kim(auth)
+        refused(auth, password=PASSWORD)
+        assert ask(auth, "select count(*) from agent_sessions") == 0
+
+
+# ---- secrets
+
+
+def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
+    add_kim(auth)
+    session = auth.login("kim", PASSWORD)
+    shown = " ".join(map(repr, (auth, auth.passwords, auth.settings, session, auth.list_agents())))
+    shown += json.dumps([account.as_dict() for account in auth.list_agents()], default=str)
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    secrets = (
+        PASSWORD,
+        SERVICE.jwt_secret_key,
+        session.token,
+        session.token.rpartition(".")[2],
+        "argon2id$",
+        ask(auth, STORED),
+    )
+    assert not [secret for secret in secrets if secret in shown or secret in log]
+
+
+# ---- coroutines
+
+
+def test_the_same_for_coroutines(auth: AgentAuth) -> None:
+    async def a_day() -> tuple[Session, Any]:
+        await auth.aadd_agent("kim", PASSWORD, KIM)
+        with pytest.raises(LoginRefused):
+            await auth.alogin("kim", WRONG)
+        sessions = await asyncio.gather(*(auth.alogin("kim", PASSWORD, ip_address="10.0.0.8") for _ in range(2)))
+        await auth.alogout(sessions[0].token)
+        return sessions[1], await auth.aauthenticate(sessions[1].token)
+
+    session, agent = asyncio.run(a_day())
+    assert session.agent == agent
+    assert [line["activity_type"] for line in logged(auth)] == ["login"] * 3 + ["logout"]

@@ -1,0 +1,137 @@
+"""With tens of thousands of calls, every query finds its rows by an index, in the partitions too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from callytics.calls.manager import MultiDatabaseManager
+from callytics.postgres import PostgreSQLManager, connect
+from callytics.settings import Settings
+
+CALLS = 20_000
+# Tables that grow with the calls; months are named after them.
+BIG = re.compile(r"(audio_files|transcriptions|utterances|consultation_sessions|communication_quality)(_default|_\d+)*")
+FILL = f"""
+insert into audio_files (id, file_path, file_name, processing_status, created_at)
+select n, '/calls/' || n || '.wav', n || '.wav', 'completed', timestamptz '2026-01-01 00:00Z' + n * interval '6 minutes'
+from generate_series(1, {CALLS}) as n;
+
+insert into transcriptions (audio_file_id, text_content, start_time, end_time, created_at)
+select n, 'w' || n % 5000 || '이 말', line, line + 1, timestamptz '2026-01-01 00:00Z' + n * interval '6 minutes'
+from generate_series(1, {CALLS} / 2) as n, generate_series(1, 2) as line;
+
+insert into utterances (audio_file_id, audio_path, text, start_time, end_time, created_at)
+select
+    case when n % 2 = 0 then n end, case when n % 2 = 1 then '/calls/' || n || '.wav' end, 'w' || n % 5000 || '이 말',
+    line, line + 1, timestamptz '2026-01-01 00:00Z' + n * interval '6 minutes'
+from generate_series({CALLS} / 2 + 1, {CALLS}) as n, generate_series(1, 2) as line;
+
+insert into consultation_sessions (audio_file_id, session_date, duration_minutes, agent_name, created_at)
+select n, '2026-01-01', 1, 'agent ' || n % 500, timestamptz '2026-01-01 00:00Z' from generate_series(1, {CALLS}) as n;
+
+insert into communication_quality (audio_file_id, audio_path)
+select case when n % 2 = 0 then n end, case when n % 2 = 1 then '/calls/' || n || '.wav' end
+from generate_series(1, {CALLS}) as n;
+
+select ensure_month_partitions('transcriptions', '2026-01-01', '2026-02-01');
+select ensure_month_partitions('utterances', '2026-02-01', '2026-03-01');
+"""
+
+
+class Explaining(PostgreSQLManager):
+    """A manager that keeps the plan of every query, and how long it took."""
+
+    plans: list[dict[str, Any]]
+
+    def execute_query(self, query: Any, params: Any = None, fetch: Any = "all") -> Any:  # type: ignore[override]
+        if isinstance(query, str) and query.startswith("set "):
+            return super().execute_query(query, params, fetch)
+        with self.transaction() as connection, connection.cursor() as cursor:
+            text = query if isinstance(query, str) else query.as_string(connection)
+            cursor.execute(f"explain (format json, analyze, timing off) {text}", params)
+            found = cursor.fetchone()
+            assert found is not None
+            self.plans.append(found[0][0])
+        return super().execute_query(query, params, fetch)
+
+
+@pytest.fixture(scope="module")
+def calls(shared_database: Settings) -> Iterator[MultiDatabaseManager]:
+    connection = connect(shared_database, owner=True)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(FILL)
+        cursor.execute("analyze")
+    connection.close()
+    with Explaining(shared_database) as postgres:
+        postgres.plans = []
+        yield MultiDatabaseManager(postgres)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def scanned(plans: list[dict[str, Any]]) -> set[str]:
+    """Return the big tables that were read from beginning to end."""
+    found = (node for plan in plans for node in nodes(plan["Plan"]))
+    return {
+        node["Relation Name"]
+        for node in found
+        if node["Node Type"] == "Seq Scan"
+        and BIG.fullmatch(node["Relation Name"])
+        and node["Actual Rows"] + node.get("Rows Removed by Filter", 0) > 0
+    }
+
+
+@pytest.mark.parametrize(
+    ("act", "rows"),
+    [
+        (lambda calls: calls.find_calls().rows, 50),
+        (lambda calls: calls.find_calls(after=calls.find_calls(limit=500).next).rows, 50),
+        (lambda calls: calls.find_calls(since=datetime(2026, 2, 1, tzinfo=UTC)).rows, 50),
+        (lambda calls: calls.find_calls(until=datetime(2026, 2, 1, tzinfo=UTC)).rows, 50),
+        (lambda calls: calls.find_calls(path="/calls/7.wav").rows, 1),
+        (lambda calls: calls.find_calls(agent="agent 7").rows, 40),
+        (lambda calls: calls.find_calls(search="w77이").rows, 4),
+        (lambda calls: calls.find_calls(search="w77", agent="agent 77").rows, 4),
+        (lambda calls: calls.search_transcripts("w77이").rows, 8),
+        (lambda calls: calls.search_transcripts("말").rows, 50),
+        (lambda calls: calls.find_calls(search="말").rows, 50),
+        (lambda calls: calls.search_transcripts("w77이", snippets=True, limit=3).rows, 3),
+        (lambda calls: calls.get_transcript(100), 2),
+        (lambda calls: calls.get_transcript(CALLS), 2),
+        (lambda calls: calls.get_transcript(CALLS - 1), 2),
+        (lambda calls: [calls.get_audio_file_by_path("/calls/7.wav")], 1),
+        (lambda calls: [calls.get_session_by_audio_file_id(7)], 1),
+        (lambda calls: [calls.get_communication_quality(7)], 1),
+        (lambda calls: [calls.get_communication_quality(8)], 1),
+        (lambda calls: [calls.get_complete_analysis_result(7)], 1),
+    ],
+)
+def test_queries_use_indexes(
+    calls: MultiDatabaseManager, act: Callable[[MultiDatabaseManager], list[Any]], rows: int
+) -> None:
+    assert isinstance(calls.postgres, Explaining)
+    calls.postgres.plans.clear()
+    found = act(calls)
+    assert len(found) == rows
+    assert None not in found
+    assert calls.postgres.plans
+    assert scanned(calls.postgres.plans) == set()
+    assert max(plan["Execution Time"] for plan in calls.postgres.plans) < 3_000
+
+
+def test_scans_are_noticed(calls: MultiDatabaseManager) -> None:
+    """The test above can fail."""
+    assert isinstance(calls.postgres, Explaining)
+    calls.postgres.plans.clear()
+    calls.postgres.execute_query("select * from transcriptions where text_content like '%%w77이%%'", ())
+    assert scanned(calls.postgres.plans) == {"transcriptions_2026_01", "transcriptions_2026_02"}

@@ -1,0 +1,227 @@
+"""The order of an import's steps: whatever it is cut off in, the same command brings everything back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+from callytics.exceptions import CallyticsError, Interrupted, TargetError
+from callytics.importer import import_ as runs
+from callytics.importer.import_ import Options, Outcome, import_files
+from callytics.importer.plan import graph as course
+from callytics.importer.plan import workers as crew
+from callytics.importer.source import reader as source
+from callytics.settings import Settings
+from tests.support.independent import problems
+
+ROWS = 60
+SCRIPT = f"""
+create table audio_files (id integer primary key autoincrement, file_path text not null unique, file_name text not null,
+    processing_status text);
+create table speaker_segments (id integer primary key autoincrement, audio_file_id integer not null,
+    speaker_id text not null, start_time real not null, end_time real not null, created_at datetime);
+create table transcriptions (id integer primary key autoincrement, audio_file_id integer not null,
+    speaker_segment_id integer, text_content text not null, start_time real not null, end_time real not null,
+    created_at datetime default current_timestamp);
+create table notes (what text);
+with recursive n(i) as (select 1 union all select i + 1 from n where i < {ROWS})
+insert into audio_files select i, '/' || i, 'f' || i, 'completed' from n;
+insert into speaker_segments select id * 3, id, 'S1', 0.5, 1.5, '2024-05-01 12:00:00' from audio_files;
+insert into transcriptions select id * 7, audio_file_id, id, 'text ' || id, 0.5, 1.5,
+    '2024-0' || (1 + id % 4) || '-01 12:00:00' from speaker_segments;
+update transcriptions set start_time = 'x' where id % 5 = 0;
+update transcriptions set created_at = '2024-05-01T12:00:00+09:00' where id % 11 = 0;
+insert into notes select 'note ' || id from audio_files;
+"""
+DEFINITIONS = """
+select indrelid::regclass::text, indisvalid, pg_get_indexdef(indexrelid) from pg_index
+where indrelid::regclass::text ~ '^(audio_files|speaker_segments|transcriptions)$|_default$'
+union all
+select conrelid::regclass::text, convalidated, pg_get_constraintdef(oid) from pg_constraint
+where conrelid::regclass::text ~ '^(audio_files|speaker_segments|transcriptions)$|_default$' and contype in ('f', 'p')
+"""
+
+
+class CutOff(CallyticsError):
+    """What ends an import in a test."""
+
+
+class Desk:
+    """A database and a file to import; every table counts as large and has many pieces and chunks."""
+
+    def __init__(self, settings: Settings, folder: Path, connection: Connection) -> None:
+        self.settings, self.connection = settings, connection
+        self.options = Options(snapshots=folder / "snapshots")
+        self.file = folder / "calls.sqlite"
+        with closing(sqlite3.connect(self.file)) as sqlite:
+            sqlite.executescript(SCRIPT)
+        self.before = self.definitions()
+
+    def take(self, progress: Callable[[str, int, int], None] = lambda *_: None) -> Outcome:
+        return import_files(self.settings, [self.file], self.options, progress)
+
+    def definitions(self) -> set[tuple[Any, ...]]:
+        """Return the indexes and keys of the tables, but for those of the months that come and go."""
+        found = {
+            (table, valid, definition.partition(" USING ")[2] or definition)
+            for table, valid, definition in self.all(DEFINITIONS)
+        }
+        assert all(valid for _, valid, _ in found)
+        return found
+
+    def all(self, query: str) -> list[Any]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def complete(self) -> None:
+        """Require the import to have come to its end, with nothing missing."""
+        assert problems(self.file, self.connection) == []
+        assert self.definitions() == self.before
+        assert self.all("select count(*) from imports.definitions where restored_at is null") == [(0,)]
+        assert self.all("select count(*) from transcriptions") == [(ROWS - ROWS // 5,)]
+
+
+@pytest.fixture
+def desk(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(course, "LARGE_TABLE_ROWS", 10)
+    monkeypatch.setattr(runs, "LARGE_TABLE_ROWS", 10)
+    monkeypatch.setattr(source, "PIECE_ROWS", 25)
+    monkeypatch.setattr(source, "CHUNK_ROWS", 7)
+    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
+        connection.autocommit = True
+        yield Desk(database, tmp_path, connection)
+
+
+def cut_off_at(monkeypatch: pytest.MonkeyPatch, place: str, calls: int) -> None:
+    """Have the import end at the so-manieth call of a method."""
+    class_name, _, name = place.rpartition(".")
+    owner = getattr(crew, class_name)
+    original, lock, made = getattr(owner, name), threading.Lock(), [0]
+
+    def maybe(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            made[0] += 1
+            if made[0] == calls:
+                raise CutOff("cut off")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, maybe)
+
+
+PLACES = [
+    ("Loader._load_chunk", 9),
+    ("Loader.finish", 3),
+    ("Target.restore_index", 4),
+    ("Target.restore_share", 7),
+    ("Target.analyze", 2),
+    ("Target.declare_foreign_key", 3),
+    ("Target.validate_foreign_key", 2),
+    ("Verifier.verify", 4),
+    ("Verifier.conclude", 2),
+]
+
+
+@pytest.mark.parametrize(("place", "calls"), PLACES)
+def test_cut_off_anywhere_it_goes_on(place: str, calls: int, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No row twice or missing, every index and key back, whatever the import was doing."""
+    with monkeypatch.context() as patched:
+        cut_off_at(patched, place, calls)
+        with pytest.raises(CutOff):
+            desk.take()
+    assert desk.all("select status from imports.runs") == [("running",)]
+    outcome = desk.take()
+    assert (outcome.exit_code, outcome.differences) == (3, [])
+    desk.complete()
+
+
+def test_primary_keys_step_aside_and_are_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While rows come in there is no key to be kept up to date; what brings it back is written down."""
+    with monkeypatch.context() as patched:
+        cut_off_at(patched, "Loader._load_chunk", 1)
+        with pytest.raises(CutOff):
+            desk.take()
+    query = "select count(*) from pg_constraint where contype = 'p' and conrelid::regclass::text ~ '^transcriptions'"
+    assert desk.all(query) == [(0,)]
+    recorded = "select table_name from imports.definitions where definition like 'CREATE UNIQUE%' order by 1"
+    assert ("transcriptions_2024_01",) in desk.all(recorded)
+    assert desk.take().exit_code == 3
+    assert desk.all(query) == desk.all("select count(*) from pg_partition_tree('transcriptions') where isleaf")
+    desk.complete()
+
+
+def test_pieces_may_be_others_than_before(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded is known by its rows: another version may divide a table otherwise and go on."""
+    with monkeypatch.context() as patched:
+        cut_off_at(patched, "Loader._load_chunk", 12)
+        with pytest.raises(CutOff):
+            desk.take()
+    monkeypatch.setattr(source, "PIECE_ROWS", 40)
+    monkeypatch.setattr(source, "CHUNK_ROWS", 5)
+    assert desk.take().exit_code == 3
+    desk.complete()
+
+
+def test_an_id_that_was_taken_meanwhile_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that somebody wrote with an id of the import's keeps the key from coming back, until it is gone."""
+    with monkeypatch.context() as patched:
+        cut_off_at(patched, "Target.restore_index", 1)
+        with pytest.raises(CutOff):
+            desk.take()
+    columns = "id, audio_file_id, speaker_id, start_time, end_time"
+    desk.connection.cursor().execute(f"insert into speaker_segments ({columns}) values (3, 1, 'mine', 0, 1)")
+    with pytest.raises(TargetError, match="wrote rows to speaker_segments with ids of the import's own"):
+        desk.take()
+    desk.connection.cursor().execute("delete from speaker_segments where speaker_id = 'mine'")
+    assert desk.take().exit_code == 3
+    desk.complete()
+
+
+def test_progress_ends_where_the_rows_end(desk: Desk) -> None:
+    """Every table's load and verification come to all of its rows, no more; never backwards."""
+    told: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    assert desk.take(lambda what, done, total: told[what].append((done, total))).exit_code == 3
+    for table in ("audio_files", "speaker_segments", "transcriptions", "notes to imports.unmapped"):
+        for verb in ("load", "verify"):
+            steps = told[f"{verb} {table}"]
+            assert steps[-1] == (ROWS, ROWS)
+            assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    for what in ("analyze transcriptions", "index speaker_segments_pkey"):
+        assert told[what] == [(0, 1), (1, 1)]
+
+
+def test_interrupted_as_soon_as_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come after the plan is committed and before anybody knows: the snapshot must stay."""
+    begin = runs._begin
+
+    def begin_and_interrupt(*arguments: Any) -> int:
+        begin(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_begin", begin_and_interrupt)
+        with pytest.raises(Interrupted):
+            desk.take()
+    assert desk.take().status == "rejects"
+    desk.complete()
+
+
+def test_interrupted_before_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no import leaves no snapshot."""
+
+    def interrupt(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "_begin", interrupt)
+    with pytest.raises(Interrupted):
+        desk.take()
+    assert not desk.options.snapshots.exists()

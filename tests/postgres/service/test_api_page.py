@@ -1,0 +1,168 @@
+"""The status page in a browser: what it shows, to whom, on which screen, and what it says when the database stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from callytics.agents.accounts import Grant
+from callytics.postgres import connect
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.agents import KIM, PASSWORD, agents_of
+from tests.support.browser import Browser, Page, browser
+from tests.support.serving import Served, kill_server, own_database, own_server, served, start_again
+
+__all__ = ["browser", "own_database", "own_server"]
+
+HEALTHY = "document.querySelector('#state').dataset.state === 'healthy'"
+UNHEALTHY = "document.querySelector('#state').dataset.state === 'unhealthy'"
+COUNTED = "document.querySelectorAll('#rows dd').length > 20"
+FILE = "/srv/a very long folder name/that goes on/and on/audio_analysis_<b>of 2024.sqlite"
+IMPORT = """
+insert into imports.runs (status, version, timezone, started_at, finished_at)
+    values ('rejects', '0.1.0', 'Asia/Seoul', '2026-01-02 03:04:05+00', '2026-01-02 03:05:05+00');
+insert into imports.sources (run_id, path, snapshot_path, sha256, size_bytes) values (1, %(file)s, '/s', 'abc', 1);
+insert into imports.tables (source_id, source_table, mapping, target_table, source_rows, verified_rows, different_rows)
+    values (1, 'audio_files', 'm', 'audio_files', 1201, 1200, 0),
+        (1, 'transcriptions', 'm', 'transcriptions', 3, null, null);
+insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, pending)
+    values (1, 1, 1000, 990, 10, 0, false), (1, 1001, 1201, 200, 0, 1, false);
+insert into topics (id, name) select 100 + n, 'topic' from generate_series(1, 1233) as n;
+"""
+
+
+@pytest.fixture(scope="module")
+def service(own_database: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service whose database has had an import, with two agents, one of whom may see its report."""
+    with closing(connect(own_database, owner=True)) as owner, owner, owner.cursor() as cursor:
+        cursor.execute(IMPORT, {"file": FILE})
+    with agents_of(own_database) as auth:
+        auth.add_agent("kim", PASSWORD, KIM, [Grant("report_generation", "read")])
+        auth.add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id=None), [Grant("analysis_view", "admin")])
+    with served(own_database, tmp_path_factory.mktemp("page") / "log") as started:
+        yield started
+
+
+def shown(browser: Browser, service: Served, **how: object) -> Page:
+    page = browser.open(f"{service.url}/", **how)  # type: ignore[arg-type]
+    page.wait_for(HEALTHY)
+    page.wait_for(COUNTED)
+    return page
+
+
+def look_again(page: Page) -> None:
+    """Have the page do now what it does every five seconds."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def log_in(page: Page, username: str, password: str) -> None:
+    page.fill("[name=username]", username)
+    page.fill("[name=password]", password)
+    page.click("#login button")
+
+
+def test_the_page_shows_health_rows_and_the_verdict(browser: Browser, service: Served) -> None:
+    page = shown(browser, service)
+    text = page.text()
+    for part in ("healthy", "PostgreSQL", "verified, with rows kept aside", "finished Jan 2, 2026"):
+        assert part in text
+    assert "topics\n1,234" in text
+    assert page.errors() == []
+    assert {address.removeprefix(service.url) for address in page.requests()} == {
+        "/",
+        "/static/status.css",
+        "/static/status.js",
+        "/status",
+    }
+
+
+def test_what_an_import_took_is_not_for_strangers(browser: Browser, service: Served) -> None:
+    page = shown(browser, service)
+    assert "audio_analysis" not in page.text()
+    assert "audio_analysis" not in service.client.get("/status").text
+    log_in(page, "kim", "a wrong password")
+    page.wait_for("document.querySelector('#login-failure').textContent.startsWith('Username or password')")
+    log_in(page, "lee", PASSWORD)
+    page.wait_for("document.querySelector('#login-failure').textContent.startsWith('This takes the permission')")
+    assert "audio_analysis" not in page.text()
+
+
+def test_an_agent_sees_the_report_and_leaves_no_session(browser: Browser, service: Served) -> None:
+    page = shown(browser, service, width=360)
+    log_in(page, "kim", PASSWORD)
+    page.wait_for("!document.querySelector('#report').hidden")
+    rows = page.evaluate("[...document.querySelectorAll('#report tr')].map((row) => row.innerText)")
+    assert rows[1] == f"{FILE.rpartition('/')[2]}\taudio_files\t1,201\t1,200\t1\t0"
+    assert rows[2].split("\t")[1:] == ["transcriptions", "3", "0", "0", "–"]
+    assert page.evaluate("document.querySelectorAll('#report b').length") == 0
+    assert page.overflowing() == []
+    assert page.errors() == []
+    assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+    service_lines = [line["route"] for line in service.lines() if line["message"] == "request"]
+    assert "/auth/logout" in service_lines
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_the_page_fits_its_reader(browser: Browser, service: Served, width: int, scheme: str, language: str) -> None:
+    page = shown(browser, service, width=width, scheme=scheme, language=language)
+    assert page.overflowing() == []
+    assert page.errors() == []
+    assert page.evaluate("document.documentElement.lang") == language
+    assert ("정상" in page.text()) is (language == "ko")
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+# The least contrast between a text and what is behind it, by WCAG 2.1.
+CONTRAST = """
+(() => {
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => {
+        const [r, g, b] = numbers(color).map((part) => part / 255)
+            .map((part) => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        const color = getComputedStyle(element).backgroundColor;
+        return numbers(color)[3] === 0 && element.parentElement ? behind(element.parentElement) : color;
+    };
+    const texts = [...document.querySelectorAll("body *")].filter((element) =>
+        [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()) && element.offsetParent);
+    return Math.min(...texts.map((element) => {
+        const [low, high] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    }));
+})()
+"""
+
+
+def test_the_page_says_when_the_database_is_away_and_back(
+    browser: Browser, service: Served, own_server: EmbeddedPostgres
+) -> None:
+    page = shown(browser, service)
+    kill_server(own_server)
+    try:
+        look_again(page)
+        page.wait_for(UNHEALTHY, 9)
+        assert "unhealthy" in page.text()
+        assert "the database can't be reached" in page.text()
+        # What was last known stays, with its time.
+        assert "topics\n1,234" in page.text()
+    finally:
+        start_again(own_server)
+    look_again(page)
+    page.wait_for(HEALTHY, 9)
+    assert page.errors() == []
+
+
+def test_the_page_says_when_the_service_is_away(browser: Browser, own_database: Settings, tmp_path: Path) -> None:
+    with served(own_database, tmp_path / "log") as service:
+        page = shown(browser, service)
+    page.wait_for(UNHEALTHY, 9)
+    assert "the service does not answer" in page.text()

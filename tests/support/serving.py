@@ -1,0 +1,242 @@
+"""`callytics serve` as a process, a database of its own to mistreat, and a wire to it that can go dead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from callytics.exceptions import DatabaseUnavailable
+from callytics.schema.migrate import migrate
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from tests.conftest import VOLATILE, private_server, settings_for
+
+SECONDS = 20.0
+KEY = "a key for tests that is as long as it has to be"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment in which the command meets this database."""
+    return os.environ | {
+        "POSTGRES_HOST": ",".join(settings.hosts),
+        "POSTGRES_PORT": str(settings.port),
+        "POSTGRES_DB": settings.database,
+        "POSTGRES_USER": settings.user,
+        "POSTGRES_PASSWORD": settings.password,
+        "POSTGRES_MIN_CONNECTIONS": "2",
+        "POSTGRES_MAX_CONNECTIONS": "6",
+        "JWT_SECRET_KEY": KEY,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class Served:
+    """A process of `callytics serve`, on a port of its own."""
+
+    def __init__(self, settings: Settings, log: Path, *options: str, **variables: str) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "callytics.cli", "serve", "--port", "0", *options],
+                env=environment(settings) | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=log.parent,
+            )
+        self.url = f"http://127.0.0.1:{self._port()}"
+        self.client = httpx.Client(base_url=self.url, timeout=SECONDS)
+
+    def _port(self) -> int:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            found = re.search(r'"message": "serving", .*"port": (\d+)', self.log.read_text())
+            if found:
+                return int(found[1])
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        self.process.kill()
+        raise AssertionError(f"callytics serve did not start: {self.log.read_text()}")
+
+    def health(self) -> tuple[int, float]:
+        """Return the status of /health and the seconds it took."""
+        started = time.monotonic()
+        status = self.client.get("/health").status_code
+        return status, time.monotonic() - started
+
+    def wait_until(self, status: int, seconds: float = SECONDS) -> float:
+        """Return how long it took /health to answer with a status."""
+        started = time.monotonic()
+        while time.monotonic() - started < seconds:
+            if self.health()[0] == status:
+                return time.monotonic() - started
+            time.sleep(0.05)
+        raise TimeoutError(f"/health was not {status} within {seconds} s")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log, each line of which must be JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def end(self) -> None:
+        """Kill the process, where it still runs."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait(SECONDS)
+
+
+@contextmanager
+def served(settings: Settings, log: Path, *options: str, **variables: str) -> Iterator[Served]:
+    """Lend a service that runs."""
+    service = Served(settings, log, *options, **variables)
+    try:
+        yield service
+    finally:
+        service.end()
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of this module's own, to be stopped and killed."""
+    with private_server(tmp_path_factory.mktemp("own"), VOLATILE) as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="module")
+def own_database(own_server: EmbeddedPostgres) -> Settings:
+    """A migrated database on it."""
+    settings = settings_for(own_server, "callytics")
+    own_server.provide(settings)
+    migrate(settings, report=lambda line: None)
+    return settings
+
+
+@pytest.fixture
+def running(own_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """The module's server, which runs again afterwards whatever the test did to it."""
+    yield own_server
+    start_again(own_server)
+
+
+def kill_server(server: EmbeddedPostgres) -> None:
+    """Kill all processes of a server."""
+    first = int((server.data / "postmaster.pid").read_text().splitlines()[0])
+    for pid in (first, *_children(first)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while server.running:
+        time.sleep(0.02)
+
+
+def _children(parent: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def start_again(server: EmbeddedPostgres) -> None:
+    """Start a server that was killed; what is left of it may hold its memory for a moment."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return server.start()
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+class Wire:
+    """A way to a port of this machine that can go dead: what is sent arrives nowhere, and nobody is told."""
+
+    def __init__(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._target = port
+        self._alive = threading.Event()
+        self._alive.set()
+        self._ended = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The port of its near end."""
+        return int(self._listener.getsockname()[1])
+
+    def cut(self) -> None:
+        """Let nothing through."""
+        self._alive.clear()
+
+    def mend(self) -> None:
+        """Let everything through, what was held up first."""
+        self._alive.set()
+
+    def end(self) -> None:
+        """Close it."""
+        self._ended = True
+        self._alive.set()
+        self._listener.close()
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings by which a database is reached through it."""
+        return replace(settings, port=self.port)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._pump, args=(near,), daemon=True).start()
+
+    def _pump(self, near: socket.socket) -> None:
+        self._alive.wait()
+        with contextlib.suppress(OSError), near, socket.create_connection(("127.0.0.1", self._target)) as far:
+            selector = selectors.DefaultSelector()
+            selector.register(near, selectors.EVENT_READ, far)
+            selector.register(far, selectors.EVENT_READ, near)
+            while not self._ended:
+                for key, _ in selector.select(0.5):
+                    received = key.fileobj.recv(65536)  # type: ignore[union-attr]
+                    self._alive.wait()
+                    if not received:
+                        return
+                    key.data.sendall(received)
+
+
+@contextmanager
+def wire_to(settings: Settings) -> Iterator[tuple[Wire, Settings]]:
+    """Lend a wire to a database, and the settings by which it is taken."""
+    wire = Wire(settings.port)
+    try:
+        yield wire, wire.settings(settings)
+    finally:
+        wire.end()
+
+
+def refused(
+    settings: Settings, folder: Path, *options: str, **variables: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run `callytics serve` where it must not start, and return how it ended."""
+    changed: Mapping[str, str | None] = environment(settings) | variables
+    return subprocess.run(
+        [sys.executable, "-m", "callytics.cli", "serve", "--port", "0", *options],
+        env={name: value for name, value in changed.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=folder,
+    )
