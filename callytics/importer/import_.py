@@ -238,10 +238,15 @@ def _begin(ledger: Ledger, snapshots: Sequence[Snapshot], named: Sequence[int], 
     """
     target = Target(ledger.connection)
     sources = [Source(snapshot.path, str(snapshot.source)) for snapshot in snapshots]
-    bounds = [bound for source in sources for bounds in source.bounds.values() for bound in bounds]
-    for table in {bound.mapping.target for bound in bounds}:
+    table_mappings = [
+        table_mapping
+        for source in sources
+        for table_mappings in source.table_mappings.values()
+        for table_mapping in table_mappings
+    ]
+    for table in {table_mapping.mapping.target for table_mapping in table_mappings}:
         target.columns(table)
-    if any(bound.mapping.target == "topics" for bound in bounds):
+    if any(table_mapping.mapping.target == "topics" for table_mapping in table_mappings):
         target.drop_untouched_topic()
     families = id_offsets(sources, target)
     reserve_ids(sources, families, target)
@@ -259,14 +264,17 @@ def _table_records(source: Source, relatives: Relatives) -> Iterator[TableRecord
     for table in source.tables:
         own = relatives.families.get((source.path, table.name.lower()), 0)
         rows = source.counts[table.name]
-        for bound in source.bounds[table.name]:
+        for table_mapping in source.table_mappings[table.name]:
             offsets = {
-                column: relatives.offset(source, bound, parent) for column, parent in bound.mapping.references.items()
+                column: relatives.offset(source, table_mapping, parent)
+                for column, parent in table_mapping.mapping.references.items()
             }
-            if bound.mapping.key not in bound.mapping.references:
-                offsets[bound.mapping.key] = own
+            if table_mapping.mapping.key not in table_mapping.mapping.references:
+                offsets[table_mapping.mapping.key] = own
             moved = {column: offset for column, offset in offsets.items() if offset}
-            yield TableRecord(0, table.name, bound.mapping.name, bound.mapping.target, (), own, moved, rows, None)
+            yield TableRecord(
+                0, table.name, table_mapping.mapping.name, table_mapping.mapping.target, (), own, moved, rows, None
+            )
         if unmapped := source.unmapped_columns(table):
             yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)
 
@@ -279,10 +287,12 @@ def _works(ledger: Ledger, record: SourceRecord, snapshot: Path) -> Iterator[Wor
     target = Target(ledger.connection)
     for row in ledger.tables(record.id):
         table = tables[row.source_table]
-        bound = next((b for b in source.bounds[table.name] if b.mapping.name == row.mapping), None)
-        if row.mapping and not bound:
+        table_mapping = next((b for b in source.table_mappings[table.name] if b.mapping.name == row.mapping), None)
+        if row.mapping and not table_mapping:
             raise TargetError(f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks")
-        plan = Plan(source, bound, target.columns(row.target_table), row.offsets, zone) if bound else None
+        plan = (
+            Plan(source, table_mapping, target.columns(row.target_table), row.offsets, zone) if table_mapping else None
+        )
         yield Work(row, source, table, plan)
 
 
@@ -338,7 +348,7 @@ def _prepare(run: int, works: Sequence[Work], ledger: Ledger, target: Target) ->
     todo = [work.plan for work in works if work.plan and not work.record.loaded_at]
     for plan in todo:
         if target.is_partitioned(plan.target):
-            target.ensure_months(plan.target, plan.source.months(plan.bound))
+            target.ensure_months(plan.target, plan.source.months(plan.table_mapping))
     _set_aside(run, target.definitions(sorted({plan.target for plan in todo})), ledger, target)
     # After the foreign keys that need them.
     large = _large_targets(works) & {plan.target for plan in todo}
@@ -351,7 +361,9 @@ def _large_targets(works: Sequence[Work]) -> set[str]:
     rows: Counter[str] = Counter()
     for work in works:
         rows[work.target] += work.record.source_rows
-    uncertain = {work.target for work in works if not work.plan or not work.source.key_is_rowid(work.plan.bound)}
+    uncertain = {
+        work.target for work in works if not work.plan or not work.source.key_is_rowid(work.plan.table_mapping)
+    }
     return {target for target in rows if rows[target] >= LARGE_TABLE_ROWS} - uncertain
 
 
@@ -364,7 +376,7 @@ def _set_aside(run: int, definitions: Sequence[tuple[str, str, str, str]], ledge
 def _finish(works: Sequence[Work], ledger: Ledger, target: Target) -> None:
     """Put sequences past every id."""
     for work in works:
-        if work.plan and work.plan.key not in work.plan.bound.mapping.references:
+        if work.plan and work.plan.key not in work.plan.table_mapping.mapping.references:
             target.set_sequence(work.plan.target, work.source.sequence(work.table) + work.record.id_offset)
     target.restore_topic()
     ledger.connection.commit()

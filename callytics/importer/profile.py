@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Converter, Plan
-from callytics.importer.source.mapping import Bound
+from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, SourceTable, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
@@ -95,23 +95,23 @@ def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Pro
     """Convert every row as an import would, and count what does not go as it is."""
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
     for table in source.tables:
-        bounds = source.bounds[table.name]
-        profile.tables.append(_table_profile(source, table, bounds))
-        for bound in bounds:
-            plan = Plan(source, bound, declared_columns()[bound.mapping.target], {}, zone)
+        table_mappings = source.table_mappings[table.name]
+        profile.tables.append(_table_profile(source, table, table_mappings))
+        for table_mapping in table_mappings:
+            plan = Plan(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
             profile.findings += _findings(plan, source.counts[table.name], progress)
     return profile
 
 
-def _table_profile(source: Source, table: SourceTable, bounds: list[Bound]) -> TableProfile:
-    months = sorted({month for bound in bounds for month in source.months(bound)})
+def _table_profile(source: Source, table: SourceTable, table_mappings: list[TableMapping]) -> TableProfile:
+    months = sorted({month for table_mapping in table_mappings for month in source.months(table_mapping)})
     return TableProfile(
         name=table.name,
         rows=source.counts[table.name],
-        generations=tuple(sorted({bound.mapping.generation for bound in bounds})),
-        targets=tuple(bound.mapping.target for bound in bounds),
+        generations=tuple(sorted({table_mapping.mapping.generation for table_mapping in table_mappings})),
+        targets=tuple(table_mapping.mapping.target for table_mapping in table_mappings),
         unmapped_columns=source.unmapped_columns(table),
-        absent_columns=tuple(sorted({column for bound in bounds for column in bound.absent})),
+        absent_columns=tuple(sorted({column for table_mapping in table_mappings for column in table_mapping.absent})),
         first=months[0] if months else None,
         last=months[-1] if months else None,
     )
@@ -122,12 +122,12 @@ def _findings(plan: Plan, total: int, progress: Progress) -> list[Finding]:
     counted: Counter[tuple[str, str]] = Counter()
     done = 0
     with Converter(plan) as converter:
-        for bounds in rowid_chunks(converter.sqlite, plan.bound.table, plan.source.chunk_rows):
-            progress(f"read {plan.bound.table.name}", done, total)
-            chunk = converter.chunk(bounds)
+        for row_range in rowid_chunks(converter.sqlite, plan.table_mapping.table, plan.source.chunk_rows):
+            progress(f"read {plan.table_mapping.table.name}", done, total)
+            chunk = converter.chunk(row_range)
             done += chunk.row_count
             _count(plan, converter, chunk, findings, counted)
-    progress(f"read {plan.bound.table.name}", total, total)
+    progress(f"read {plan.table_mapping.table.name}", total, total)
     for key, rows in counted.items():
         findings[key].rows = rows
     return list(findings.values())
@@ -144,7 +144,7 @@ def _count(
     found += [(row.rowid, column, name, False) for row in chunk.rows for column, name in row.normalisations]
     for rowid, column, what, rejected in found:
         counted[column, what] += 1
-        empty = Finding(plan.bound.table.name, plan.target, column, what, rejected)
+        empty = Finding(plan.table_mapping.table.name, plan.target, column, what, rejected)
         finding = findings.setdefault((column, what), empty)
         if len(finding.examples) < EXAMPLES:
             finding.examples.append((rowid, _cut(converter.source_values(rowid)[column])))

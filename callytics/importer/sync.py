@@ -220,9 +220,9 @@ def _leads_abroad(source: Source) -> bool:
     names = {table.name.lower() for table in source.tables}
     return any(
         parent.lower() not in names
-        for bounds in source.bounds.values()
-        for bound in bounds
-        for parent in bound.mapping.references.values()
+        for table_mappings in source.table_mappings.values()
+        for table_mapping in table_mappings
+        for parent in table_mapping.mapping.references.values()
     )
 
 
@@ -297,9 +297,9 @@ class Sync:
         """Yield each way of a table into a target, with what would be recorded of it."""
         for table in source.tables:
             rows = source.counts[table.name]
-            for bound in source.bounds[table.name]:
-                mapping = bound.mapping
-                plan = Plan(source, bound, self.target.columns(mapping.target), {}, zone)
+            for table_mapping in source.table_mappings[table.name]:
+                mapping = table_mapping.mapping
+                plan = Plan(source, table_mapping, self.target.columns(mapping.target), {}, zone)
                 record = TableRecord(0, table.name, mapping.name, mapping.target, (), 0, {}, rows, None)
                 yield Side(source, table, plan), record
             if unmapped := source.unmapped_columns(table):
@@ -312,7 +312,7 @@ class Sync:
         """Return where the references of new tables lead: the families that there are keep their ids."""
         known: Families = {(source.path, row.source_table.lower()): row.id_offset for row in rows if row.mapping}
         if {name for path, name in known} >= {
-            table.name.lower() for table in source.tables if source.bounds[table.name]
+            table.name.lower() for table in source.tables if source.table_mappings[table.name]
         }:
             return Relatives([source], known, self.ledger, [record.run])
         return Relatives([source], id_offsets([source], self.target, known), self.ledger, [record.run])
@@ -326,9 +326,9 @@ class Sync:
         if side.plan is None:
             return self.ledger.add_table(record.id, wanted, loaded=True)
         own = relatives.families.get((side.source.path, side.table.name.lower()), 0)
-        mapping = side.plan.bound.mapping
+        mapping = side.plan.table_mapping.mapping
         offsets = {
-            column: relatives.offset(side.source, side.plan.bound, parent)
+            column: relatives.offset(side.source, side.plan.table_mapping, parent)
             for column, parent in mapping.references.items()
         }
         if mapping.key not in mapping.references:
@@ -351,7 +351,7 @@ class Sync:
         return bool(children)
 
     def _check_own(self, file: File, child: Pair, by_table: dict[int, Found]) -> None:
-        references = child.plan.bound.mapping.references if child.plan and child.theirs else {}
+        references = child.plan.table_mapping.mapping.references if child.plan and child.theirs else {}
         for column, table in references.items():
             for parent in file.pairs:
                 if is_family(parent, table):
@@ -415,8 +415,8 @@ class Sync:
         exact = len(one.ranges) <= MOST_RANGES and one.pair.plan
         self.ledger.update_table(record, multirange(one.ranges) if exact else None)
         if one.changes or one.pair.base is None:
-            bounds = (one.rowids[0], one.rowids[-1]) if one.rowids else None
-            self.ledger.replace_chunks(record.id, bounds, (one.copied, one.normalised, one.rejected))
+            row_range = (one.rowids[0], one.rowids[-1]) if one.rowids else None
+            self.ledger.replace_chunks(record.id, row_range, (one.copied, one.normalised, one.rejected))
             for (column, name), count in one.normalisations.items():
                 if count:
                     self.ledger.add_normalisation(record.id, column, name, count, one.examples[column, name])
@@ -503,15 +503,15 @@ def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> S
     table = next(table for table in base.tables if table.name.lower() == row.source_table.lower())
     if row.mapping is None:
         return Side(base, table, None)
-    bound = next((b for b in base.bounds[table.name] if b.mapping.target == row.target_table), None)
-    if bound is None:
+    table_mapping = next((b for b in base.table_mappings[table.name] if b.mapping.target == row.target_table), None)
+    if table_mapping is None:
         raise TargetError(f"{base.label} was imported by mapping {row.mapping}, which this version of callytics lacks")
-    return Side(base, table, Plan(base, bound, target.columns(row.target_table), row.offsets, zone))
+    return Side(base, table, Plan(base, table_mapping, target.columns(row.target_table), row.offsets, zone))
 
 
 def is_family(pair: Pair, table: str | None = None) -> bool:
     """Tell whether a pair gives ids of its own, and is of this source table if one is named."""
-    own = pair.plan is not None and pair.plan.key not in pair.plan.bound.mapping.references
+    own = pair.plan is not None and pair.plan.key not in pair.plan.table_mapping.mapping.references
     return own and table in (None, pair.record.source_table.lower(), pair.record.source_table)
 
 

@@ -30,7 +30,9 @@ def test_every_table_and_column_has_a_home(source: Source) -> None:
     """Nothing of a file that the application created is unmapped, and nothing a mapping reads is absent."""
     for table in source.tables:
         assert source.unmapped_columns(table) == (), table.name
-        assert [bound.absent for bound in source.bounds[table.name]] == [()] * len(source.bounds[table.name])
+        assert [table_mapping.absent for table_mapping in source.table_mappings[table.name]] == [()] * len(
+            source.table_mappings[table.name]
+        )
 
 
 @pytest.mark.parametrize("mapping", mappings(), ids=lambda mapping: mapping.name)

@@ -24,7 +24,7 @@ from callytics.importer.convert.values import (
     raw_bytes,
     storage_class,
 )
-from callytics.importer.source.mapping import Bound
+from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
 
 
@@ -33,7 +33,7 @@ class Plan:
     """A mapping of one file, with all that is needed to turn its rows into the target's."""
 
     source: Source
-    bound: Bound
+    table_mapping: TableMapping
     columns: dict[str, str]
     """The target's columns that can be written, with their types; those without a source are loaded as NULL."""
     offsets: dict[str, int] = field(default_factory=dict)
@@ -42,20 +42,22 @@ class Plan:
 
     @property
     def target(self) -> str:
-        return self.bound.mapping.target
+        return self.table_mapping.mapping.target
 
     @property
     def key(self) -> str:
-        return self.bound.mapping.key
+        return self.table_mapping.mapping.key
 
     @cached_property
     def types(self) -> dict[str, str]:
         """The type of each output of the mapping: an array's element for `"name[3]"`."""
-        return {output: self.columns[array_name(output)].removesuffix("[]") for output in self.bound.mapping.outputs}
+        return {
+            output: self.columns[array_name(output)].removesuffix("[]") for output in self.table_mapping.mapping.outputs
+        }
 
     @cached_property
     def duplicates(self) -> frozenset[int]:
-        return self.source.duplicate_ids(self.bound)
+        return self.source.duplicate_ids(self.table_mapping)
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,14 @@ class Converter:
     def chunk(self, chunk: tuple[int, int]) -> Chunk:
         """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
         plan = self.plan
-        read = read_clean(self._arrow, plan.bound, plan.types, chunk)
+        read = read_clean(self._arrow, plan.table_mapping, plan.types, chunk)
         clean, dirty = self._clean(read)
         rows: list[ConvertedRow] = []
         refused: list[RefusedRow] = []
         # Where all rows of the chunk came by the fast path, there is none to look for.
-        if not dirty and read.num_rows == count_rows(self.sqlite, plan.bound.table, chunk):
+        if not dirty and read.num_rows == count_rows(self.sqlite, plan.table_mapping.table, chunk):
             return Chunk(chunk[0], chunk[1], clean, rows, refused)
-        for rowid, values in read_dirty(self.sqlite, plan.bound, plan.types, chunk, dirty):
+        for rowid, values in read_dirty(self.sqlite, plan.table_mapping, plan.types, chunk, dirty):
             converted = self._row(rowid, values)
             (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
         return Chunk(chunk[0], chunk[1], clean, rows, refused)
@@ -144,18 +146,19 @@ class Converter:
     def source_values(self, rowid: int) -> dict[str, Any]:
         """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
         outputs = ", ".join(f'"{output}"' for output in self.plan.types)
-        query = (
-            f"{self.plan.bound.relation(self.plan.bound.table.between((rowid, rowid)))} select {outputs} from mapped"
-        )
+        mapped = self.plan.table_mapping
+        query = f"{mapped.relation(mapped.table.between((rowid, rowid)))} select {outputs} from mapped"
         values = self.sqlite.execute(query).fetchone()
         if values is None:
             raise LookupError(rowid)
         return self._by_source_column(dict(zip(self.plan.types, values, strict=True)))
 
     def _by_source_column(self, values: dict[str, Any]) -> dict[str, Any]:
-        bound = self.plan.bound
+        table_mapping = self.plan.table_mapping
         return {
-            source: values[output] for output, source in bound.mapping.outputs.items() if source not in bound.absent
+            source: values[output]
+            for output, source in table_mapping.mapping.outputs.items()
+            if source not in table_mapping.absent
         }
 
     def _clean(self, table: pa.Table) -> tuple[pa.Table, list[int]]:
@@ -188,13 +191,13 @@ class Converter:
         outputs: dict[str, Any] = {}
         normalisations: list[tuple[str, str]] = []
         for output, value in values.items():
-            source = self.plan.bound.mapping.outputs[output]
+            source = self.plan.table_mapping.mapping.outputs[output]
             try:
                 outputs[output] = self._value(output, value, source, normalisations)
             except Unfit as reason:
                 return RefusedRow(rowid, source, str(reason), self._by_source_column(values))
         if rowid in self.plan.duplicates:
-            key = self.plan.bound.mapping.outputs[self.plan.key]
+            key = self.plan.table_mapping.mapping.outputs[self.plan.key]
             return RefusedRow(rowid, key, "an earlier row has the same id", self._by_source_column(values))
         return ConvertedRow(rowid, self._assemble_row(outputs), tuple(normalisations))
 

@@ -20,7 +20,7 @@ from functools import partial
 from callytics.importer.convert.chunks import Plan
 from callytics.importer.plan.workers import Crew, Rank, Step, Worker
 from callytics.importer.records.ledger import UNMAPPED, Definition, TableRecord
-from callytics.importer.source.reader import EVERYTHING, PIECE_ROWS, Bounds, Source, SourceTable
+from callytics.importer.source.reader import EVERYTHING, PIECE_ROWS, RowRange, Source, SourceTable
 from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.verify import Verification
 
@@ -43,7 +43,7 @@ class Work:
         return self.plan.target if self.plan else UNMAPPED
 
     @property
-    def pieces(self) -> list[Bounds]:
+    def pieces(self) -> list[RowRange]:
         """The ranges of rows that can be loaded or verified side by side."""
         return self.source.pieces(self.table) if self.plan else [EVERYTHING]
 
@@ -218,14 +218,14 @@ class Course:
             self._build_shares(target, indexes, lambda: None)
 
 
-def _load(worker: Worker, work: Work, piece: Bounds) -> None:
+def _load(worker: Worker, work: Work, piece: RowRange) -> None:
     if work.plan:
         worker.loader.load(work.record, work.plan, piece)
     else:
         worker.loader.keep(work.record, work.source, work.table)
 
 
-def _verify(worker: Worker, work: Work, parts: list[Verification], piece: Bounds) -> None:
+def _verify(worker: Worker, work: Work, parts: list[Verification], piece: RowRange) -> None:
     if work.plan:
         parts.append(worker.verifier.verify(work.record, work.plan, piece))
     else:

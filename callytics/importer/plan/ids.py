@@ -9,7 +9,7 @@ from pathlib import Path
 from callytics.exceptions import SourceError, TargetError
 from callytics.importer.convert.values import LARGEST_BIGINT
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import Bound
+from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import Target
 
@@ -24,61 +24,73 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Families | None
     """
     offsets: Families = dict(known or {})
     planned: dict[str, list[tuple[int, int]]] = {}
-    for source, bound in _families(sources):
-        if (source.path, bound.table.name.lower()) in offsets:
+    for source, table_mapping in _families(sources):
+        if (source.path, table_mapping.table.name.lower()) in offsets:
             continue
-        table = bound.mapping.target
+        table = table_mapping.mapping.target
         taken = planned.setdefault(table, [])
-        own = source.id_range(bound)
+        own = source.id_range(table_mapping)
         spans = [own] if own else []
         if taken or not target.is_empty(table):
-            spans += [span for span in _reference_ranges(source, bound, sources) if span]
+            spans += [span for span in _reference_ranges(source, table_mapping, sources) if span]
         if not spans:
             continue
         first, last = min(low for low, _ in spans), max(high for _, high in spans)
         offset = 0
         if target.ids_taken(table, first, last) or any(first <= end and start <= last for start, end in taken):
             offset = max([target.highest_id(table), *(end for _, end in taken)]) + 1 - first
-        last = max(own[1] if own else 0, source.sequence(bound.table)) + offset
+        last = max(own[1] if own else 0, source.sequence(table_mapping.table)) + offset
         if last > LARGEST_BIGINT:
-            raise TargetError(f"{source.label}: no ids are left in {table} for those of {bound.table.name}")
-        offsets[source.path, bound.table.name.lower()] = offset
+            raise TargetError(f"{source.label}: no ids are left in {table} for those of {table_mapping.table.name}")
+        offsets[source.path, table_mapping.table.name.lower()] = offset
         taken.append((first + offset, last))
     return offsets
 
 
-def _reference_ranges(source: Source, parent: Bound, sources: Sequence[Source]) -> Iterator[tuple[int, int] | None]:
+def _reference_ranges(
+    source: Source, parent: TableMapping, sources: Sequence[Source]
+) -> Iterator[tuple[int, int] | None]:
     """Yield the smallest and largest id by which the file itself, or one without such a table, refers to a family."""
     for other in sources:
-        for bound in (bound for bounds in other.bounds.values() for bound in bounds):
-            for column, table in bound.mapping.references.items():
-                meant = other is source or (not _generation(other, table) and _leads_abroad(bound, parent))
+        for table_mapping in (
+            table_mapping for table_mappings in other.table_mappings.values() for table_mapping in table_mappings
+        ):
+            for column, table in table_mapping.mapping.references.items():
+                meant = other is source or (not _generation(other, table) and _leads_abroad(table_mapping, parent))
                 if meant and table.lower() == parent.table.name.lower():
-                    yield other.range_of(bound, column)
+                    yield other.range_of(table_mapping, column)
 
 
 def _generation(source: Source, table: str) -> int | None:
     """Return the generation of a table of a file; None where the file has none, or one that is not mapped."""
-    found = (bounds[0] for name, bounds in source.bounds.items() if bounds and name.lower() == table.lower())
-    return next((bound.mapping.generation for bound in found), None)
+    found = (
+        table_mappings[0]
+        for name, table_mappings in source.table_mappings.items()
+        if table_mappings and name.lower() == table.lower()
+    )
+    return next((table_mapping.mapping.generation for table_mapping in found), None)
 
 
-def _leads_abroad(child: Bound, parent: Bound) -> bool:
+def _leads_abroad(child: TableMapping, parent: TableMapping) -> bool:
     """Tell whether a reference may lead to another file: only generation 3 was spread over two."""
     return child.mapping.generation == parent.mapping.generation
 
 
 def reserve_ids(sources: Sequence[Source], families: Families, target: Target) -> None:
     """Let the application's inserts go past these ids from now on: it may run during the import."""
-    for source, bound in _families(sources):
-        offset = families.get((source.path, bound.table.name.lower()), 0)
-        target.set_sequence(bound.mapping.target, source.sequence(bound.table) + offset)
+    for source, table_mapping in _families(sources):
+        offset = families.get((source.path, table_mapping.table.name.lower()), 0)
+        target.set_sequence(table_mapping.mapping.target, source.sequence(table_mapping.table) + offset)
 
 
-def _families(sources: Sequence[Source]) -> Iterator[tuple[Source, Bound]]:
+def _families(sources: Sequence[Source]) -> Iterator[tuple[Source, TableMapping]]:
     for source in sources:
-        for bounds in source.bounds.values():
-            yield from ((source, bound) for bound in bounds if bound.mapping.key not in bound.mapping.references)
+        for table_mappings in source.table_mappings.values():
+            yield from (
+                (source, table_mapping)
+                for table_mapping in table_mappings
+                if table_mapping.mapping.key not in table_mapping.mapping.references
+            )
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class Relatives:
     ledger: Ledger
     named: Sequence[int]
 
-    def offset(self, source: Source, child: Bound, parent: str) -> int:
+    def offset(self, source: Source, child: TableMapping, parent: str) -> int:
         """Return the offset of the family that `child` refers to: of its own file, of this run, or of an earlier one.
 
         Raises `SourceError` where it could be several.

@@ -301,13 +301,13 @@ class Ledger:
         """Remove the record of a table that its file no longer has, with what was kept aside of it."""
         self._run("forget_table", table=table)
 
-    def replace_chunks(self, table: int, bounds: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
+    def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
         """Put one chunk in place of all: its first and last row number, and the rows copied, inserted and rejected."""
         self._run("forget_chunks", table=table)
         self._run("forget_normalisations", table=table)
-        if bounds:
+        if row_range:
             copied, inserted, rejected = loaded
-            first, last = bounds
+            first, last = row_range
             self._run(
                 "insert_chunk", table=table, first=first, last=last, copied=copied, inserted=inserted, rejected=rejected
             )

@@ -60,7 +60,7 @@ def missing(wanted: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Bound:
+class TableMapping:
     """A mapping applied to a table of a file."""
 
     mapping: Mapping
@@ -121,20 +121,20 @@ def _reference(line: str) -> tuple[str, str]:
     return column, table
 
 
-def bind(table: SourceTable) -> list[Bound]:
+def bind(table: SourceTable) -> list[TableMapping]:
     """Return the mappings of a table, one a target; empty where the table is unmapped.
 
     Where several shapes fit, the one that finds most of its columns in the table is taken.
     """
-    best: dict[str, Bound] = {}
-    for bound in (Bound(mapping, table) for mapping in mappings() if mapping.fits(table)):
-        rival = best.get(bound.mapping.target)
-        if rival is None or len(bound.absent) < len(rival.absent):
-            best[bound.mapping.target] = bound
+    best: dict[str, TableMapping] = {}
+    for table_mapping in (TableMapping(mapping, table) for mapping in mappings() if mapping.fits(table)):
+        rival = best.get(table_mapping.mapping.target)
+        if rival is None or len(table_mapping.absent) < len(rival.absent):
+            best[table_mapping.mapping.target] = table_mapping
     return list(best.values())
 
 
-def unmapped_columns(table: SourceTable, bounds: Iterable[Bound]) -> tuple[str, ...]:
+def unmapped_columns(table: SourceTable, table_mappings: Iterable[TableMapping]) -> tuple[str, ...]:
     """Return the columns of a table that none of its mappings reads."""
-    read = [column for bound in bounds for column in bound.mapping.outputs.values()]
+    read = [column for table_mapping in table_mappings for column in table_mapping.mapping.outputs.values()]
     return missing(table.columns, read)

@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import CLEAN, FIRST_ROW, Text
-from callytics.importer.source.mapping import Bound, bind, quote, unmapped_columns
+from callytics.importer.source.mapping import TableMapping, bind, quote, unmapped_columns
 
 CHUNK_BYTES = 4 * 1024 * 1024
 CHUNK_ROWS = 20_000
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
-Bounds = tuple[int, int]
+RowRange = tuple[int, int]
 """The first and the last row number of a range of rows."""
-EVERYTHING: Bounds = (SMALLEST_ROWID, LARGEST_ROWID)
+EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 PIECE_ROWS = 200_000
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
@@ -73,13 +73,13 @@ class Source:
         return tables
 
     @cached_property
-    def bounds(self) -> dict[str, list[Bound]]:
+    def table_mappings(self) -> dict[str, list[TableMapping]]:
         """The mappings of each table, by its name; an empty list where it has none."""
         return {table.name: bind(table) for table in self.tables}
 
     def unmapped_columns(self, table: SourceTable) -> tuple[str, ...]:
         """Return the columns that nothing maps: all of an unknown table's."""
-        return unmapped_columns(table, self.bounds[table.name])
+        return unmapped_columns(table, self.table_mappings[table.name])
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
@@ -121,7 +121,7 @@ class Source:
         row_bytes = self.path.stat().st_size / max(1, sum(self.counts.values()))
         return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES / max(1.0, row_bytes))))
 
-    def pieces(self, table: SourceTable) -> list[Bounds]:
+    def pieces(self, table: SourceTable) -> list[RowRange]:
         """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
         if self.counts[table.name] <= PIECE_ROWS or self._numbered_copies:
             return [EVERYTHING]
@@ -144,52 +144,54 @@ class Source:
                 highest += connection.execute(query, (table.name,)).fetchone()
         return max(value for value in highest if isinstance(value, int))
 
-    def id_range(self, bound: Bound) -> tuple[int, int] | None:
+    def id_range(self, table_mapping: TableMapping) -> tuple[int, int] | None:
         """Return the smallest and largest integer of the mapping's key column; None where there is none."""
-        if self.key_is_rowid(bound):
+        if self.key_is_rowid(table_mapping):
             with closing(self.connect()) as connection:
                 ends = [
-                    connection.execute(f"select {end}({bound.table.rowid}) from {bound.table.relation}").fetchone()[0]
+                    connection.execute(
+                        f"select {end}({table_mapping.table.rowid}) from {table_mapping.table.relation}"
+                    ).fetchone()[0]
                     for end in ("min", "max")
                 ]
             return None if ends[0] is None else (ends[0], ends[1])
-        return self.range_of(bound, bound.mapping.key)
+        return self.range_of(table_mapping, table_mapping.mapping.key)
 
-    def range_of(self, bound: Bound, column: str) -> tuple[int, int] | None:
+    def range_of(self, table_mapping: TableMapping, column: str) -> tuple[int, int] | None:
         """Return the smallest and largest integer of a mapped column, read from every row; None where there is none."""
         column = f"mapped.{quote(column)}"
         query = (
-            f"{bound.relation('true')} select min({column}), max({column}) from mapped "
+            f"{table_mapping.relation('true')} select min({column}), max({column}) from mapped "
             f"where typeof({column}) = 'integer'"
         )
         with closing(self.connect()) as connection:
             smallest, largest = connection.execute(query).fetchone()
         return None if smallest is None else (smallest, largest)
 
-    def key_is_rowid(self, bound: Bound) -> bool:
+    def key_is_rowid(self, table_mapping: TableMapping) -> bool:
         """Tell whether the mapping's key is the table's INTEGER PRIMARY KEY, so that it is unique and in order."""
-        column = bound.mapping.outputs[bound.mapping.key]
-        return bound.table.id_column is not None and column.lower() == bound.table.id_column.lower()
+        column = table_mapping.mapping.outputs[table_mapping.mapping.key]
+        return table_mapping.table.id_column is not None and column.lower() == table_mapping.table.id_column.lower()
 
-    def months(self, bound: Bound) -> list[str]:
+    def months(self, table_mapping: TableMapping) -> list[str]:
         """Return the months (`2024-05`) in which the mapped rows were created, as far as plain timestamps tell."""
-        if "created_at" not in bound.mapping.outputs:
+        if "created_at" not in table_mapping.mapping.outputs:
             return []
         query = (
-            f"{bound.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
+            f"{table_mapping.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
             "where typeof(created_at) = 'text'"
         )
         with closing(self.connect()) as connection:
             beginnings = {bytes(beginning) for (beginning,) in connection.execute(query)}
         return sorted(beginning[:7].decode() for beginning in beginnings if MONTH.fullmatch(beginning))
 
-    def duplicate_ids(self, bound: Bound) -> frozenset[int]:
+    def duplicate_ids(self, table_mapping: TableMapping) -> frozenset[int]:
         """Return the row numbers whose id an earlier row has already; only a table without a key can have them."""
-        if self.key_is_rowid(bound):
+        if self.key_is_rowid(table_mapping):
             return frozenset()
-        key = quote(bound.mapping.key)
+        key = quote(table_mapping.mapping.key)
         query = (
-            f"{bound.relation('true')} select source_rowid from mapped where {key} is not null "
+            f"{table_mapping.relation('true')} select source_rowid from mapped where {key} is not null "
             f"and source_rowid not in (select min(source_rowid) from mapped group by {key})"
         )
         with closing(self.connect()) as connection:
@@ -245,8 +247,8 @@ def rowid_chunks(
     connection: sqlite3.Connection,
     table: SourceTable,
     size: int,
-    within: Bounds = EVERYTHING,
-) -> Iterator[Bounds]:
+    within: RowRange = EVERYTHING,
+) -> Iterator[RowRange]:
     """Yield (first, last) row numbers of consecutive chunks of `size` rows, of those numbered `within` two ends."""
     query = (
         f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
@@ -274,7 +276,7 @@ def clean_condition(types: dict[str, str]) -> str:
 
 def read_clean(
     connection: adbc_driver_sqlite.dbapi.Connection,
-    bound: Bound,
+    table_mapping: TableMapping,
     types: dict[str, str],
     chunk: tuple[int, int],
 ) -> pa.Table:
@@ -285,7 +287,7 @@ def read_clean(
     constants = ", ".join(FIRST_ROW.get(target, "''") for target in types.values())
     outputs = ", ".join(quote(output) for output in types)
     query = (
-        f"{bound.relation(bound.table.between(chunk))}"
+        f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select 0 as source_rowid, {constants} union all "
         f"select source_rowid, {outputs} from mapped where {clean_condition(types)}"
     )
@@ -298,7 +300,7 @@ def read_clean(
 
 def read_dirty(
     connection: sqlite3.Connection,
-    bound: Bound,
+    table_mapping: TableMapping,
     types: dict[str, str],
     chunk: tuple[int, int],
     besides: Sequence[int],
@@ -306,7 +308,7 @@ def read_dirty(
     """Yield (row number, values by output) of the other rows of a chunk, and of those numbered in `besides`."""
     outputs = ", ".join(quote(output) for output in types)
     query = (
-        f"{bound.relation(bound.table.between(chunk))}"
+        f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select source_rowid, {outputs} from mapped where not ({clean_condition(types)}) "
         "or source_rowid in (select value from json_each(?)) order by source_rowid"
     )

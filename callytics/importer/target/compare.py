@@ -27,7 +27,7 @@ from callytics.importer.target.load import Progress, import_arrow_connection, im
 from callytics.importer.target.verify import same_json, same_values
 from callytics.settings import Settings
 
-Bounds = tuple[int, int]
+RowRange = tuple[int, int]
 MOST_CLASHES = 100
 """As many are listed of a table; all are counted."""
 MOST_RANGES = 10_000
@@ -67,7 +67,9 @@ class Pair:
     def in_order(self) -> bool:
         """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
         return all(
-            side.plan is None or side.source.key_is_rowid(side.plan.bound) for side in (self.base, self.theirs) if side
+            side.plan is None or side.source.key_is_rowid(side.plan.table_mapping)
+            for side in (self.base, self.theirs)
+            if side
         )
 
 
@@ -99,7 +101,7 @@ class Found:
     """Changes of what is kept aside in imports.rejected."""
     normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], int] = field(default_factory=dict)
-    changed: list[tuple[Bounds, Bounds]] = field(default_factory=list)
+    changed: list[tuple[RowRange, RowRange]] = field(default_factory=list)
     """The row numbers, theirs and the base's, between which something changed."""
     clashes: list[Clash] = field(default_factory=list)
     """The first of them."""
@@ -222,7 +224,7 @@ class Comparer:
         self.arrow.close()
         self.connection.close()
 
-    def compare(self, pair: Pair, ranges: Sequence[tuple[Bounds, Bounds]] | None = None) -> Found:
+    def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
         found = Found(pair)
         compare = Mapped(self, pair, found) if pair.plan else Unmapped(self, pair, found)
@@ -235,7 +237,7 @@ class Comparer:
         return found
 
 
-def _ranges(pair: Pair) -> Iterator[tuple[Bounds, Bounds]]:
+def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
     """Yield ranges of row numbers in which neither side has more than a chunk of rows, from the first to the last.
 
     A table that is not numbered by its key is one range: which rows belong together is known only by their keys.
@@ -254,12 +256,12 @@ def _ranges(pair: Pair) -> Iterator[tuple[Bounds, Bounds]]:
             chunks = [chunk for chunk in found if chunk]
             if not chunks:
                 return
-            bounds = min(first for first, _ in chunks), min(last for _, last in chunks)
-            yield bounds, bounds
-            start = bounds[1] + 1
+            row_range = min(first for first, _ in chunks), min(last for _, last in chunks)
+            yield row_range, row_range
+            start = row_range[1] + 1
 
 
-def _next_chunk(connection: Any, side: Side, start: int) -> Bounds | None:
+def _next_chunk(connection: Any, side: Side, start: int) -> RowRange | None:
     table = side.table
     query = (
         f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
@@ -280,7 +282,7 @@ class Unmapped:
         if self.sqlite:
             self.sqlite.close()
 
-    def range(self, theirs: Bounds, base: Bounds) -> None:
+    def range(self, theirs: RowRange, base: RowRange) -> None:
         """Compare the rows of a range."""
         record, found = self.pair.record, self.found
         kept = self.comparer.ledger.unmapped(record.id, theirs)
@@ -320,7 +322,7 @@ class Mapped:
     def close(self) -> None:
         self.stack.close()
 
-    def range(self, theirs: Bounds, base: Bounds) -> None:
+    def range(self, theirs: RowRange, base: RowRange) -> None:
         """Compare the rows of a range, and hand on what has changed."""
         found, ledger = self.found, self.comparer.ledger
         before = found.changes + found.clashed
@@ -349,13 +351,13 @@ class Mapped:
         self.found.add_ids(_array(rows[self.plan.key].drop_null()))
         return rows
 
-    def _base_keys(self, base: Bounds, kept: dict[int, KeptRow]) -> pa.Array:
+    def _base_keys(self, base: RowRange, kept: dict[int, KeptRow]) -> pa.Array:
         """Return the keys of the rows that were loaded from a range of the base, in order."""
         if not self.base:
             return pa.array([], pa.int64())
         plan = self.base.plan
         query = (
-            f"{plan.bound.relation(plan.bound.table.between(base))}"
+            f"{plan.table_mapping.relation(plan.table_mapping.table.between(base))}"
             f"select source_rowid, cast({quote(plan.key)} as integer) from mapped where {quote(plan.key)} is not null"
         )
         offset = plan.offsets.get(plan.key, 0)
@@ -401,7 +403,7 @@ class Mapped:
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
-    def _rows(self, expected: pa.Table, base_keys: pa.Array, base: Bounds, retried: set[int]) -> None:
+    def _rows(self, expected: pa.Table, base_keys: pa.Array, base: RowRange, retried: set[int]) -> None:
         """Sort the rows into new, changed, gone and clashing ones."""
         key = self.plan.key
         nameless = expected.filter(expected[key].is_null())
@@ -458,7 +460,7 @@ class Mapped:
             for column, kind in self.plan.columns.items()
         }
 
-    def _changed(self, rows: pa.Table, gone: pa.Array, ours: pa.Table, base: Bounds) -> None:
+    def _changed(self, rows: pa.Table, gone: pa.Array, ours: pa.Table, base: RowRange) -> None:
         """Tell what SQLite changed from what PostgreSQL changed, by the rows as they were."""
         key = self.plan.key
         wanted = pa.concat_arrays([_array(rows[key]), gone])
@@ -478,7 +480,7 @@ class Mapped:
         if touched:
             self._clashing(rows, gone, before, touched)
 
-    def _before(self, keys: pa.Array, base: Bounds) -> pa.Table:
+    def _before(self, keys: pa.Array, base: RowRange) -> pa.Table:
         """Return the rows of the base with these keys, in key order, in the target's columns."""
         assert self.base
         chunk = self.base.chunk(base)

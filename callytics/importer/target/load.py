@@ -25,7 +25,7 @@ from psycopg2.extras import execute_values
 from callytics.importer.convert.chunks import Chunk, ConvertedRow, Converter, Plan, RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
-from callytics.importer.source.reader import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
 from callytics.postgres import connect
 from callytics.settings import Settings
 
@@ -95,12 +95,14 @@ class Loader:
         self.rows, self.copy, self.advance = rows, copy, advance
         self.ledger = Ledger(rows)
 
-    def load(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> None:
+    def load(self, record: TableRecord, plan: Plan, piece: RowRange = EVERYTHING) -> None:
         """Load what is not there yet of a piece of a mapped table. Commits chunk by chunk."""
         self.begin(record)
         with Converter(plan) as converter:
-            for bounds, copied in self._chunks(record, converter.sqlite, plan.source, plan.bound.table, piece):
-                chunk = converter.chunk(bounds)
+            for row_range, copied in self._chunks(
+                record, converter.sqlite, plan.source, plan.table_mapping.table, piece
+            ):
+                chunk = converter.chunk(row_range)
                 self._load_chunk(record, converter, chunk, copied=copied)
                 self.advance(f"load {record.label}", chunk.row_count, record.source_rows)
 
@@ -108,9 +110,9 @@ class Loader:
         """Keep the unmapped columns of a table, all of an unknown one's, row by row. Commits chunk by chunk."""
         self.begin(record)
         with closing(source.connect()) as connection:
-            for bounds, _ in self._chunks(record, connection, source, table, EVERYTHING):
-                rows = unmapped_table(record, read_rows(connection, table, record.unmapped_columns, bounds))
-                self._copy("unmapped", "imports", rows, record, bounds, pending=False)
+            for row_range, _ in self._chunks(record, connection, source, table, EVERYTHING):
+                rows = unmapped_table(record, read_rows(connection, table, record.unmapped_columns, row_range))
+                self._copy("unmapped", "imports", rows, record, row_range, pending=False)
                 self.advance(f"load {record.label}", rows.num_rows, record.source_rows)
 
     def begin(self, record: TableRecord) -> None:
@@ -125,30 +127,30 @@ class Loader:
         self.rows.commit()
 
     def _chunks(
-        self, record: TableRecord, connection: sqlite3.Connection, source: Source, table: SourceTable, piece: Bounds
-    ) -> Iterator[tuple[Bounds, bool]]:
+        self, record: TableRecord, connection: sqlite3.Connection, source: Source, table: SourceTable, piece: RowRange
+    ) -> Iterator[tuple[RowRange, bool]]:
         """Yield what is to be done of a piece, with whether its COPY is done: what lies between the checkpoints."""
         start = piece[0]
         recorded = self.ledger.chunks(record.id, piece)
         self.rows.commit()
         for known in recorded:
-            for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, known.first - 1)):
-                yield bounds, False
+            for row_range in rowid_chunks(connection, table, source.chunk_rows, (start, known.first - 1)):
+                yield row_range, False
             if known.pending:
                 yield (known.first, known.last), True
             else:
                 self.advance(f"load {record.label}", known.rows, record.source_rows)
             start = known.last + 1
-        for bounds in rowid_chunks(connection, table, source.chunk_rows, (start, piece[1])):
-            yield bounds, False
+        for row_range in rowid_chunks(connection, table, source.chunk_rows, (start, piece[1])):
+            yield row_range, False
 
     def _load_chunk(self, record: TableRecord, converter: Converter, chunk: Chunk, *, copied: bool) -> None:
         rows = chunk.rows
-        bounds = (chunk.first, chunk.last)
+        row_range = (chunk.first, chunk.last)
         if not copied:
             pending = bool(rows or chunk.refused)
             table = copy_table(chunk.clean, converter.plan.columns)
-            if self._copy(record.target_table, "public", table, record, bounds, pending=pending):
+            if self._copy(record.target_table, "public", table, record, row_range, pending=pending):
                 if not pending:
                     return
             else:
@@ -161,7 +163,7 @@ class Loader:
         schema: str,
         rows: pa.Table,
         record: TableRecord,
-        chunk: Bounds,
+        chunk: RowRange,
         *,
         pending: bool,
     ) -> bool:

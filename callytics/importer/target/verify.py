@@ -23,7 +23,7 @@ from callytics.importer.convert.chunks import Chunk, Converter, Plan, RefusedRow
 from callytics.importer.convert.values import encode_row, parse_json
 from callytics.importer.records.ledger import UNMAPPED, KeptRow, Ledger, TableRecord
 from callytics.importer.source.mapping import quote
-from callytics.importer.source.reader import EVERYTHING, Bounds, Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
 from callytics.importer.target.load import Progress
 
 EXAMPLES = 5
@@ -78,13 +78,13 @@ class Verifier:
         self.connection, self.arrow, self.advance = connection, arrow, advance
         self.ledger = Ledger(connection)
 
-    def verify(self, record: TableRecord, plan: Plan, piece: Bounds = EVERYTHING) -> Verification:
+    def verify(self, record: TableRecord, plan: Plan, piece: RowRange = EVERYTHING) -> Verification:
         """Compare a piece of a mapped table: loaded rows with the target, rejected rows with `imports.rejected`."""
         found = Verification()
         with Converter(plan) as converter:
-            for bounds in rowid_chunks(converter.sqlite, plan.bound.table, plan.source.chunk_rows, piece):
-                chunk = converter.chunk(bounds)
-                kept = self.ledger.rejected(record.id, bounds)
+            for row_range in rowid_chunks(converter.sqlite, plan.table_mapping.table, plan.source.chunk_rows, piece):
+                chunk = converter.chunk(row_range)
+                kept = self.ledger.rejected(record.id, row_range)
                 self._verify_rejected(record, converter, chunk, kept, found)
                 self._verify_loaded(record, plan, expected_rows(chunk, plan, kept), found)
                 self._advance(record, found, chunk.row_count)
@@ -94,10 +94,10 @@ class Verifier:
         """Compare unmapped rows and columns with `imports.unmapped`."""
         found = Verification()
         with closing(source.connect()) as connection:
-            for bounds in rowid_chunks(connection, table, source.chunk_rows):
-                kept = self.ledger.unmapped(record.id, bounds)
+            for row_range in rowid_chunks(connection, table, source.chunk_rows):
+                kept = self.ledger.unmapped(record.id, row_range)
                 rows = 0
-                for rowid, values in read_rows(connection, table, record.unmapped_columns, bounds):
+                for rowid, values in read_rows(connection, table, record.unmapped_columns, row_range):
                     rows += 1
                     if not same_json(kept.get(rowid), encode_row(values)):
                         found.add(UNMAPPED, [rowid], None, "is missing or differs")
