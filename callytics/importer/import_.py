@@ -22,7 +22,7 @@ from callytics import __version__
 from callytics.cli.interrupt import interruptible_connection
 from callytics.cli.progress import PHASE
 from callytics.exceptions import DatabaseUnavailable, Interrupted, SourceError, TargetError
-from callytics.importer.convert.chunks import Plan
+from callytics.importer.convert.chunks import Conversion
 from callytics.importer.convert.values import zone_named
 from callytics.importer.plan.graph import LARGE_TABLE_ROWS, Course, Work
 from callytics.importer.plan.ids import Relatives, id_offsets, reserve_ids
@@ -290,10 +290,12 @@ def _works(ledger: Ledger, record: SourceRecord, snapshot: Path) -> Iterator[Wor
         table_mapping = next((b for b in source.table_mappings[table.name] if b.mapping.name == row.mapping), None)
         if row.mapping and not table_mapping:
             raise TargetError(f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks")
-        plan = (
-            Plan(source, table_mapping, target.columns(row.target_table), row.offsets, zone) if table_mapping else None
+        conversion = (
+            Conversion(source, table_mapping, target.columns(row.target_table), row.offsets, zone)
+            if table_mapping
+            else None
         )
-        yield Work(row, source, table, plan)
+        yield Work(row, source, table, conversion)
 
 
 # --- load, restore, verify ------------------------------------------------------------------------------------------
@@ -307,7 +309,7 @@ def _go_on(
     target = Target(ledger.connection)
     _prepare(run, works, ledger, target)
     crew = Crew(settings, options.jobs, progress)
-    leaves = {work.target: target.leaves(work.target) for work in works if work.plan}
+    leaves = {work.target: target.leaves(work.target) for work in works if work.conversion}
     course = Course(crew, run, works, ledger.definitions_to_restore(run), leaves)
     ledger.connection.commit()
     course.begin()
@@ -345,13 +347,13 @@ def _check_snapshots(run: int, ledger: Ledger) -> None:
 
 def _prepare(run: int, works: Sequence[Work], ledger: Ledger, target: Target) -> None:
     """Make partitions, and let indexes and keys step aside once their definitions are recorded."""
-    todo = [work.plan for work in works if work.plan and not work.record.loaded_at]
-    for plan in todo:
-        if target.is_partitioned(plan.target):
-            target.ensure_months(plan.target, plan.source.months(plan.table_mapping))
-    _set_aside(run, target.definitions(sorted({plan.target for plan in todo})), ledger, target)
+    todo = [work.conversion for work in works if work.conversion and not work.record.loaded_at]
+    for conversion in todo:
+        if target.is_partitioned(conversion.target):
+            target.ensure_months(conversion.target, conversion.source.months(conversion.table_mapping))
+    _set_aside(run, target.definitions(sorted({conversion.target for conversion in todo})), ledger, target)
     # After the foreign keys that need them.
-    large = _large_targets(works) & {plan.target for plan in todo}
+    large = _large_targets(works) & {conversion.target for conversion in todo}
     _set_aside(run, target.primary_keys(sorted(large)), ledger, target)
     ledger.connection.commit()
 
@@ -362,7 +364,9 @@ def _large_targets(works: Sequence[Work]) -> set[str]:
     for work in works:
         rows[work.target] += work.record.source_rows
     uncertain = {
-        work.target for work in works if not work.plan or not work.source.key_is_rowid(work.plan.table_mapping)
+        work.target
+        for work in works
+        if not work.conversion or not work.source.key_is_rowid(work.conversion.table_mapping)
     }
     return {target for target in rows if rows[target] >= LARGE_TABLE_ROWS} - uncertain
 
@@ -376,8 +380,8 @@ def _set_aside(run: int, definitions: Sequence[tuple[str, str, str, str]], ledge
 def _finish(works: Sequence[Work], ledger: Ledger, target: Target) -> None:
     """Put sequences past every id."""
     for work in works:
-        if work.plan and work.plan.key not in work.plan.table_mapping.mapping.references:
-            target.set_sequence(work.plan.target, work.source.sequence(work.table) + work.record.id_offset)
+        if work.conversion and work.conversion.key not in work.conversion.table_mapping.mapping.references:
+            target.set_sequence(work.conversion.target, work.source.sequence(work.table) + work.record.id_offset)
     target.restore_topic()
     ledger.connection.commit()
 

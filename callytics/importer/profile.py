@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from callytics.exceptions import SourceError
-from callytics.importer.convert.chunks import Chunk, Converter, Plan
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, SourceTable, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
@@ -98,8 +98,8 @@ def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Pro
         table_mappings = source.table_mappings[table.name]
         profile.tables.append(_table_profile(source, table, table_mappings))
         for table_mapping in table_mappings:
-            plan = Plan(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
-            profile.findings += _findings(plan, source.counts[table.name], progress)
+            conversion = Conversion(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
+            profile.findings += _findings(conversion, source.counts[table.name], progress)
     return profile
 
 
@@ -117,24 +117,24 @@ def _table_profile(source: Source, table: SourceTable, table_mappings: list[Tabl
     )
 
 
-def _findings(plan: Plan, total: int, progress: Progress) -> list[Finding]:
+def _findings(conversion: Conversion, total: int, progress: Progress) -> list[Finding]:
     findings: dict[tuple[str, str], Finding] = {}
     counted: Counter[tuple[str, str]] = Counter()
     done = 0
-    with Converter(plan) as converter:
-        for row_range in rowid_chunks(converter.sqlite, plan.table_mapping.table, plan.source.chunk_rows):
-            progress(f"read {plan.table_mapping.table.name}", done, total)
+    with Converter(conversion) as converter:
+        for row_range in rowid_chunks(converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows):
+            progress(f"read {conversion.table_mapping.table.name}", done, total)
             chunk = converter.chunk(row_range)
             done += chunk.row_count
-            _count(plan, converter, chunk, findings, counted)
-    progress(f"read {plan.table_mapping.table.name}", total, total)
+            _count(conversion, converter, chunk, findings, counted)
+    progress(f"read {conversion.table_mapping.table.name}", total, total)
     for key, rows in counted.items():
         findings[key].rows = rows
     return list(findings.values())
 
 
 def _count(
-    plan: Plan,
+    conversion: Conversion,
     converter: Converter,
     chunk: Chunk,
     findings: dict[tuple[str, str], Finding],
@@ -144,7 +144,7 @@ def _count(
     found += [(row.rowid, column, name, False) for row in chunk.rows for column, name in row.normalisations]
     for rowid, column, what, rejected in found:
         counted[column, what] += 1
-        empty = Finding(plan.table_mapping.table.name, plan.target, column, what, rejected)
+        empty = Finding(conversion.table_mapping.table.name, conversion.target, column, what, rejected)
         finding = findings.setdefault((column, what), empty)
         if len(finding.examples) < EXAMPLES:
             finding.examples.append((rowid, _cut(converter.source_values(rowid)[column])))

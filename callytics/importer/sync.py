@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection
 from callytics import __version__
 from callytics.cli.interrupt import interruptible_connection
 from callytics.exceptions import SourceError, TargetError
-from callytics.importer.convert.chunks import Converter, Plan, RefusedRow
+from callytics.importer.convert.chunks import Conversion, Converter, RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.import_ import Options, Outcome, _failures, _no_new_folders, _zone
 from callytics.importer.plan.ids import Families, Relatives, id_offsets
@@ -289,7 +289,13 @@ class Sync:
             old = known.pop((wanted.source_table.lower(), wanted.target_table), None)
             row = self._recorded(record, old, wanted, side, relatives)
             before = base_side(base, old, self.target, zone) if old else None
-            pairs.append(Pair(row, before, replace(side, plan=side.plan and replace(side.plan, offsets=row.offsets))))
+            pairs.append(
+                Pair(
+                    row,
+                    before,
+                    replace(side, conversion=side.conversion and replace(side.conversion, offsets=row.offsets)),
+                )
+            )
         pairs += [Pair(row, base_side(base, row, self.target, zone), None) for row in known.values()]
         return pairs
 
@@ -299,9 +305,9 @@ class Sync:
             rows = source.counts[table.name]
             for table_mapping in source.table_mappings[table.name]:
                 mapping = table_mapping.mapping
-                plan = Plan(source, table_mapping, self.target.columns(mapping.target), {}, zone)
+                conversion = Conversion(source, table_mapping, self.target.columns(mapping.target), {}, zone)
                 record = TableRecord(0, table.name, mapping.name, mapping.target, (), 0, {}, rows, None)
-                yield Side(source, table, plan), record
+                yield Side(source, table, conversion), record
             if unmapped := source.unmapped_columns(table):
                 yield (
                     Side(source, table, None),
@@ -323,12 +329,12 @@ class Sync:
         """Return the record of a table as it is now; ids and offsets stay what they were."""
         if old:
             return replace(wanted, id=old.id, id_offset=old.id_offset, offsets=old.offsets, loaded_at=old.loaded_at)
-        if side.plan is None:
+        if side.conversion is None:
             return self.ledger.add_table(record.id, wanted, loaded=True)
         own = relatives.families.get((side.source.path, side.table.name.lower()), 0)
-        mapping = side.plan.table_mapping.mapping
+        mapping = side.conversion.table_mapping.mapping
         offsets = {
-            column: relatives.offset(side.source, side.plan.table_mapping, parent)
+            column: relatives.offset(side.source, side.conversion.table_mapping, parent)
             for column, parent in mapping.references.items()
         }
         if mapping.key not in mapping.references:
@@ -351,7 +357,7 @@ class Sync:
         return bool(children)
 
     def _check_own(self, file: File, child: Pair, by_table: dict[int, Found]) -> None:
-        references = child.plan.table_mapping.mapping.references if child.plan and child.theirs else {}
+        references = child.conversion.table_mapping.mapping.references if child.conversion and child.theirs else {}
         for column, table in references.items():
             for parent in file.pairs:
                 if is_family(parent, table):
@@ -382,7 +388,7 @@ class Sync:
             self.target.set_sequence(pair.record.target_table, highest)
         self.target.restore_topic()
         self.connection.commit()
-        targets = {pair.record.target_table for file in files for pair in file.pairs if pair.plan}
+        targets = {pair.record.target_table for file in files for pair in file.pairs if pair.conversion}
         validate(self.connection, files[0].record.run, [*keys, *self.staging.not_validated(targets)])
 
     def _keep_refused(self, found: Sequence[Found]) -> None:
@@ -390,9 +396,9 @@ class Sync:
         for one in found:
             one.inserted += one.retried
         for one, refused in refused_rows(self.staging, found):
-            plan = one.pair.plan
-            assert plan
-            with Converter(plan) as converter:
+            conversion = one.pair.conversion
+            assert conversion
+            with Converter(conversion) as converter:
                 chunk = converter.chunk((refused.rowid, refused.rowid))
                 row = RefusedRow(refused.rowid, None, refused.reason, converter.source_values(refused.rowid))
             one.take_back(chunk, was_there=refused.was_there)
@@ -412,7 +418,7 @@ class Sync:
         if one.pair.theirs is None:
             self.ledger.forget_table(record.id)
             return
-        exact = len(one.ranges) <= MOST_RANGES and one.pair.plan
+        exact = len(one.ranges) <= MOST_RANGES and one.pair.conversion
         self.ledger.update_table(record, multirange(one.ranges) if exact else None)
         if one.changes or one.pair.base is None:
             row_range = (one.rowids[0], one.rowids[-1]) if one.rowids else None
@@ -506,12 +512,12 @@ def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> S
     table_mapping = next((b for b in base.table_mappings[table.name] if b.mapping.target == row.target_table), None)
     if table_mapping is None:
         raise TargetError(f"{base.label} was imported by mapping {row.mapping}, which this version of callytics lacks")
-    return Side(base, table, Plan(base, table_mapping, target.columns(row.target_table), row.offsets, zone))
+    return Side(base, table, Conversion(base, table_mapping, target.columns(row.target_table), row.offsets, zone))
 
 
 def is_family(pair: Pair, table: str | None = None) -> bool:
     """Tell whether a pair gives ids of its own, and is of this source table if one is named."""
-    own = pair.plan is not None and pair.plan.key not in pair.plan.table_mapping.mapping.references
+    own = pair.conversion is not None and pair.conversion.key not in pair.conversion.table_mapping.mapping.references
     return own and table in (None, pair.record.source_table.lower(), pair.record.source_table)
 
 

@@ -29,7 +29,7 @@ from callytics.importer.source.reader import Source, count_rows, read_clean, rea
 
 
 @dataclass(frozen=True)
-class Plan:
+class Conversion:
     """A mapping of one file, with all that is needed to turn its rows into the target's."""
 
     source: Source
@@ -109,12 +109,12 @@ def array_name(output: str) -> str:
 
 
 class Converter:
-    """Reads and converts chunks of one plan; holds its own connections, so that each thread has one of its own."""
+    """Reads and converts chunks of one table; holds its own connections, so that each thread has one of its own."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.sqlite: sqlite3.Connection = plan.source.connect()
-        self._arrow: adbc_driver_sqlite.dbapi.Connection = plan.source.connect_arrow()
+    def __init__(self, conversion: Conversion) -> None:
+        self.conversion = conversion
+        self.sqlite: sqlite3.Connection = conversion.source.connect()
+        self._arrow: adbc_driver_sqlite.dbapi.Connection = conversion.source.connect_arrow()
 
     def __enter__(self) -> Converter:
         return self
@@ -125,15 +125,15 @@ class Converter:
 
     def chunk(self, chunk: tuple[int, int]) -> Chunk:
         """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
-        plan = self.plan
-        read = read_clean(self._arrow, plan.table_mapping, plan.types, chunk)
+        conversion = self.conversion
+        read = read_clean(self._arrow, conversion.table_mapping, conversion.types, chunk)
         clean, dirty = self._clean(read)
         rows: list[ConvertedRow] = []
         refused: list[RefusedRow] = []
         # Where all rows of the chunk came by the fast path, there is none to look for.
-        if not dirty and read.num_rows == count_rows(self.sqlite, plan.table_mapping.table, chunk):
+        if not dirty and read.num_rows == count_rows(self.sqlite, conversion.table_mapping.table, chunk):
             return Chunk(chunk[0], chunk[1], clean, rows, refused)
-        for rowid, values in read_dirty(self.sqlite, plan.table_mapping, plan.types, chunk, dirty):
+        for rowid, values in read_dirty(self.sqlite, conversion.table_mapping, conversion.types, chunk, dirty):
             converted = self._row(rowid, values)
             (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
         return Chunk(chunk[0], chunk[1], clean, rows, refused)
@@ -145,16 +145,16 @@ class Converter:
 
     def source_values(self, rowid: int) -> dict[str, Any]:
         """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
-        outputs = ", ".join(f'"{output}"' for output in self.plan.types)
-        mapped = self.plan.table_mapping
+        outputs = ", ".join(f'"{output}"' for output in self.conversion.types)
+        mapped = self.conversion.table_mapping
         query = f"{mapped.relation(mapped.table.between((rowid, rowid)))} select {outputs} from mapped"
         values = self.sqlite.execute(query).fetchone()
         if values is None:
             raise LookupError(rowid)
-        return self._by_source_column(dict(zip(self.plan.types, values, strict=True)))
+        return self._by_source_column(dict(zip(self.conversion.types, values, strict=True)))
 
     def _by_source_column(self, values: dict[str, Any]) -> dict[str, Any]:
-        table_mapping = self.plan.table_mapping
+        table_mapping = self.conversion.table_mapping
         return {
             source: values[output]
             for output, source in table_mapping.mapping.outputs.items()
@@ -165,11 +165,11 @@ class Converter:
         """Convert the fast columns; returns the rows that are fine and the numbers of the others."""
         table = table.combine_chunks()
         fine = pa.repeat(True, table.num_rows)
-        if self.plan.duplicates:
-            fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.plan.duplicates), pa.int64())))
+        if self.conversion.duplicates:
+            fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.conversion.duplicates), pa.int64())))
         columns: dict[str, pa.Array] = {}
-        for output, target in self.plan.types.items():
-            columns[output], good = convert_column(_one_array(table[output]), target, self.plan.zone)
+        for output, target in self.conversion.types.items():
+            columns[output], good = convert_column(_one_array(table[output]), target, self.conversion.zone)
             fine = pc.and_(fine, good)
         converted = self._assemble(table["source_rowid"], columns)
         if pc.all(fine).as_py() is not False:
@@ -178,9 +178,9 @@ class Converter:
 
     def _assemble(self, rowids: pa.Array, outputs: dict[str, pa.Array]) -> pa.Table:
         columns = {"source_rowid": _one_array(rowids)}
-        for name, target in self.plan.columns.items():
+        for name, target in self.conversion.columns.items():
             if name in outputs:
-                columns[name] = _shift(outputs[name], self.plan.offsets.get(name, 0))
+                columns[name] = _shift(outputs[name], self.conversion.offsets.get(name, 0))
             elif f"{name}[1]" in outputs:
                 columns[name] = _interleave([outputs[output] for output in outputs if array_name(output) == name])
             else:
@@ -191,21 +191,21 @@ class Converter:
         outputs: dict[str, Any] = {}
         normalisations: list[tuple[str, str]] = []
         for output, value in values.items():
-            source = self.plan.table_mapping.mapping.outputs[output]
+            source = self.conversion.table_mapping.mapping.outputs[output]
             try:
                 outputs[output] = self._value(output, value, source, normalisations)
             except Unfit as reason:
                 return RefusedRow(rowid, source, str(reason), self._by_source_column(values))
-        if rowid in self.plan.duplicates:
-            key = self.plan.table_mapping.mapping.outputs[self.plan.key]
+        if rowid in self.conversion.duplicates:
+            key = self.conversion.table_mapping.mapping.outputs[self.conversion.key]
             return RefusedRow(rowid, key, "an earlier row has the same id", self._by_source_column(values))
         return ConvertedRow(rowid, self._assemble_row(outputs), tuple(normalisations))
 
     def _value(self, output: str, value: Any, source: str, normalisations: list[tuple[str, str]]) -> Any:
-        converted = convert(value, self.plan.types[output], self.plan.zone)
+        converted = convert(value, self.conversion.types[output], self.conversion.zone)
         if converted.normalisation:
             normalisations.append((source, converted.normalisation))
-        offset = self.plan.offsets.get(output, 0)
+        offset = self.conversion.offsets.get(output, 0)
         if not offset or converted.value is None:
             return converted.value
         if converted.value + offset > LARGEST_BIGINT:
@@ -214,7 +214,7 @@ class Converter:
 
     def _assemble_row(self, outputs: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {}
-        for name, target in self.plan.columns.items():
+        for name, target in self.conversion.columns.items():
             if target.endswith("[]"):
                 elements = [value for output, value in outputs.items() if array_name(output) == name]
                 row[name] = None if all(value is None for value in elements) else elements

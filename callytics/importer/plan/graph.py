@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from callytics.importer.convert.chunks import Plan
+from callytics.importer.convert.chunks import Conversion
 from callytics.importer.plan.workers import Crew, Rank, Step, Worker
 from callytics.importer.records.ledger import UNMAPPED, Definition, TableRecord
 from callytics.importer.source.reader import EVERYTHING, PIECE_ROWS, RowRange, Source, SourceTable
@@ -31,21 +31,21 @@ SEARCH = " USING gin "
 
 @dataclass(frozen=True)
 class Work:
-    """One row of imports.tables, ready to be loaded or verified; `plan` is None for what is kept as unmapped."""
+    """One row of imports.tables, ready to be loaded or verified; `conversion` is None for what is kept as unmapped."""
 
     record: TableRecord
     source: Source
     table: SourceTable
-    plan: Plan | None
+    conversion: Conversion | None
 
     @property
     def target(self) -> str:
-        return self.plan.target if self.plan else UNMAPPED
+        return self.conversion.target if self.conversion else UNMAPPED
 
     @property
     def pieces(self) -> list[RowRange]:
         """The ranges of rows that can be loaded or verified side by side."""
-        return self.source.pieces(self.table) if self.plan else [EVERYTHING]
+        return self.source.pieces(self.table) if self.conversion else [EVERYTHING]
 
 
 class Countdown:
@@ -219,14 +219,14 @@ class Course:
 
 
 def _load(worker: Worker, work: Work, piece: RowRange) -> None:
-    if work.plan:
-        worker.loader.load(work.record, work.plan, piece)
+    if work.conversion:
+        worker.loader.load(work.record, work.conversion, piece)
     else:
         worker.loader.keep(work.record, work.source, work.table)
 
 
 def _verify(worker: Worker, work: Work, parts: list[Verification], piece: RowRange) -> None:
-    if work.plan:
-        parts.append(worker.verifier.verify(work.record, work.plan, piece))
+    if work.conversion:
+        parts.append(worker.verifier.verify(work.record, work.conversion, piece))
     else:
         parts.append(worker.verifier.verify_kept(work.record, work.source, work.table))

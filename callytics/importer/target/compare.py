@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from callytics.exceptions import TargetError
-from callytics.importer.convert.chunks import Chunk, Converter, Plan, RefusedRow, rows_table
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
 from callytics.importer.convert.values import encode_row
 from callytics.importer.records.ledger import KeptRow, Ledger, TableRecord
 from callytics.importer.source.mapping import quote
@@ -36,11 +36,11 @@ MOST_RANGES = 10_000
 
 @dataclass(frozen=True)
 class Side:
-    """A source table in one of the two snapshots; `plan` is None where its rows are kept as unmapped."""
+    """A source table in one of the two snapshots; `conversion` is None where its rows are kept as unmapped."""
 
     source: Source
     table: SourceTable
-    plan: Plan | None
+    conversion: Conversion | None
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class Pair:
         return side
 
     @property
-    def plan(self) -> Plan | None:
+    def conversion(self) -> Conversion | None:
         """How its rows become the target's, now or before."""
-        return self.side.plan
+        return self.side.conversion
 
     @property
     def in_order(self) -> bool:
         """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
         return all(
-            side.plan is None or side.source.key_is_rowid(side.plan.table_mapping)
+            side.conversion is None or side.source.key_is_rowid(side.conversion.table_mapping)
             for side in (self.base, self.theirs)
             if side
         )
@@ -227,7 +227,7 @@ class Comparer:
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
         found = Found(pair)
-        compare = Mapped(self, pair, found) if pair.plan else Unmapped(self, pair, found)
+        compare = Mapped(self, pair, found) if pair.conversion else Unmapped(self, pair, found)
         with closing(compare):
             rows = max(1, pair.record.source_rows)
             for theirs, base in ranges if ranges is not None else _ranges(pair):
@@ -310,12 +310,12 @@ class Mapped:
 
     def __init__(self, comparer: Comparer, pair: Pair, found: Found) -> None:
         self.comparer, self.pair, self.found = comparer, pair, found
-        plan = pair.plan
-        assert plan
-        self.plan: Plan = plan
+        conversion = pair.conversion
+        assert conversion
+        self.conversion: Conversion = conversion
         self.stack = ExitStack()
         self.base, self.theirs = (
-            self.stack.enter_context(Converter(side.plan)) if side and side.plan else None
+            self.stack.enter_context(Converter(side.conversion)) if side and side.conversion else None
             for side in (pair.base, pair.theirs)
         )
 
@@ -341,26 +341,27 @@ class Mapped:
     def _expected(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> pa.Table:
         """Return the rows that PostgreSQL should hold, in key order."""
         if chunk is None:
-            return rows_table([], self.plan.columns)
+            return rows_table([], self.conversion.columns)
         rows = chunk.clean
         if chunk.rows:
-            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.plan.columns)])
+            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.conversion.columns)])
         if kept and not self.comparer.retry:
             rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
-        rows = rows.sort_by(self.plan.key)
-        self.found.add_ids(_array(rows[self.plan.key].drop_null()))
+        rows = rows.sort_by(self.conversion.key)
+        self.found.add_ids(_array(rows[self.conversion.key].drop_null()))
         return rows
 
     def _base_keys(self, base: RowRange, kept: dict[int, KeptRow]) -> pa.Array:
         """Return the keys of the rows that were loaded from a range of the base, in order."""
         if not self.base:
             return pa.array([], pa.int64())
-        plan = self.base.plan
+        conversion = self.base.conversion
+        key = quote(conversion.key)
         query = (
-            f"{plan.table_mapping.relation(plan.table_mapping.table.between(base))}"
-            f"select source_rowid, cast({quote(plan.key)} as integer) from mapped where {quote(plan.key)} is not null"
+            f"{conversion.table_mapping.relation(conversion.table_mapping.table.between(base))}"
+            f"select source_rowid, cast({key} as integer) from mapped where {key} is not null"
         )
-        offset = plan.offsets.get(plan.key, 0)
+        offset = conversion.offsets.get(conversion.key, 0)
         keys = [key + offset for rowid, key in self.base.sqlite.execute(query) if rowid not in kept]
         array = pa.array(keys, pa.int64())
         return array.take(pc.sort_indices(array))
@@ -405,7 +406,7 @@ class Mapped:
 
     def _rows(self, expected: pa.Table, base_keys: pa.Array, base: RowRange, retried: set[int]) -> None:
         """Sort the rows into new, changed, gone and clashing ones."""
-        key = self.plan.key
+        key = self.conversion.key
         nameless = expected.filter(expected[key].is_null())
         self._insert(nameless, retried)
         expected = expected.filter(expected[key].is_valid())
@@ -425,27 +426,27 @@ class Mapped:
     def _read(self, keys: pa.Array, base_keys: pa.Array) -> pa.Table:
         """Return the rows that PostgreSQL holds under these keys, in key order."""
         wanted = pa.concat_arrays([keys, base_keys])
-        columns = ", ".join(map(quote, self.plan.columns))
-        key = quote(self.plan.key)
+        columns = ", ".join(map(quote, self.conversion.columns))
+        key = quote(self.conversion.key)
         ends = pc.min_max(wanted).as_py() if len(wanted) else {"min": 0, "max": -1}
         query = (
-            f"select {columns} from public.{quote(self.plan.target)} "
+            f"select {columns} from public.{quote(self.conversion.target)} "
             f"where {key} between {ends['min']} and {ends['max']} order by {key}"
         )
         with self.comparer.arrow.cursor() as cursor:
             cursor.execute(query)
             ours = cursor.fetch_arrow_table()
-        ours = ours.filter(pc.is_in(ours[self.plan.key], wanted)).combine_chunks()
-        here = _array(ours[self.plan.key])
+        ours = ours.filter(pc.is_in(ours[self.conversion.key], wanted)).combine_chunks()
+        here = _array(ours[self.conversion.key])
         if len(here) != len(pc.unique(here)):
             twice = next(row["values"] for row in pc.value_counts(here).to_pylist() if row["counts"] > 1)
-            raise TargetError(f"{self.plan.target} holds id {twice} more than once: delete the wrong row first")
+            raise TargetError(f"{self.conversion.target} holds id {twice} more than once: delete the wrong row first")
         return ours
 
     def _different(self, expected: pa.Table, ours: pa.Table) -> pa.Array:
         """Return the keys of the rows that are not what is expected."""
         masks = [mask for mask in self._masks(expected, ours).values() if mask is not None]
-        keys = _array(expected[self.plan.key])
+        keys = _array(expected[self.conversion.key])
         if not masks:
             return keys[:0]
         same = masks[0]
@@ -457,12 +458,12 @@ class Mapped:
         """Return for each column which values are the same, None where all are."""
         return {
             column: same_values(_array(expected[column]), _stored(_array(ours[column]), kind), kind)
-            for column, kind in self.plan.columns.items()
+            for column, kind in self.conversion.columns.items()
         }
 
     def _changed(self, rows: pa.Table, gone: pa.Array, ours: pa.Table, base: RowRange) -> None:
         """Tell what SQLite changed from what PostgreSQL changed, by the rows as they were."""
-        key = self.plan.key
+        key = self.conversion.key
         wanted = pa.concat_arrays([_array(rows[key]), gone])
         before = self._before(wanted, base)
         ours = ours.filter(pc.is_in(ours[key], wanted)).sort_by(key)
@@ -486,11 +487,11 @@ class Mapped:
         chunk = self.base.chunk(base)
         rows = chunk.clean
         if chunk.rows:
-            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.base.plan.columns)])
-        return rows.filter(pc.is_in(rows[self.plan.key], keys)).sort_by(self.plan.key)
+            rows = pa.concat_tables([rows, rows_table(chunk.rows, self.base.conversion.columns)])
+        return rows.filter(pc.is_in(rows[self.conversion.key], keys)).sort_by(self.conversion.key)
 
     def _clashing(self, rows: pa.Table, gone: pa.Array, before: pa.Table, touched: dict[int, list[str]]) -> None:
-        key = self.plan.key
+        key = self.conversion.key
         numbers = pa.array(list(touched), pa.int64())
         there = rows.filter(pc.is_in(rows[key], numbers)).sort_by(key)
         was = before.filter(pc.is_in(before[key], there[key].combine_chunks()))
@@ -513,16 +514,16 @@ class Mapped:
 
     def _taken(self, keys: pa.Array) -> None:
         for number in keys.to_pylist():
-            self.found.clash(self.plan.target, number, (), "was given to another row in PostgreSQL", final=True)
+            self.found.clash(self.conversion.target, number, (), "was given to another row in PostgreSQL", final=True)
 
     def _deleted_here(self, rows: pa.Table) -> None:
-        for number in rows[self.plan.key].to_pylist():
+        for number in rows[self.conversion.key].to_pylist():
             self._clash(number, [], "was deleted in PostgreSQL")
         if self.comparer.choice == "theirs":
             self._insert(rows, set())
 
     def _clash(self, number: int, columns: Sequence[str], finding: str) -> None:
-        self.found.clash(self.plan.target, number, columns, finding)
+        self.found.clash(self.conversion.target, number, columns, finding)
 
     def _insert(self, rows: pa.Table, retried: set[int]) -> None:
         if rows.num_rows:

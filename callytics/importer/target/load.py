@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from callytics.importer.convert.chunks import Chunk, ConvertedRow, Converter, Plan, RefusedRow
+from callytics.importer.convert.chunks import Chunk, Conversion, ConvertedRow, Converter, RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
@@ -95,12 +95,12 @@ class Loader:
         self.rows, self.copy, self.advance = rows, copy, advance
         self.ledger = Ledger(rows)
 
-    def load(self, record: TableRecord, plan: Plan, piece: RowRange = EVERYTHING) -> None:
+    def load(self, record: TableRecord, conversion: Conversion, piece: RowRange = EVERYTHING) -> None:
         """Load what is not there yet of a piece of a mapped table. Commits chunk by chunk."""
         self.begin(record)
-        with Converter(plan) as converter:
+        with Converter(conversion) as converter:
             for row_range, copied in self._chunks(
-                record, converter.sqlite, plan.source, plan.table_mapping.table, piece
+                record, converter.sqlite, conversion.source, conversion.table_mapping.table, piece
             ):
                 chunk = converter.chunk(row_range)
                 self._load_chunk(record, converter, chunk, copied=copied)
@@ -149,7 +149,7 @@ class Loader:
         row_range = (chunk.first, chunk.last)
         if not copied:
             pending = bool(rows or chunk.refused)
-            table = copy_table(chunk.clean, converter.plan.columns)
+            table = copy_table(chunk.clean, converter.conversion.columns)
             if self._copy(record.target_table, "public", table, record, row_range, pending=pending):
                 if not pending:
                     return
@@ -186,12 +186,14 @@ class Loader:
         self, record: TableRecord, converter: Converter, rows: Sequence[ConvertedRow], chunk: Chunk
     ) -> None:
         """Insert rows, keep those refused aside, and write the checkpoint: all in one transaction."""
-        statement = insert_statement(record.target_table, converter.plan.columns, self.rows)
+        statement = insert_statement(record.target_table, converter.conversion.columns, self.rows)
         inserted: list[ConvertedRow] = []
         refused = list(chunk.refused)
         with self.rows.cursor() as cursor:
             for start in range(0, len(rows), ROWS_AT_ONCE):
-                for row, reason in self._insert(cursor, statement, converter.plan, rows[start : start + ROWS_AT_ONCE]):
+                for row, reason in self._insert(
+                    cursor, statement, converter.conversion, rows[start : start + ROWS_AT_ONCE]
+                ):
                     if reason is None:
                         inserted.append(row)
                     else:
@@ -202,20 +204,20 @@ class Loader:
         self.rows.commit()
 
     def _insert(
-        self, cursor: Cursor, statement: tuple[str, str], plan: Plan, rows: Sequence[ConvertedRow]
+        self, cursor: Cursor, statement: tuple[str, str], conversion: Conversion, rows: Sequence[ConvertedRow]
     ) -> Iterator[tuple[ConvertedRow, str | None]]:
         """Insert rows together, or in halves where one is refused; yields each with the reason of its refusal."""
         cursor.execute("savepoint rows")
         try:
-            values = [[literal(row.values[name], kind) for name, kind in plan.columns.items()] for row in rows]
+            values = [[literal(row.values[name], kind) for name, kind in conversion.columns.items()] for row in rows]
             execute_values(cursor, statement[0], values, template=statement[1], page_size=len(rows) or 1)
         except REFUSALS as error:
             cursor.execute("rollback to savepoint rows; release savepoint rows")
             if len(rows) == 1:
                 yield rows[0], refusal(error)
             else:
-                yield from self._insert(cursor, statement, plan, rows[: len(rows) // 2])
-                yield from self._insert(cursor, statement, plan, rows[len(rows) // 2 :])
+                yield from self._insert(cursor, statement, conversion, rows[: len(rows) // 2])
+                yield from self._insert(cursor, statement, conversion, rows[len(rows) // 2 :])
         else:
             cursor.execute("release savepoint rows")
             yield from ((row, None) for row in rows)

@@ -150,11 +150,11 @@ class Staging:
             execute_values(cursor, SQL["put_unmapped"], values, page_size=1000)
 
     def _stage(self, pair: Pair) -> Stage:
-        plan = pair.plan
-        assert plan
-        if plan.target not in self.stages:
-            self._create(Stage(plan.target, plan.key, plan.columns))
-        return self.stages[plan.target]
+        conversion = pair.conversion
+        assert conversion
+        if conversion.target not in self.stages:
+            self._create(Stage(conversion.target, conversion.key, conversion.columns))
+        return self.stages[conversion.target]
 
     def _create(self, stage: Stage) -> None:
         self.stages[stage.target] = stage
@@ -249,16 +249,16 @@ class Staging:
 
     def mistaken_references(self, column: str, child: Pair, parent: Pair, ids: str) -> list[tuple[int, int]]:
         """Return staged rows (key, id) that would refer to a row that is there but not the file's own (`ids`)."""
-        stage = self.stages.get(child.plan.target) if child.plan else None
-        if stage is None or parent.plan is None or not stage.rows:
+        stage = self.stages.get(child.conversion.target) if child.conversion else None
+        if stage is None or parent.conversion is None or not stage.rows:
             return []
         query = sql.SQL(SQL["mistaken_references"]).format(
             staged=stage.staged,
             key=sql.Identifier(stage.key),
             column=sql.Identifier(column),
-            parent=sql.Identifier(parent.plan.target),
-            parent_key=sql.Identifier(parent.plan.key),
-            stays=self._stays(parent.plan.target, "p"),
+            parent=sql.Identifier(parent.conversion.target),
+            parent_key=sql.Identifier(parent.conversion.key),
+            stays=self._stays(parent.conversion.target, "p"),
         )
         with self.connection.cursor() as cursor:
             cursor.execute(query, {"table": child.record.id, "ids": ids, "limit": MOST_CHILDREN})

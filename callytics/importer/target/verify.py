@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
-from callytics.importer.convert.chunks import Chunk, Converter, Plan, RefusedRow, rows_table
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
 from callytics.importer.convert.values import encode_row, parse_json
 from callytics.importer.records.ledger import UNMAPPED, KeptRow, Ledger, TableRecord
 from callytics.importer.source.mapping import quote
@@ -78,15 +78,17 @@ class Verifier:
         self.connection, self.arrow, self.advance = connection, arrow, advance
         self.ledger = Ledger(connection)
 
-    def verify(self, record: TableRecord, plan: Plan, piece: RowRange = EVERYTHING) -> Verification:
+    def verify(self, record: TableRecord, conversion: Conversion, piece: RowRange = EVERYTHING) -> Verification:
         """Compare a piece of a mapped table: loaded rows with the target, rejected rows with `imports.rejected`."""
         found = Verification()
-        with Converter(plan) as converter:
-            for row_range in rowid_chunks(converter.sqlite, plan.table_mapping.table, plan.source.chunk_rows, piece):
+        with Converter(conversion) as converter:
+            for row_range in rowid_chunks(
+                converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows, piece
+            ):
                 chunk = converter.chunk(row_range)
                 kept = self.ledger.rejected(record.id, row_range)
                 self._verify_rejected(record, converter, chunk, kept, found)
-                self._verify_loaded(record, plan, expected_rows(chunk, plan, kept), found)
+                self._verify_loaded(record, conversion, expected_rows(chunk, conversion, kept), found)
                 self._advance(record, found, chunk.row_count)
         return found
 
@@ -161,50 +163,53 @@ class Verifier:
         value = (refused.column, refused.storage_class, refused.raw) if refused else (None, None, None)
         return value == (kept.column, kept.storage_class, kept.raw) and same_json(kept.row, row)
 
-    def _verify_loaded(self, record: TableRecord, plan: Plan, expected: pa.Table, found: Verification) -> None:
+    def _verify_loaded(
+        self, record: TableRecord, conversion: Conversion, expected: pa.Table, found: Verification
+    ) -> None:
         if not expected.num_rows:
             return
-        keys = expected[plan.key]
-        actual = self._read(plan, keys[0].as_py(), keys[-1].as_py())
-        if keys.equals(actual[plan.key]):
-            self._compare(record, plan, expected, actual, found)
+        keys = expected[conversion.key]
+        actual = self._read(conversion, keys[0].as_py(), keys[-1].as_py())
+        if keys.equals(actual[conversion.key]):
+            self._compare(record, conversion, expected, actual, found)
             return
-        actual = actual.filter(pc.is_in(actual[plan.key], keys.combine_chunks()))
-        here = pc.is_in(keys, actual[plan.key].combine_chunks())
+        actual = actual.filter(pc.is_in(actual[conversion.key], keys.combine_chunks()))
+        here = pc.is_in(keys, actual[conversion.key].combine_chunks())
         found.add(record.target_table, keys.filter(pc.invert(here)).to_pylist(), None, "is missing")
-        self._compare(record, plan, expected.filter(here), actual, found)
+        self._compare(record, conversion, expected.filter(here), actual, found)
 
     def _compare(
-        self, record: TableRecord, plan: Plan, expected: pa.Table, actual: pa.Table, found: Verification
+        self, record: TableRecord, conversion: Conversion, expected: pa.Table, actual: pa.Table, found: Verification
     ) -> None:
-        keys = expected[plan.key].combine_chunks()
-        if not keys.equals(actual[plan.key].combine_chunks()):
-            found.add(record.target_table, keys[:1].to_pylist(), plan.key, "is there more than once")
+        keys = expected[conversion.key].combine_chunks()
+        if not keys.equals(actual[conversion.key].combine_chunks()):
+            found.add(record.target_table, keys[:1].to_pylist(), conversion.key, "is there more than once")
             return
-        for column, kind in plan.columns.items():
+        for column, kind in conversion.columns.items():
             same = same_values(expected[column].combine_chunks(), actual[column].combine_chunks(), kind)
             if same is not None:
                 found.add(record.target_table, keys.filter(pc.invert(same)).to_pylist(), column, "differs")
 
-    def _read(self, plan: Plan, first: int, last: int) -> pa.Table:
-        columns = ", ".join(map(quote, plan.columns))
-        key = quote(plan.key)
+    def _read(self, conversion: Conversion, first: int, last: int) -> pa.Table:
+        columns = ", ".join(map(quote, conversion.columns))
+        key = quote(conversion.key)
         query = (
-            f"select {columns} from public.{quote(plan.target)} where {key} between {first} and {last} order by {key}"
+            f"select {columns} from public.{quote(conversion.target)} where {key} between {first} and {last} "
+            f"order by {key}"
         )
         with self.arrow.cursor() as cursor:
             cursor.execute(query)
             return cursor.fetch_arrow_table()
 
 
-def expected_rows(chunk: Chunk, plan: Plan, kept: dict[int, KeptRow]) -> pa.Table:
+def expected_rows(chunk: Chunk, conversion: Conversion, kept: dict[int, KeptRow]) -> pa.Table:
     """Return the rows of a chunk that must be in the target, in key order: all but those kept aside."""
     rows = chunk.clean
     if chunk.rows:
-        rows = pa.concat_tables([rows, rows_table(chunk.rows, plan.columns)])
+        rows = pa.concat_tables([rows, rows_table(chunk.rows, conversion.columns)])
     if kept:
         rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
-    return rows if _in_order(rows[plan.key]) else rows.sort_by(plan.key)
+    return rows if _in_order(rows[conversion.key]) else rows.sort_by(conversion.key)
 
 
 def _in_order(keys: pa.ChunkedArray) -> bool:
