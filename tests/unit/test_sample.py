@@ -19,7 +19,7 @@ import pytest
 from callytics.exceptions import CallyticsError
 from callytics.trial import sample
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
-from callytics.trial.sample.calls import PHASES
+from callytics.trial.sample.scripts import PHASES
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 REAL_FILES = {

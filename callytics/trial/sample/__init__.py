@@ -21,7 +21,8 @@ from typing import Any
 
 from callytics.exceptions import CallyticsError
 from callytics.postgres.sql import queries
-from callytics.trial.sample.calls import Agent, Call, Keyword, Phase, Scenario, Script, Stock, Turn, read_words, salt
+from callytics.trial.sample.calls import Call, Stock
+from callytics.trial.sample.scripts import Agent, Keyword, Phase, Scenario, Script, Turn, read_words, salt
 
 SAMPLE_PASSWORD = "callytics-sample"
 """The password of every agent account in a generation 3 sample."""

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from click.testing import CliRunner
 
+from callytics.cli import cli
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.settings import Settings
@@ -175,8 +177,76 @@ def test_failed_start_tells_the_servers_reason(private: Callable[..., EmbeddedPo
         server.start()
 
 
-def test_only_private_servers_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("calls")
-    with pytest.raises(DatabaseUnavailable, match="holds no private PostgreSQL: nothing was removed"):
-        EmbeddedPostgres(tmp_path).remove()
-    assert (tmp_path / "precious").read_text() == "calls"
+ORIGINAL = "Callytics_new.sqlite"
+
+
+def test_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    """A server there would have to be told apart from the files around it when it is removed."""
+    (tmp_path / ORIGINAL).write_text("calls")
+    (tmp_path / "server").mkdir()
+    with pytest.raises(DatabaseUnavailable, match=rf"is not empty \({ORIGINAL}, server\) and holds no private"):
+        start_private(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [ORIGINAL, "server"]
+
+
+@pytest.mark.parametrize("arguments", [["stop"], ["stop", "--remove", "--yes"]])
+@pytest.mark.parametrize("there", [True, False])
+def test_only_private_servers_are_stopped_and_removed(tmp_path: Path, arguments: list[str], there: bool) -> None:
+    folder = tmp_path / "mine"
+    if there:
+        (folder / "server").mkdir(parents=True)
+        (folder / ORIGINAL).write_text("calls")
+    answer = CliRunner().invoke(cli, ["server", *arguments, str(folder)])
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr == f"Error: {folder} holds no private PostgreSQL: nothing was done\n"
+    assert folder.exists() is there
+    assert not there or (folder / ORIGINAL).read_text() == "calls"
+
+
+def test_removal_keeps_what_start_did_not_make(private: Callable[..., EmbeddedPostgres]) -> None:
+    """Files that came into the folder later, and next to the server itself, are somebody's."""
+    server = private()
+    start_private(server.folder)
+    (server.folder / ORIGINAL).write_text("calls")
+    (server.home / "notes").write_text("mine")
+    server.stop()
+    answer = CliRunner().invoke(cli, ["server", "stop", "--remove", "--yes", str(server.folder)])
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.endswith(f"is removed; {ORIGINAL}, server in there was kept\n")
+    assert (server.folder / ORIGINAL).read_text() == "calls"
+    assert (server.home / "notes").read_text() == "mine"
+    assert not server.data.exists()
+    with pytest.raises(DatabaseUnavailable, match="is not empty"):
+        start_private(server.folder)
+    shutil.rmtree(server.folder)
+
+
+def test_removal_asks_at_a_terminal(private: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch) -> None:
+    server = private()
+    start_private(server.folder)
+    monkeypatch.setattr("callytics.cli.trial.at_terminal", lambda: True)
+    command = ["server", "stop", "--remove", str(server.folder)]
+    refused = CliRunner().invoke(cli, command, input="n\n")
+    assert refused.exit_code == 1
+    assert f"Delete the PostgreSQL in {server.folder} with every database in it?" in refused.output
+    assert server.running
+    assert CliRunner().invoke(cli, command, input="y\n").exit_code == 0
+    assert not server.folder.exists()
+
+
+def test_start_that_was_killed_is_gone_on_with(private: Callable[..., EmbeddedPostgres]) -> None:
+    """All that may be there then is the folder, or the folder and the file that says whose it is."""
+    server = private()
+    server.folder.mkdir()
+    (server.folder / embedded.MARKER).touch()
+    start_private(server.folder)
+    assert server.running
+
+
+def test_server_of_an_older_version_is_known(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    start_private(server.folder)
+    (server.folder / embedded.MARKER).unlink()
+    start_private(server.folder)
+    assert server.remove() == []
+    assert not server.folder.exists()
