@@ -165,7 +165,9 @@ def test_an_import_that_does_not_exist(imported: Imported) -> None:
 def test_the_page_tells_everything(imported: Imported) -> None:
     """Verdict, rows, rejects, normalisations, orphans, checksums: each figure is counted here once more."""
     page = Reader(imported.report(format="html"))
-    verdict = "Every value is accounted for: 3,032 rows equal to the source, 8 rows kept aside in imports.rejected."
+    verdict = (
+        "Every value is accounted for: 3,032 rows equal to the source, 8 rows rejected and kept in imports.rejected."
+    )
     assert verdict in page.text
     assert page.row("audio_files")[1:] == ["40", "32", "8", "40", "0", ""]
     assert page.row("transcriptions")[1:] == ["3,000", "3,000", "0", "3,000", "0", ""]
@@ -236,10 +238,10 @@ def test_nothing_is_loaded_and_only_its_own_style_is_used(imported: Imported) ->
 
 
 STATUSES = {
-    "running": ("This import is not finished", "아직 끝나지 않았습니다"),
+    "running": ("This import is unfinished", "아직 끝나지 않았습니다"),
     "different": ("Verification found 2 differences", "차이 2건이 발견"),
     "undone": ("This import was undone", "취소되었습니다"),
-    "verified": ("Every value arrived", "모든 값이 도착"),
+    "verified": ("Every value arrived", "모든 값을 옮겼습니다"),
 }
 
 
@@ -285,10 +287,10 @@ def test_hundreds_of_reasons_and_imports(imported: Imported) -> None:
     (recorded,) = imported.recorded(1)
     assert len(recorded["rejects"]) == 501
     every = Reader(imported.report(format="html"))
-    assert "The 20 newest of 301 are told in full" in every.text
+    assert "The 20 newest of 301 are shown in full" in every.text
     assert sum(tag == "article" for tag, _ in every.elements) == 20
     assert [row[0] for row in every.cells if row and row[0].isdigit()] == [str(number) for number in range(301, 0, -1)]
-    assert "301 imports: 300 verified, 1 verified with rows kept aside." in every.text
+    assert "301 imports: 300 verified, 1 verified with rejected rows." in every.text
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

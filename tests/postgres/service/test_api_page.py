@@ -69,7 +69,7 @@ def log_in(page: Page, username: str, password: str) -> None:
 def test_the_page_shows_health_rows_and_the_verdict(browser: Browser, service: Served) -> None:
     page = shown(browser, service)
     text = page.text()
-    for part in ("healthy", "PostgreSQL", "verified, with rows kept aside", "finished Jan 2, 2026"):
+    for part in ("healthy", "PostgreSQL", "verified, with rejected rows", "finished Jan 2, 2026"):
         assert part in text
     assert "topics\n1,234" in text
     assert page.errors() == []
