@@ -19,12 +19,24 @@ class DatabaseUnavailable(CallyticsError):
     """PostgreSQL can't be reached, refuses the login, or can't be started."""
 
 
+class ReadOnlyServer(DatabaseUnavailable):
+    """The server takes no writes: it is a standby, or was set to read only."""
+
+
 class OutcomeUnknown(DatabaseUnavailable):
     """The connection was lost while something was being stored; it may be stored, or not."""
 
 
 class PoolExhausted(CallyticsError):
     """Every connection was in use for as long as the caller was willing to wait."""
+
+
+class PrivilegeMissing(CallyticsError):
+    """The role that is connected has not been granted what it tried to do."""
+
+
+class TooSlow(CallyticsError):
+    """A statement, or its wait for a lock, took longer than it may and was stopped; nothing of it was stored."""
 
 
 class RowRefused(CallyticsError):
@@ -45,6 +57,14 @@ class InvalidSearch(CallyticsError):
 
 class MigrationError(CallyticsError):
     """The schema can't be brought to where this version needs it."""
+
+
+class NotMigrated(MigrationError):
+    """The database lacks tables, columns or functions that this version needs."""
+
+
+class NewerSchema(MigrationError):
+    """The database was migrated by a newer version of Callytics than this."""
 
 
 class SourceError(CallyticsError):

@@ -20,10 +20,10 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError, DatabaseUnavailable, PoolExhausted
-from callytics.postgres.connect import explain
+from callytics.exceptions import CallyticsError, PoolExhausted
+from callytics.postgres.errors import lost, unreachable
 from callytics.postgres.jobs import CANCEL_PATIENCE, Job, give_up, look
-from callytics.postgres.transactions import Isolation, Transaction, begin, commit, forget_session, lost, roll_back
+from callytics.postgres.transactions import Isolation, Transaction, begin, commit, forget_session, roll_back
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
@@ -597,7 +597,7 @@ class PostgreSQLManager:
             connection.autocommit = True
             self._set_timeouts(connection)
         except psycopg2.OperationalError as error:
-            raise DatabaseUnavailable(explain(self.settings, self.owner, str(error))) from None
+            raise unreachable(self.settings, self.owner, error) from None
         return connection
 
     def _refresh(self, connection: Connection) -> None:

@@ -1,16 +1,125 @@
-"""Named queries: SQL kept in .sql files, each headed by a line `-- name: …` and a comment that says what it does."""
+"""Named queries: SQL kept in .sql files, each headed by a line ``-- name: …`` and a comment that says what it does."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+Part = str | Sequence[str] | sql.Composable
+Row = dict[str, Any]
+
+
+class Queries(Mapping[str, str]):
+    """The queries of a .sql file by name, and the one way to run them on a connection of psycopg2.
+
+    ``queries["name"]`` is a query's text, for :meth:`PostgreSQLManager.execute_query` and for SQLite. The methods run
+    one in the connection's own transaction: they neither commit nor translate errors, which is for whoever opened it.
+
+    Parameters are a mapping for ``%(name)s`` or a sequence for ``%s``. Keywords fill ``{name}``: a text becomes an
+    identifier, with its schema before a dot, several texts become a list of columns, anything composed stays as it is.
+    A query with keywords writes its own braces twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._texts = _texts(path)
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def text(self, name: str, **parts: Part) -> sql.Composable:
+        """Return a query with its identifiers, to be run by a PostgreSQLManager or given to COPY."""
+        query = sql.SQL(self._texts[name])
+        return query.format(**{part: _composed(value) for part, value in parts.items()}) if parts else query
+
+    def run(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> int:
+        """Run a query and return how many rows it touched."""
+        with self._executed(connection, name, parameters, parts) as cursor:
+            return cursor.rowcount
+
+    def one(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Row | None:
+        """Return the first row by its columns' names, None where there is none."""
+        with self._executed(connection, name, parameters, parts) as cursor:
+            row = cursor.fetchone()
+            return None if row is None else dict(zip(_columns(cursor), row, strict=True))
+
+    def all(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> list[Row]:
+        """Return every row by its columns' names."""
+        with self._executed(connection, name, parameters, parts) as cursor:
+            names = _columns(cursor)
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def rows(
+        self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part
+    ) -> list[tuple[Any, ...]]:
+        """Return every row as a tuple."""
+        with self._executed(connection, name, parameters, parts) as cursor:
+            return cursor.fetchall()
+
+    def value(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Any:
+        """Return the first value of the first row, None where there is none."""
+        with self._executed(connection, name, parameters, parts) as cursor:
+            row = cursor.fetchone()
+            return None if row is None else row[0]
+
+    @contextmanager
+    def _executed(
+        self, connection: Connection, name: str, parameters: Parameters, parts: Mapping[str, Part]
+    ) -> Iterator[Cursor]:
+        with connection.cursor() as cursor:
+            cursor.execute(self.text(name, **parts), parameters)
+            yield cursor
+
+
+def quote(name: str) -> str:
+    """Return an identifier as PostgreSQL and SQLite read it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as a literal of SQL, for statements that take no parameters.
+
+    It means the same to SQLite and to PostgreSQL with standard_conforming_strings, which is on unless somebody turned
+    it off.
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _composed(part: Part) -> sql.Composable:
+    if isinstance(part, sql.Composable):
+        return part
+    if isinstance(part, str):
+        return sql.Identifier(*part.split("."))
+    return sql.SQL(", ").join(map(sql.Identifier, part))
+
+
+def _columns(cursor: Cursor) -> list[str]:
+    return [column.name for column in cursor.description or ()]
+
 
 @cache
-def queries(path: Path) -> dict[str, str]:
-    """Return the queries of a file by name."""
+def _texts(path: Path) -> dict[str, str]:
     _, *parts = NAME.split(path.read_text(encoding="utf-8"))
     return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
+
+
+def queries(path: Path) -> Queries:
+    """Return the queries of a file; for modules that still ask for them by this name."""
+    return Queries(path)

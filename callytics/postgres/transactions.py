@@ -11,7 +11,8 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown
+from callytics.exceptions import OutcomeUnknown
+from callytics.postgres.errors import summary
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 RELEASE = "RELEASE SAVEPOINT {0}"
@@ -73,10 +74,8 @@ def commit(connection: Connection) -> None:
         connection.commit()
     except psycopg2.Error as error:
         if connection.closed:
-            message = (
-                f"the connection was lost during COMMIT: look whether it is stored before trying again: {line(error)}"
-            )
-            raise OutcomeUnknown(message) from error
+            advice = "look whether it is stored before trying again"
+            raise OutcomeUnknown(f"the connection was lost during COMMIT: {advice}: {summary(error)}") from error
         raise
 
 
@@ -95,19 +94,3 @@ def forget_session(connection: Connection) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("DISCARD ALL")
-
-
-def lost(connection: Connection, error: psycopg2.Error) -> DatabaseUnavailable:
-    """Return what to tell whoever was using a connection that is no more."""
-    if connection.autocommit:
-        return OutcomeUnknown(
-            f"the connection was lost while a statement ran: look whether it took effect, then try again: {line(error)}"
-        )
-    return DatabaseUnavailable(
-        f"the connection was lost, and nothing of the transaction was stored: try again: {line(error)}"
-    )
-
-
-def line(error: BaseException) -> str:
-    """Return what an error says in one line."""
-    return " ".join(str(error).split())

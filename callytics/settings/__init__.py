@@ -112,6 +112,12 @@ class Settings:
             return self.owner_user, self.owner_password or ""
         return self.user, self.password
 
+    def login_variables(self, *, owner: bool = False) -> tuple[str, str]:
+        """Return the names of the variables that :meth:`login` is from."""
+        if owner and self.owner_user:
+            return "POSTGRES_OWNER_USER", "POSTGRES_OWNER_PASSWORD"
+        return "POSTGRES_USER", "POSTGRES_PASSWORD"
+
     def parameters(self, *, owner: bool = False) -> dict[str, str]:
         """Return libpq's connection parameters; with several hosts, the one that takes writes is used."""
         user, password = self.login(owner=owner)

@@ -20,6 +20,7 @@ from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 
+LOGIN = "correct POSTGRES_USER and POSTGRES_PASSWORD, or create the role if it is not there yet"
 WHO = "SELECT current_user || ' in ' || current_database()"
 
 
@@ -123,8 +124,14 @@ def unused_port() -> int:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"password": "Wr0ng-secret"}, "check the user's name and password"),
-        ({"user": "nobody_known"}, "check the user's name and password"),
+        (
+            {"password": "Wr0ng-secret"},
+            LOGIN,
+        ),
+        (
+            {"user": "nobody_known"},
+            LOGIN,
+        ),
         ({"database": "no_such"}, "create it, or correct its name"),
         ({"hosts": ("nowhere.invalid",)}, "correct POSTGRES_HOST"),
         ({"hosts": ("/nowhere",)}, "is PostgreSQL running on this machine?"),

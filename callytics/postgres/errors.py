@@ -1,0 +1,180 @@
+"""The one boundary for errors of PostgreSQL: what a driver says becomes one of ours, in a line with a remedy.
+
+Only what the server, its state or a setting is to blame for is translated. What it says about the values or the text
+of a statement (SQLSTATE classes 22, 23, 40, 42601 …) stays the driver's: the caller knows what to do about it, or the
+fault is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from callytics.exceptions import (
+    CallyticsError,
+    DatabaseUnavailable,
+    NotMigrated,
+    OutcomeUnknown,
+    PrivilegeMissing,
+    ReadOnlyServer,
+    TooSlow,
+)
+from callytics.settings import Settings
+
+# libpq gives no SQLSTATE for a login that failed, only the server's words.
+HINTS = (
+    ("password authentication failed", "correct {user} and {password}, or create the role if it is not there yet"),
+    ("no password supplied", "set {password}"),
+    ("permission denied for database", "let its owner GRANT CONNECT on it to the role"),
+    ("is not permitted to log in", "let an administrator ALTER ROLE … LOGIN"),
+    ("does not exist", "create it, or correct its name"),
+    ("no pg_hba.conf entry", "the server does not let this user in from this machine: see its pg_hba.conf"),
+    ("certificate verify failed", "POSTGRES_SSLROOTCERT is not the CA that signed the server's certificate"),
+    ("root certificate file", "set POSTGRES_SSLROOTCERT to the CA's certificate"),
+    ("server certificate for", "POSTGRES_HOST must be a name that the server's certificate carries"),
+    ("does not support SSL", "turn TLS on in the server, or relax POSTGRES_SSLMODE"),
+    ("too many clients", "raise max_connections, or lower POSTGRES_MAX_CONNECTIONS"),
+    ("remaining connection slots", "raise max_connections, or lower POSTGRES_MAX_CONNECTIONS"),
+    ("too many connections", "raise its CONNECTION LIMIT, or lower POSTGRES_MAX_CONNECTIONS"),
+    ("starting up", "wait a moment"),
+    ("shutting down", "wait until it is back"),
+    ("Connection refused", "is PostgreSQL running there, and is POSTGRES_PORT right?"),
+    ("could not translate host name", "correct POSTGRES_HOST"),
+    ("No such file or directory", "is PostgreSQL running on this machine?"),
+    ("timeout expired", "correct POSTGRES_HOST, or open the way to it"),
+)
+# libpq asks a question of its own after some failures, which HINTS answers better.
+QUESTION = re.compile(r"\s*Is the server running [^?]*\?")
+AGAIN = "try again"
+# https://www.postgresql.org/docs/15/errcodes-appendix.html; the longest prefix of a code decides.
+CONNECTION_LOST = ("08", "57P")
+KINDS: dict[str, tuple[type[CallyticsError], str]] = {
+    "08": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
+    "57P": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
+    "53": (DatabaseUnavailable, "PostgreSQL lacks resources ({line}): free some, then {then}"),
+    "53100": (DatabaseUnavailable, "PostgreSQL has no disk space left: free some, then {then}"),
+    "53300": (
+        DatabaseUnavailable,
+        "PostgreSQL has no connection left ({line}): raise max_connections, or lower POSTGRES_MAX_CONNECTIONS",
+    ),
+    "25006": (
+        ReadOnlyServer,
+        "the server takes no writes ({line}): let POSTGRES_HOST name the primary, or every host of the cluster",
+    ),
+    "42501": (PrivilegeMissing, "role {role} may not do this ({line}): {grant}"),
+    "57014": (TooSlow, "the statement took longer than it may ({line}): try again at a quieter time"),
+    "55P03": (TooSlow, "somebody else holds a lock ({line}): try again at a quieter time"),
+    **dict.fromkeys(
+        ("42P01", "42703", "42883", "3F000"),
+        (NotMigrated, "the database lacks what this version needs ({line}): run 'callytics migrate'"),
+    ),
+}
+
+
+def summary(error: BaseException) -> str:
+    """Return what an error says in its first line, without the rows and values that PostgreSQL may quote.
+
+    A server's DETAIL, HINT and CONTEXT are left out, and of an error about a value (class 22) what it quotes.
+    """
+    diagnostics = getattr(error, "diag", None)
+    text = (getattr(diagnostics, "message_primary", None) or str(error)).strip() or type(error).__name__
+    line = re.sub(r"^(ERROR|FATAL|PANIC): +", "", text.splitlines()[0])
+    return re.sub(r'".*"', '"…"', line) if (sqlstate(error) or "").startswith("22") else line
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the code of a driver's error (psycopg2, ADBC), None where the server gave none."""
+    code: str = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or ""
+    return code.strip("\0") or None
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether a driver's error means that the server is gone, or going."""
+    code = sqlstate(error)
+    if code is None:
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or _is_adbc(error)
+    return code.startswith(CONNECTION_LOST)
+
+
+@contextmanager
+def translated(
+    settings: Settings | None = None,
+    *,
+    owner: bool = False,
+    connection: Connection | None = None,
+    then: str = AGAIN,
+) -> Iterator[None]:
+    """Raise one of ours, with one line and a remedy, for what PostgreSQL says inside; the driver's is its cause.
+
+    ``settings`` and ``owner`` tell who is connected, ``then`` what to do once a passing trouble has passed. With a
+    ``connection`` that is lost while it is in autocommit it is OutcomeUnknown. Errors that blame the statement, and
+    those of others, pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        ours = _translate(error, settings, owner, connection, then)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def unreachable(settings: Settings, owner: bool, error: BaseException) -> DatabaseUnavailable:
+    """Say in one line who could not enter where, why, and what to do."""
+    text = QUESTION.sub("", str(error))
+    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    hint = next((hint for words, hint in HINTS if words in text), "see 'callytics env check'")
+    user, password = settings.login_variables(owner=owner)
+    role, _password = settings.login(owner=owner)
+    place = f"database {settings.database} on {','.join(settings.hosts)}:{settings.port}"
+    return DatabaseUnavailable(
+        f"{role} can't open {place}: {'; '.join(lines)}: {hint.format(user=user, password=password)}"
+    )
+
+
+def lost(connection: Connection, error: BaseException) -> DatabaseUnavailable:
+    """Return what to tell whoever was using a connection that is no more."""
+    if connection.autocommit:
+        return OutcomeUnknown(
+            "the connection was lost while a statement ran: look whether it took effect, then try again: "
+            f"{summary(error)}"
+        )
+    return DatabaseUnavailable(
+        f"the connection was lost, and nothing of the transaction was stored: try again: {summary(error)}"
+    )
+
+
+def _translate(
+    error: Exception, settings: Settings | None, owner: bool, connection: Connection | None, then: str
+) -> CallyticsError | None:
+    if not (isinstance(error, psycopg2.Error) or _is_adbc(error)):
+        return None
+    if connection is not None and connection.closed:
+        return lost(connection, error)
+    code = "08" if is_lost(error) else sqlstate(error) or ""
+    kind, words = KINDS.get(code) or KINDS.get(code[:3]) or KINDS.get(code[:2]) or (None, "")
+    if kind is None:
+        return None
+    return kind(
+        words.format(line=summary(error), then=then, role=_role(settings, owner), grant=_grant(settings, owner))
+    )
+
+
+def _role(settings: Settings | None, owner: bool) -> str:
+    return settings.login(owner=owner)[0] if settings else "of this connection"
+
+
+def _grant(settings: Settings | None, owner: bool) -> str:
+    """Say how a role gets what it lacks: owners own the tables, others are granted what 'callytics doctor' says."""
+    if settings is not None and owner:
+        return "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
+    return "'callytics doctor' says what to grant"
+
+
+def _is_adbc(error: BaseException) -> bool:
+    # Not by its class: importing ADBC takes a while, which commands without it are spared.
+    return hasattr(error, "sqlstate") and hasattr(error, "vendor_code")
