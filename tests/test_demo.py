@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import lacking
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")
 
 

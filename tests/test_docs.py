@@ -27,9 +27,10 @@ from callytics.report import verdict
 from callytics.schema.migrate import migrations_folder
 from callytics.settings import ServiceSettings, Settings
 from callytics.trial.sample import write_sample
-from tests.conftest import lacking
+from tests.support.commands import environment
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 KOREAN = (REPOSITORY / "README.ko.md").read_text(encoding="utf-8")
 both = pytest.mark.parametrize("readme", [ENGLISH, KOREAN], ids=["English", "Korean"])
@@ -123,27 +124,17 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment in which the programs work on a database."""
+def with_programs() -> dict[str, str]:
+    """Return the variables with which a shell finds the programs of the package."""
     programs = str(Path(sys.executable).parent)
     if not (shutil.which("callytics", path=programs) and shutil.which("yoyo", path=programs)):
         lacking("the package is not installed: pip install -e .")
-    return {
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "LANG": "C.UTF-8",
-        "POSTGRES_HOST": settings.hosts[0],
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-    }
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
 
 
 def test_quick_start_prints_what_is_shown(empty_database: Settings, checkout: Path) -> None:
     """Only the demonstration is left to test_demo.py, and what yoyo reports goes to stderr."""
-    env = environment(empty_database)
+    env = with_programs() | environment(empty_database)
     for command, output in console(section("Quick start")):
         if command != "scripts/demo":
             done = subprocess.run(["sh", "-c", command], cwd=checkout, env=env, capture_output=True, text=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from tests.conftest import lacking
-from tests.infra.installation import CHECKOUT, Installation
+from tests.infra.deployment import Deployment
 from tests.infra.lab import Lab, LabHost, lacks
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 
 HOSTS = {"alone": ("alone", "alone"), "apart": ("database", "application")}
 
@@ -31,7 +32,7 @@ def lab() -> Iterator[Lab]:
     """A lab of this test run's own."""
     if reason := lacks():
         lacking(reason)
-    if not (CHECKOUT / ".git").exists():
+    if not (REPOSITORY / ".git").exists():
         lacking("what is deployed is what git lists, and the tests do not run in a git checkout")
     with Lab(f"tests{os.getpid()}", in_memory=True) as lab:
         yield lab
@@ -51,9 +52,9 @@ def testinfra_of(lab: Lab) -> Callable[[LabHost], Host]:
 
 
 @pytest.fixture(scope="session")
-def _installations(
+def _deployments(
     lab: Lab, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[dict[str, Future[Installation]]]:
+) -> Iterator[dict[str, Future[Deployment]]]:
     """Those that this test run asks for, provisioned side by side: most of it is waiting."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     with ThreadPoolExecutor() as executor:
@@ -64,20 +65,20 @@ def _installations(
         }
 
 
-def provision(lab: Lab, folder: Path, hosts: tuple[str, str]) -> Installation:
+def provision(lab: Lab, folder: Path, hosts: tuple[str, str]) -> Deployment:
     """Boot an installation's hosts and run the one command."""
-    installation = Installation.prepare(folder, *map(lab.host, hosts))
-    installation.first_run = installation.run()
-    return installation
+    deployment = Deployment.prepare(folder, *map(lab.host, hosts))
+    deployment.first_run = deployment.run()
+    return deployment
 
 
 @pytest.fixture(scope="session")
-def alone(_installations: dict[str, Future[Installation]]) -> Installation:
+def alone(_deployments: dict[str, Future[Deployment]]) -> Deployment:
     """Database and application on one host."""
-    return _installations["alone"].result()
+    return _deployments["alone"].result()
 
 
 @pytest.fixture(scope="session")
-def apart(_installations: dict[str, Future[Installation]]) -> Installation:
+def apart(_deployments: dict[str, Future[Deployment]]) -> Deployment:
     """Database and application on two hosts, with the lab's bridge between them."""
-    return _installations["apart"].result()
+    return _deployments["apart"].result()

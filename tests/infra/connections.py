@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg2
 
-from tests.infra.installation import Installation, conninfo
+from tests.infra.deployment import Deployment, conninfo
 from tests.infra.lab import LabHost
 
 WRONG = "not the password"
@@ -43,9 +43,9 @@ class Answer:
         return self.rows is not None
 
 
-def info(installation: Installation, role: str, address: str, password: str | None = None, **options: str) -> str:
+def info(deployment: Deployment, role: str, address: str, password: str | None = None, **options: str) -> str:
     """Return how a role would connect: with its password unless another is given, '' for none."""
-    given = installation.password(role) if password is None else password
+    given = deployment.password(role) if password is None else password
     values = {"host": address, "dbname": "callytics", "user": role, "connect_timeout": "5"} | options
     return conninfo(**values, **({"password": given} if given else {"passfile": "/nonexistent"}))
 

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from tests.infra.connections import WRONG, Answer, ask, ask_from_here, info
-from tests.infra.installation import Installation
+from tests.infra.deployment import Deployment
 
 ROLES = ("postgres", "callytics_owner", "callytics_user", "callytics_readonly", "callytics_monitor")
 CALLYTICS = {"callytics_owner", "callytics_user", "callytics_readonly"}
@@ -29,16 +29,16 @@ CASES = list(product(ENTER, ROLES, TRIES))
 
 
 @pytest.fixture(scope="module")
-def answers(alone: Installation, apart: Installation) -> dict[tuple[str, str, str], Answer]:
+def answers(alone: Deployment, apart: Deployment) -> dict[tuple[str, str, str], Answer]:
     """Everything is tried at once: it is the connections that take time."""
     found: dict[tuple[str, str, str], Answer] = {}
     tries = list(product(ROLES, TRIES))
     for source in ENTER:
-        installation, address = apart, apart.database.address
+        deployment, address = apart, apart.database.address
         if source == "the database's own host":
-            installation, address = alone, "localhost"
-        questions = [(info(installation, role, address, **TRIES[how]), WHO) for role, how in tries]
-        given = ask_from_here(*questions) if source == "an unknown host" else ask(installation.app, *questions)
+            deployment, address = alone, "localhost"
+        questions = [(info(deployment, role, address, **TRIES[how]), WHO) for role, how in tries]
+        given = ask_from_here(*questions) if source == "an unknown host" else ask(deployment.app, *questions)
         found |= {(source, role, how): answer for (role, how), answer in zip(tries, given, strict=True)}
     return found
 
@@ -72,12 +72,12 @@ def test_without_tls_no_password_is_asked_for(answers: dict[tuple[str, str, str]
 
 @pytest.mark.parametrize("database", ["postgres", "template1"])
 @pytest.mark.parametrize("role", sorted(CALLYTICS))
-def test_other_databases_are_closed(apart: Installation, role: str, database: str) -> None:
+def test_other_databases_are_closed(apart: Deployment, role: str, database: str) -> None:
     [answer] = ask(apart.app, (info(apart, role, apart.database.address, dbname=database, sslmode="require"), WHO))
     assert not answer.entered
 
 
-def test_the_application_verifies_the_server(apart: Installation) -> None:
+def test_the_application_verifies_the_server(apart: Deployment) -> None:
     """With the authority's certificate and the address that it was told: verify-full."""
     trusted = {"sslmode": "verify-full", "sslrootcert": "/etc/callytics/ca.crt"}
     sql = "select ssl, version >= 'TLSv1.2' from pg_stat_ssl where pid = pg_backend_pid()"
@@ -85,20 +85,20 @@ def test_the_application_verifies_the_server(apart: Installation) -> None:
     assert answer.rows == [[True, True]], answer.error
 
 
-def test_a_server_of_another_name_is_refused(apart: Installation) -> None:
+def test_a_server_of_another_name_is_refused(apart: Deployment) -> None:
     options = {"sslmode": "verify-full", "sslrootcert": "/etc/callytics/ca.crt", "hostaddr": apart.database.address}
     [answer] = ask(apart.app, (info(apart, "callytics_user", "database.elsewhere.example", **options), WHO))
     assert "does not match host name" in answer.error
 
 
-def test_a_server_of_another_authority_is_refused(apart: Installation) -> None:
+def test_a_server_of_another_authority_is_refused(apart: Deployment) -> None:
     options = {"sslmode": "verify-full", "sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}
     [answer] = ask(apart.app, (info(apart, "callytics_user", apart.database.address, **options), WHO))
     assert "certificate verify failed" in answer.error
 
 
 @pytest.mark.parametrize("account", ["nobody", "www-data", "root"])
-def test_the_superuser_is_its_own_account_only(apart: Installation, account: str) -> None:
+def test_the_superuser_is_its_own_account_only(apart: Deployment, account: str) -> None:
     """By the local socket, where the kernel says who asks."""
     psql = f"cd / && runuser -u {account} -- psql -XwU postgres -d postgres -c 'select 1'"
     answer = apart.database.run(psql, check=False)
@@ -108,33 +108,33 @@ def test_the_superuser_is_its_own_account_only(apart: Installation, account: str
 
 @pytest.mark.parametrize("role", ["callytics_owner", "callytics_user"])
 @pytest.mark.parametrize("account", ["callytics", "postgres", "root"])
-def test_the_local_socket_is_the_superuser_s_only(alone: Installation, account: str, role: str) -> None:
+def test_the_local_socket_is_the_superuser_s_only(alone: Deployment, account: str, role: str) -> None:
     psql = f"cd / && runuser -u {account} -- psql -XwU {role} -d callytics -c 'select 1'"
     assert alone.database.run(psql, check=False).returncode != 0
 
 
-def listening(installation: Installation) -> set[str]:
+def listening(deployment: Deployment) -> set[str]:
     """The addresses on which anything listens at PostgreSQL's port."""
-    lines = installation.database.run("ss -Hltn 'sport = :5432'").stdout.splitlines()
+    lines = deployment.database.run("ss -Hltn 'sport = :5432'").stdout.splitlines()
     return {line.split()[3].rpartition(":")[0].strip("[]") for line in lines}
 
 
-def test_a_server_for_others_listens_at_its_address(apart: Installation) -> None:
+def test_a_server_for_others_listens_at_its_address(apart: Deployment) -> None:
     assert listening(apart) == {"127.0.0.1", "::1", apart.database.address} or listening(apart) == {
         "127.0.0.1",
         apart.database.address,
     }
 
 
-def test_a_server_for_itself_can_not_be_reached(alone: Installation) -> None:
+def test_a_server_for_itself_can_not_be_reached(alone: Deployment) -> None:
     assert listening(alone) <= {"127.0.0.1", "::1"}
 
 
-def test_the_application_s_host_runs_no_server(apart: Installation) -> None:
+def test_the_application_s_host_runs_no_server(apart: Deployment) -> None:
     assert "postgres" not in apart.app.run("ps -eo comm=").stdout.split()
 
 
-def test_more_connections_than_a_role_may_have_are_refused(apart: Installation) -> None:
+def test_more_connections_than_a_role_may_have_are_refused(apart: Deployment) -> None:
     """One role that runs wild leaves connections to the others."""
     limit = int(apart.superuser("select rolconnlimit from pg_roles where rolname = 'callytics_monitor'"))
     variables = {"HOST": "localhost", "USER": "callytics_monitor", "DATABASE": "callytics"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.infra.installation import Installation
+from tests.infra.deployment import Deployment
 
 SETTINGS = {
     "3.1.2 log destination": ("log_destination", {"stderr"}),
@@ -52,7 +52,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def settings(apart: Installation) -> dict[str, str]:
+def settings(apart: Deployment) -> dict[str, str]:
     """Every setting as a new session finds it."""
     found: dict[str, str] = apart.document("select json_object_agg(name, setting) from pg_settings")
     return found
@@ -70,55 +70,55 @@ def recommendation(number: str) -> pytest.MarkDecorator:
 
 
 @recommendation("1.1")
-def test_packages_are_debian_s(apart: Installation, number: str) -> None:
+def test_packages_are_debian_s(apart: Deployment, number: str) -> None:
     """From an authorized repository: Debian's own, verified by its key."""
     assert "Debian" in apart.database.run("apt-cache show postgresql-15 | grep ^Maintainer:").stdout
     assert apart.database.run("dpkg --verify postgresql-15 | grep -v ' c '", check=False).stdout == ""
 
 
 @recommendation("1.3")
-def test_the_service_is_enabled(apart: Installation, number: str) -> None:
+def test_the_service_is_enabled(apart: Deployment, number: str) -> None:
     assert apart.database.run("systemctl is-enabled postgresql").stdout == "enabled\n"
 
 
 @recommendation("1.4")
-def test_the_cluster_is_initialized(apart: Installation, number: str) -> None:
+def test_the_cluster_is_initialized(apart: Deployment, number: str) -> None:
     assert apart.database.run("cat /var/lib/postgresql/15/main/PG_VERSION").stdout == "15\n"
 
 
 @recommendation("1.6")
-def test_no_profile_has_a_password(apart: Installation, number: str) -> None:
+def test_no_profile_has_a_password(apart: Deployment, number: str) -> None:
     files = "/etc/environment /etc/profile /etc/profile.d /root /home /var/lib/postgresql/.[!.]*"
     assert apart.database.run(f"grep -rsl PGPASSWORD {files}", check=False).stdout == ""
 
 
 @recommendation("1.7")
-def test_no_process_has_a_password_in_its_environment(apart: Installation, number: str) -> None:
+def test_no_process_has_a_password_in_its_environment(apart: Deployment, number: str) -> None:
     for host in (apart.database, apart.app):
         assert host.run("grep -lsa '^PGPASSWORD=\\|\\x00PGPASSWORD=' /proc/[0-9]*/environ", check=False).stdout == ""
 
 
 @recommendation("2.2")
-def test_extensions_are_root_s(apart: Installation, number: str) -> None:
+def test_extensions_are_root_s(apart: Deployment, number: str) -> None:
     folder = "/usr/share/postgresql/15/extension"
     assert apart.database.run(f"find {folder} -not -user root -o -perm /022 -not -type l").stdout == ""
 
 
 @recommendation("2.3")
-def test_the_superuser_keeps_no_history(apart: Installation, number: str) -> None:
+def test_the_superuser_keeps_no_history(apart: Deployment, number: str) -> None:
     """Nobody works as that account, so that no statement with a secret is kept in a file."""
     history = "find /var/lib/postgresql /root -name .psql_history -type f -size +0"
     assert apart.database.run(history).stdout == ""
 
 
 @recommendation("2.4")
-def test_no_service_file_has_a_password(apart: Installation, number: str) -> None:
+def test_no_service_file_has_a_password(apart: Deployment, number: str) -> None:
     files = "/etc/postgresql-common/pg_service.conf /root/.pg_service.conf /var/lib/postgresql/.pg_service.conf"
     assert apart.database.run(f"grep -sl password {files}", check=False).stdout == ""
 
 
 @recommendation("3.1.6")
-def test_the_log_is_not_for_everybody(apart: Installation, number: str) -> None:
+def test_the_log_is_not_for_everybody(apart: Deployment, number: str) -> None:
     assert apart.database.run("find /var/log/postgresql -type f -perm /007").stdout == ""
 
 
@@ -129,25 +129,25 @@ def test_a_line_of_the_log_says_who_and_when(settings: dict[str, str], number: s
 
 
 @recommendation("4.1")
-def test_the_superuser_s_account_has_no_password(apart: Installation, number: str) -> None:
+def test_the_superuser_s_account_has_no_password(apart: Deployment, number: str) -> None:
     """Root becomes postgres; nobody logs in as it."""
     assert apart.database.run("getent shadow postgres").stdout.split(":")[1] in {"!", "*", "!*"}
 
 
 @recommendation("4.3")
-def test_there_is_one_superuser(apart: Installation, number: str) -> None:
+def test_there_is_one_superuser(apart: Deployment, number: str) -> None:
     admins = "rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls"
     assert apart.superuser(f"select rolname from pg_roles where {admins}") == "postgres"
 
 
 @recommendation("4.4")
-def test_only_declared_roles_log_in(apart: Installation, number: str) -> None:
+def test_only_declared_roles_log_in(apart: Deployment, number: str) -> None:
     found = apart.superuser("select rolname from pg_roles where rolcanlogin order by 1").split()
     assert found == ["callytics_monitor", "callytics_owner", "callytics_readonly", "callytics_user", "postgres"]
 
 
 @recommendation("4.5")
-def test_no_function_lends_rights(apart: Installation, number: str) -> None:
+def test_no_function_lends_rights(apart: Deployment, number: str) -> None:
     """But one: the application may have the owner's partitions made, and gives it no search path of its own."""
     schemas = "pronamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
     lenders = f"select proname, proconfig is not null, proacl from pg_proc where prosecdef and {schemas}"
@@ -158,19 +158,19 @@ def test_no_function_lends_rights(apart: Installation, number: str) -> None:
 
 @recommendation("4.6")
 @pytest.mark.parametrize("privilege", ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"])
-def test_no_table_is_everybody_s(apart: Installation, number: str, privilege: str) -> None:
+def test_no_table_is_everybody_s(apart: Deployment, number: str, privilege: str) -> None:
     acl = "select aclexplode(relacl) from pg_class where relnamespace::regnamespace::text in ('public', 'imports')"
     public = f"(e).grantee = 0 and (e).privilege_type = '{privilege}'"
     assert apart.superuser(f"select count(*) from ({acl}) as a (e) where {public}") == "0"
 
 
 @recommendation("4.9")
-def test_the_monitor_has_a_predefined_role(apart: Installation, number: str) -> None:
+def test_the_monitor_has_a_predefined_role(apart: Deployment, number: str) -> None:
     assert apart.superuser("select pg_has_role('callytics_monitor', 'pg_monitor', 'usage')") == "t"
 
 
 @recommendation("4.10")
-def test_passwords_are_scram_verifiers(apart: Installation, number: str) -> None:
+def test_passwords_are_scram_verifiers(apart: Deployment, number: str) -> None:
     """The superuser has none: it enters by its own account only."""
     weak = "rolcanlogin and rolname <> 'postgres' and coalesce(rolpassword, '') !~ '^SCRAM-SHA-256[$]'"
     assert apart.superuser(f"select rolname from pg_authid where {weak}") == ""
@@ -178,7 +178,7 @@ def test_passwords_are_scram_verifiers(apart: Installation, number: str) -> None
 
 
 @recommendation("5.1")
-def test_no_command_line_has_a_password(apart: Installation, number: str) -> None:
+def test_no_command_line_has_a_password(apart: Deployment, number: str) -> None:
     commands = apart.app.run(
         "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; cat /etc/systemd/system/*", check=False
     ).stdout
@@ -192,38 +192,38 @@ def test_the_server_is_bound_to_addresses(settings: dict[str, str], number: str)
 
 
 @recommendation("5.3")
-def test_the_local_socket_asks_the_kernel(apart: Installation, number: str) -> None:
+def test_the_local_socket_asks_the_kernel(apart: Deployment, number: str) -> None:
     rules = "select distinct auth_method from pg_hba_file_rules where type = 'local'"
     assert apart.superuser(rules) == "peer"
 
 
 @recommendation("5.4")
-def test_the_network_asks_for_scram_over_tls(apart: Installation, number: str) -> None:
+def test_the_network_asks_for_scram_over_tls(apart: Deployment, number: str) -> None:
     rules = "select distinct type || ' ' || auth_method from pg_hba_file_rules where type <> 'local'"
     assert apart.superuser(rules) == "hostssl scram-sha-256"
 
 
 @recommendation("5.4")
-def test_no_rule_is_for_all(apart: Installation, number: str) -> None:
+def test_no_rule_is_for_all(apart: Deployment, number: str) -> None:
     everybody = "'all' = any(user_name) or address in ('all', '0.0.0.0', '::') or "
     everybody += "('all' = any(database) and type <> 'local')"
     assert apart.superuser(f"select count(*) from pg_hba_file_rules where {everybody}") == "0"
 
 
 @recommendation("5.5")
-def test_accounts_have_connection_limits(apart: Installation, number: str) -> None:
+def test_accounts_have_connection_limits(apart: Deployment, number: str) -> None:
     unlimited = "rolcanlogin and not rolsuper and rolconnlimit < 0"
     assert apart.superuser(f"select rolname from pg_roles where {unlimited}") == ""
 
 
 @recommendation("6.8")
-def test_the_key_is_the_server_s_alone(apart: Installation, settings: dict[str, str], number: str) -> None:
+def test_the_key_is_the_server_s_alone(apart: Deployment, settings: dict[str, str], number: str) -> None:
     assert apart.database.run(f"stat -c '%U %a' {settings['ssl_key_file']}").stdout == "postgres 600\n"
 
 
 @recommendation("6.10")
 @pytest.mark.parametrize("weak", ["aNULL", "eNULL", "EXPORT", "RC4", "3DES", "MD5"])
-def test_no_weak_cipher_is_offered(apart: Installation, settings: dict[str, str], number: str, weak: str) -> None:
+def test_no_weak_cipher_is_offered(apart: Deployment, settings: dict[str, str], number: str, weak: str) -> None:
     ciphers = f"openssl ciphers -v '{settings['ssl_ciphers']}'"
     offered = set(apart.database.run(f"{ciphers} | cut -d' ' -f1").stdout.split())
     refused = set(apart.database.run(f"openssl ciphers -v '{weak}' | cut -d' ' -f1", check=False).stdout.split())
@@ -232,6 +232,6 @@ def test_no_weak_cipher_is_offered(apart: Installation, settings: dict[str, str]
 
 
 @recommendation("8.1")
-def test_the_log_is_outside_of_the_data(apart: Installation, settings: dict[str, str], number: str) -> None:
+def test_the_log_is_outside_of_the_data(apart: Deployment, settings: dict[str, str], number: str) -> None:
     assert settings["temp_tablespaces"] == ""
     assert apart.database.run("pg_lsclusters -h | awk '{print $7}'").stdout.startswith("/var/log/postgresql/")

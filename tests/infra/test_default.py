@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.installation import copy_checkout
+from tests.infra.deployment import copy_checkout
 from tests.infra.lab import Lab, LabHost
 
 pytestmark = pytest.mark.slow

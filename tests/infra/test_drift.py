@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.infra.connections import ask, info
-from tests.infra.installation import Installation, Run
+from tests.infra.deployment import Deployment, Run
 from tests.infra.service import get
 
 HBA = "/etc/postgresql/15/main/pg_hba.conf"
@@ -153,13 +153,13 @@ class Story:
     third: Run
 
 
-def answers(installation: Installation) -> Answers:
-    hosts = {name: installation.app if drift.on_app else installation.database for name, drift in DRIFTS.items()}
+def answers(deployment: Deployment) -> Answers:
+    hosts = {name: deployment.app if drift.on_app else deployment.database for name, drift in DRIFTS.items()}
     return {name: hosts[name].run(drift.question, check=False).stdout for name, drift in DRIFTS.items()}
 
 
 @pytest.fixture(scope="module")
-def story(apart: Installation) -> Story:
+def story(apart: Deployment) -> Story:
     """Everything drifts and is put right."""
     apart.run()
     before = answers(apart)
@@ -213,7 +213,7 @@ def test_the_third_run_changes_nothing(story: Story) -> None:
 
 
 @pytest.mark.parametrize("role", ["callytics_readonly", "callytics_user"])
-def test_the_declared_password_enters_again(story: Story, apart: Installation, role: str) -> None:
+def test_the_declared_password_enters_again(story: Story, apart: Deployment, role: str) -> None:
     connection = info(apart, role, apart.database.address, sslmode="require")
     [answer] = ask(apart.app, (connection, "select current_user::text"))
     assert answer.rows == [[role]], answer.error
@@ -223,7 +223,7 @@ def test_the_declared_password_enters_again(story: Story, apart: Installation, r
 
 
 @pytest.fixture(scope="module")
-def new_password(apart: Installation, story: Story) -> tuple[str, Run]:
+def new_password(apart: Deployment, story: Story) -> tuple[str, Run]:
     """The application's password before it was changed, and the run that changed it."""
     old = apart.password("callytics_user")
     apart.set(POSTGRES_PASSWORD="another " + old)
@@ -242,11 +242,11 @@ def test_a_new_password_changes_what_uses_it(new_password: tuple[str, Run]) -> N
     }
 
 
-def test_the_service_uses_the_new_password(new_password: tuple[str, Run], apart: Installation) -> None:
+def test_the_service_uses_the_new_password(new_password: tuple[str, Run], apart: Deployment) -> None:
     assert get(apart.app, "/health")[0] == 200
 
 
-def test_the_new_password_enters_and_the_old_one_does_not(new_password: tuple[str, Run], apart: Installation) -> None:
+def test_the_new_password_enters_and_the_old_one_does_not(new_password: tuple[str, Run], apart: Deployment) -> None:
     old, _run = new_password
     question = "select current_user::text"
     connections = [
@@ -258,20 +258,20 @@ def test_the_new_password_enters_and_the_old_one_does_not(new_password: tuple[st
     assert "password authentication failed" in old_answer.error
 
 
-def test_the_application_s_files_have_the_new_password(new_password: tuple[str, Run], apart: Installation) -> None:
+def test_the_application_s_files_have_the_new_password(new_password: tuple[str, Run], apart: Deployment) -> None:
     """As the application's own account reads them."""
     doctor = "cd / && runuser -u callytics -- callytics --env-file /etc/callytics/app.env doctor"
     assert "password" not in apart.app.run(doctor, check=False).stderr
     assert apart.app.run("systemctl start callytics-partitions.service").returncode == 0
 
 
-def test_no_output_shows_either_password(new_password: tuple[str, Run], apart: Installation) -> None:
+def test_no_output_shows_either_password(new_password: tuple[str, Run], apart: Deployment) -> None:
     old, run = new_password
     assert old not in run.output
     assert apart.password("callytics_user") not in run.output
 
 
-def test_a_new_password_is_no_change_the_second_time(new_password: tuple[str, Run], apart: Installation) -> None:
+def test_a_new_password_is_no_change_the_second_time(new_password: tuple[str, Run], apart: Deployment) -> None:
     run = apart.run()
     assert run.seen
     assert not run.changed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.infra.connections import ask, info
-from tests.infra.installation import Installation
+from tests.infra.deployment import Deployment
 
 CALLYTICS = "cd /root && callytics --env-file /etc/callytics/admin.env"
 CALLS = 40
@@ -20,13 +20,13 @@ FILES = {
 }
 
 
-def callytics(installation: Installation, command: str) -> subprocess.CompletedProcess[str]:
+def callytics(deployment: Deployment, command: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command as an administrator does, with a file mask that is strict."""
-    return installation.app.run(f"umask 077; {CALLYTICS} {command}", check=False)
+    return deployment.app.run(f"umask 077; {CALLYTICS} {command}", check=False)
 
 
 @pytest.fixture(scope="module")
-def samples(apart: Installation) -> Installation:
+def samples(apart: Deployment) -> Deployment:
     """Old installations of all three generations on the application's host."""
     apart.app.run("mkdir -p /root/samples")
     for generation, files in FILES.items():
@@ -37,7 +37,7 @@ def samples(apart: Installation) -> Installation:
 
 
 @pytest.fixture(scope="module")
-def imported(samples: Installation) -> dict[int, subprocess.CompletedProcess[str]]:
+def imported(samples: Deployment) -> dict[int, subprocess.CompletedProcess[str]]:
     """One import of each generation."""
     return {
         generation: callytics(samples, f"import --yes --json --snapshots /root/imports {files}")
@@ -58,14 +58,14 @@ def test_a_sample_is_imported_and_verified(
 
 @pytest.mark.parametrize("generation", FILES)
 def test_it_is_verified_again_later(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]], generation: int
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]], generation: int
 ) -> None:
     answer = callytics(samples, f"verify --json --snapshots /root/imports {FILES[generation]}")
     assert answer.returncode in {0, 3}, answer.stderr
 
 
 def test_the_application_reads_what_was_imported(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]]
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]]
 ) -> None:
     options = {"sslmode": "verify-full", "sslrootcert": "/etc/callytics/ca.crt"}
     connection = info(samples, "callytics_user", samples.database.address, **options)
@@ -77,7 +77,7 @@ def test_the_application_reads_what_was_imported(
 
 
 def test_importing_again_changes_nothing(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]]
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]]
 ) -> None:
     before = samples.superuser("select count(*) from utterances")
     answer = callytics(samples, f"import --yes --snapshots /root/imports {FILES[2]}")
@@ -86,14 +86,14 @@ def test_importing_again_changes_nothing(
 
 
 def test_snapshots_are_their_owner_s_alone(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]]
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]]
 ) -> None:
     """They hold the calls."""
     assert samples.app.run("find /root/imports -perm /077").stdout == ""
 
 
 def test_no_call_is_in_the_server_s_log(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]]
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]]
 ) -> None:
     texts = samples.document(
         "select json_agg(text) from (select text from utterances where length(text) > 12 order by id limit 200) as u"
@@ -104,7 +104,7 @@ def test_no_call_is_in_the_server_s_log(
 
 
 def test_provisioning_leaves_the_calls_alone(
-    samples: Installation, imported: dict[int, subprocess.CompletedProcess[str]]
+    samples: Deployment, imported: dict[int, subprocess.CompletedProcess[str]]
 ) -> None:
     """A full database is no drift."""
     before = samples.superuser("select count(*) from utterances")

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.infra.installation import Installation
+from tests.infra.deployment import Deployment
 from tests.infra.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -28,9 +28,9 @@ MOMENTS = (
 )
 
 
-def kill_during(installation: Installation, operation: str, delay: float) -> bool:
+def kill_during(deployment: Deployment, operation: str, delay: float) -> bool:
     """Start a run and kill it a moment after an operation began; tell whether it came so far."""
-    process = installation.start()
+    process = deployment.start()
     assert process.stdout is not None
     reached = False
     # Whatever it waits for, it waits no longer than this.
@@ -56,31 +56,31 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupted(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+def interrupted(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A host on which run after run is killed, each later than the one before."""
     host = lab.host("interrupted")
-    return Installation.prepare(tmp_path_factory.mktemp("interrupted"), host, host)
+    return Deployment.prepare(tmp_path_factory.mktemp("interrupted"), host, host)
 
 
 @pytest.mark.parametrize(("operation", "delay"), MOMENTS, ids=[f"{name} + {delay} s" for name, delay in MOMENTS])
-def test_a_killed_run_does_not_stop_the_next(interrupted: Installation, operation: str, delay: float) -> None:
+def test_a_killed_run_does_not_stop_the_next(interrupted: Deployment, operation: str, delay: float) -> None:
     """The next run gets past what the one before left half done: it reaches the place where it is killed itself."""
     assert kill_during(interrupted, operation, delay)
 
 
-def test_the_next_run_completes_it(interrupted: Installation) -> None:
+def test_the_next_run_completes_it(interrupted: Deployment) -> None:
     run = interrupted.run(check=False)
     assert run.exit_code == 0, run.output
     assert not run.failed
 
 
-def test_then_nothing_is_left_to_do(interrupted: Installation) -> None:
+def test_then_nothing_is_left_to_do(interrupted: Deployment) -> None:
     run = interrupted.run()
     assert run.seen
     assert not run.changed
 
 
-def test_what_was_completed_works(interrupted: Installation) -> None:
+def test_what_was_completed_works(interrupted: Deployment) -> None:
     doctor = "cd / && callytics --env-file /etc/callytics/admin.env doctor"
     answer = interrupted.app.run(doctor, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -9,7 +9,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.infra.connections import Answer, ask, info
-from tests.infra.installation import Installation
+from tests.infra.deployment import Deployment
 from tests.infra.lab import LabHost
 
 CONFIGURATION = "/etc/postgresql/15/main"
@@ -18,13 +18,13 @@ OUR_ROLES = ("callytics_owner", "callytics_user", "callytics_readonly", "callyti
 
 
 @pytest.fixture
-def database(apart: Installation, testinfra_of: Callable[[LabHost], Host]) -> Host:
+def database(apart: Deployment, testinfra_of: Callable[[LabHost], Host]) -> Host:
     """The database's host."""
     return testinfra_of(apart.database)
 
 
 @pytest.fixture
-def app(apart: Installation, testinfra_of: Callable[[LabHost], Host]) -> Host:
+def app(apart: Deployment, testinfra_of: Callable[[LabHost], Host]) -> Host:
     """The application's host."""
     return testinfra_of(apart.app)
 
@@ -63,18 +63,18 @@ def test_the_application_s_files(app: Host, path: str, owner: str, group: str, m
     assert (file.user, file.group, file.mode) == (owner, group, mode)
 
 
-def test_the_authority_s_key_stays_on_the_control_machine(apart: Installation) -> None:
+def test_the_authority_s_key_stays_on_the_control_machine(apart: Deployment) -> None:
     for host in (apart.database, apart.app):
         assert host.run("find / -xdev -name 'ca.key*' -not -path '/proc/*'", check=False).stdout == ""
 
 
-def test_the_authority_s_key_is_its_owner_s_alone(apart: Installation) -> None:
+def test_the_authority_s_key_is_its_owner_s_alone(apart: Deployment) -> None:
     [key] = apart.checkout.rglob("ca.key")
     assert key.stat().st_mode & 0o077 == 0
     assert key.parent.stat().st_mode & 0o077 == 0
 
 
-def test_debian_s_configuration_is_untouched(apart: Installation) -> None:
+def test_debian_s_configuration_is_untouched(apart: Deployment) -> None:
     """Everything that is set stands in one file, so that updates ask nothing. Only the port may differ."""
     changed = apart.database.run(
         f"pg_conftool -s 15 main show all >/dev/null && grep -c callytics {CONFIGURATION}/postgresql.conf", check=False
@@ -84,7 +84,7 @@ def test_debian_s_configuration_is_untouched(apart: Installation) -> None:
     assert apart.superuser("select count(*) from pg_file_settings where sourcefile ~ 'auto.conf'") == "0"
 
 
-def test_every_setting_of_the_files_is_in_force(apart: Installation) -> None:
+def test_every_setting_of_the_files_is_in_force(apart: Deployment) -> None:
     """None has a mistake, none is hidden by another file and none waits for a restart."""
     ours = "sourcefile ~ 'conf.d/callytics.conf'"
     assert apart.superuser(f"select count(*) > 20 from pg_file_settings where {ours}") == "t"
@@ -92,7 +92,7 @@ def test_every_setting_of_the_files_is_in_force(apart: Installation) -> None:
     assert apart.superuser("select name from pg_settings where pending_restart") == ""
 
 
-def test_pg_hba_has_nothing_but_what_is_declared(apart: Installation) -> None:
+def test_pg_hba_has_nothing_but_what_is_declared(apart: Deployment) -> None:
     """The whole file: the superuser by its own account, our roles by TLS and password."""
     rules = apart.document(
         "select json_agg(json_build_array(type, database, user_name, coalesce(address, ''), auth_method)) "
@@ -118,7 +118,7 @@ def test_postgresql_starts_at_boot(database: Host) -> None:
     assert database.service("postgresql@15-main").is_running
 
 
-def test_partitions_are_made_ahead(apart: Installation, app: Host) -> None:
+def test_partitions_are_made_ahead(apart: Deployment, app: Host) -> None:
     """By the timer's first run, which does not wait for midnight."""
     assert app.service("callytics-partitions.timer").is_enabled
     assert app.service("callytics-partitions.timer").is_running
@@ -126,17 +126,17 @@ def test_partitions_are_made_ahead(apart: Installation, app: Host) -> None:
     assert apart.superuser(f"select count(*) from pg_class where relname ~ {ahead} and relkind = 'r'") == "4"
 
 
-def test_data_has_checksums(apart: Installation) -> None:
+def test_data_has_checksums(apart: Deployment) -> None:
     assert apart.superuser("show data_checksums") == "on"
 
 
-def test_text_is_utf8_and_sorted_by_code_points(apart: Installation) -> None:
+def test_text_is_utf8_and_sorted_by_code_points(apart: Deployment) -> None:
     """The order of an index must not change when the system's library does."""
     described = "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = 'callytics'"
     assert apart.superuser(described) == "UTF8|C.UTF-8"
 
 
-def test_extensions_are_the_declared_ones(apart: Installation) -> None:
+def test_extensions_are_the_declared_ones(apart: Deployment) -> None:
     found = set(apart.superuser("select extname from pg_extension").split())
     assert {"plpgsql"} <= found <= {"plpgsql", "pg_stat_statements"}
 
@@ -148,21 +148,21 @@ def as_application(host: LabHost, command: str) -> int:
     return host.run(f"cd / && runuser -u callytics -- sh -c '{command}'", check=False).returncode
 
 
-def test_the_application_reads_its_settings(apart: Installation) -> None:
+def test_the_application_reads_its_settings(apart: Deployment) -> None:
     assert as_application(apart.app, "cat /etc/callytics/app.env") == 0
 
 
-def test_the_application_can_not_read_the_owner_s(apart: Installation) -> None:
+def test_the_application_can_not_read_the_owner_s(apart: Deployment) -> None:
     assert as_application(apart.app, "cat /etc/callytics/admin.env") != 0
     assert "OWNER" not in apart.app.run("cat /etc/callytics/app.env").stdout
 
 
 @pytest.mark.parametrize("path", ["/etc/callytics/app.env", "/etc/callytics/ca.crt", "/opt/callytics/bin/callytics"])
-def test_the_application_can_not_change_itself(apart: Installation, path: str) -> None:
+def test_the_application_can_not_change_itself(apart: Deployment, path: str) -> None:
     assert as_application(apart.app, f"test -w {path} || test -w $(dirname {path})") != 0
 
 
-def test_nobody_else_reads_the_application_s_settings(apart: Installation) -> None:
+def test_nobody_else_reads_the_application_s_settings(apart: Deployment) -> None:
     command = "runuser -u nobody -- cat /etc/callytics/app.env"
     assert apart.app.run(command, check=False).returncode != 0
 
@@ -173,7 +173,7 @@ def test_nobody_logs_in_as_the_application(app: Host) -> None:
     assert account.password in {"!", "*", "!*"}
 
 
-def test_the_application_has_what_it_needs(apart: Installation) -> None:
+def test_the_application_has_what_it_needs(apart: Deployment) -> None:
     """What callytics doctor would find wrong, as the application connects."""
     answer = apart.app.run("cd / && callytics --env-file /etc/callytics/admin.env doctor --json", check=False)
     findings = json.loads(answer.stdout)["findings"]
@@ -182,7 +182,7 @@ def test_the_application_has_what_it_needs(apart: Installation) -> None:
     assert answer.returncode == 0
 
 
-def test_every_migration_is_applied(apart: Installation) -> None:
+def test_every_migration_is_applied(apart: Deployment) -> None:
     written = {path.name.removesuffix(".sql") for path in (apart.checkout / "migrations").glob("*.sql")}
     written = {name for name in written if not name.endswith(".rollback")}
     assert set(apart.superuser("select migration_id from _yoyo_migration").split()) == written
@@ -193,12 +193,12 @@ def test_every_migration_is_applied(apart: Installation) -> None:
 
 @pytest.mark.parametrize("role", OUR_ROLES)
 @pytest.mark.parametrize("attribute", ["rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls"])
-def test_no_role_of_ours_has_an_administrator_s_right(apart: Installation, role: str, attribute: str) -> None:
+def test_no_role_of_ours_has_an_administrator_s_right(apart: Deployment, role: str, attribute: str) -> None:
     assert apart.superuser(f"select {attribute} from pg_roles where rolname = '{role}'") == "f"
 
 
 @pytest.mark.parametrize("role", OUR_ROLES)
-def test_every_role_has_limits(apart: Installation, role: str) -> None:
+def test_every_role_has_limits(apart: Deployment, role: str) -> None:
     """Connections, waiting for locks and idling in a transaction are bounded; statements too, but for imports."""
     limit, settings = apart.document(
         f"select json_build_array(rolconnlimit, coalesce(rolconfig, '{{}}')) from pg_roles where rolname = '{role}'"
@@ -211,19 +211,19 @@ def test_every_role_has_limits(apart: Installation, role: str) -> None:
         assert values["statement_timeout"] != "0"
 
 
-def test_no_role_can_take_another_s_connections(apart: Installation) -> None:
+def test_no_role_can_take_another_s_connections(apart: Deployment) -> None:
     """Their limits together are within what the server has for them."""
     limits = "select sum(rolconnlimit) from pg_roles where rolname ~ '^callytics_'"
     room = "current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
     assert apart.superuser(f"select ({limits}) <= {room}") == "t"
 
 
-def test_the_application_may_fill_its_pool(apart: Installation) -> None:
+def test_the_application_may_fill_its_pool(apart: Deployment) -> None:
     pool = apart.app.run('grep -oP "POSTGRES_MAX_CONNECTIONS=\'\\K\\d+" /etc/callytics/app.env').stdout
     assert int(apart.superuser("select rolconnlimit from pg_roles where rolname = 'callytics_user'")) > int(pool)
 
 
-def test_roles_are_members_of_what_is_declared(apart: Installation) -> None:
+def test_roles_are_members_of_what_is_declared(apart: Deployment) -> None:
     found = apart.superuser(
         "select member::regrole || ' in ' || roleid::regrole || case when admin_option then ' as its administrator' "
         "else '' end from pg_auth_members where member::regrole::text ~ '^callytics'"
@@ -231,7 +231,7 @@ def test_roles_are_members_of_what_is_declared(apart: Installation) -> None:
     assert found == "callytics_monitor in pg_monitor"
 
 
-def test_the_owner_owns_the_calls(apart: Installation) -> None:
+def test_the_owner_owns_the_calls(apart: Deployment) -> None:
     owners = "select distinct relowner::regrole from pg_class where relnamespace = 'public'::regnamespace"
     assert apart.superuser(f"{owners} and relkind in ('r', 'p', 'S')") == "callytics_owner"
 
@@ -283,7 +283,7 @@ RIGHTS = {
 
 
 @pytest.fixture(scope="module")
-def rights(alone: Installation) -> dict[str, Answer]:
+def rights(alone: Deployment) -> dict[str, Answer]:
     """All statements, each in a session of its own role."""
     questions = [(info(alone, role, "localhost", sslmode="require"), sql) for role, sql, _ in RIGHTS.values()]
     return dict(zip(RIGHTS, ask(alone.app, *questions), strict=True))
@@ -300,7 +300,7 @@ def test_a_role_may_do_what_it_is_for(rights: dict[str, Answer], right: str) -> 
 
 @pytest.mark.parametrize("privilege", ["CONNECT", "TEMPORARY", "CREATE"])
 @pytest.mark.parametrize("database", ["callytics", "postgres", "template1"])
-def test_a_stranger_has_no_right_on_a_database(apart: Installation, database: str, privilege: str) -> None:
+def test_a_stranger_has_no_right_on_a_database(apart: Deployment, database: str, privilege: str) -> None:
     """What everybody may, a role made tomorrow may, too."""
     acl = f"select aclexplode(coalesce(datacl, acldefault('d', datdba))) from pg_database where datname = '{database}'"
     public = f"select count(*) from ({acl}) as a (e) where (e).grantee = 0 and (e).privilege_type = '{privilege}'"
@@ -308,12 +308,12 @@ def test_a_stranger_has_no_right_on_a_database(apart: Installation, database: st
 
 
 @pytest.mark.parametrize("schema", ["public", "imports"])
-def test_a_stranger_has_no_right_on_a_schema(apart: Installation, schema: str) -> None:
+def test_a_stranger_has_no_right_on_a_schema(apart: Deployment, schema: str) -> None:
     acl = f"select aclexplode(nspacl) from pg_namespace where nspname = '{schema}'"
     assert apart.superuser(f"select count(*) from ({acl}) as a (e) where (e).grantee = 0") == "0"
 
 
-def test_no_secret_function_is_everybody_s(apart: Installation) -> None:
+def test_no_secret_function_is_everybody_s(apart: Deployment) -> None:
     """A function that runs with its owner's rights must not be for all."""
     assert (
         apart.superuser(

@@ -9,19 +9,22 @@ from pathlib import Path
 import pytest
 
 from tests.infra.connections import ask, info
-from tests.infra.installation import CHECKOUT, ROLES, SITE, Installation, Run
+from tests.infra.deployment import ROLES, SITE, Deployment, Run
 from tests.infra.lab import Lab, LabHost
 from tests.infra.service import wait_for_health
+from tests.support.places import REPOSITORY
 
 BOTH = ["alone", "apart"]
 # The chapters that can be run; tuning.py is a function that they call.
 CHAPTERS = sorted(
-    path.name for path in (CHECKOUT / "deploy").glob("*.py") if path.name not in {"__init__.py", "site.py", "tuning.py"}
+    path.name
+    for path in (REPOSITORY / "deploy").glob("*.py")
+    if path.name not in {"__init__.py", "site.py", "tuning.py"}
 )
 
 
 @pytest.fixture(params=BOTH)
-def installation(request: pytest.FixtureRequest, alone: Installation, apart: Installation) -> Installation:
+def deployment(request: pytest.FixtureRequest, alone: Deployment, apart: Deployment) -> Deployment:
     """Each way to install."""
     return {"alone": alone, "apart": apart}[request.param]
 
@@ -34,64 +37,64 @@ def assert_nothing_changed(run: Run) -> None:
     assert not run.changed
 
 
-def assert_works(installation: Installation) -> None:
+def assert_works(deployment: Deployment) -> None:
     """The application's role reads the migrated schema over TLS."""
     options = {"sslmode": "verify-full", "sslrootcert": "/etc/callytics/ca.crt"}
-    address = "localhost" if installation.app == installation.database else installation.database.address
-    connection = info(installation, "callytics_user", address, **options)
-    [answer] = ask(installation.app, (connection, "select count(*) >= 0 from audio_files"))
+    address = "localhost" if deployment.app == deployment.database else deployment.database.address
+    connection = info(deployment, "callytics_user", address, **options)
+    [answer] = ask(deployment.app, (connection, "select count(*) >= 0 from audio_files"))
     assert answer.rows == [[True]], answer.error
 
 
-def test_the_first_run_makes_a_database(installation: Installation) -> None:
-    run = installation.first_run
+def test_the_first_run_makes_a_database(deployment: Deployment) -> None:
+    run = deployment.first_run
     assert run is not None
     assert run.seen
     assert not run.failed
-    assert_works(installation)
+    assert_works(deployment)
 
 
-def test_no_output_shows_a_password(installation: Installation) -> None:
-    assert installation.first_run is not None
-    shown = installation.first_run.output
-    secrets = [installation.password(role) for role in ROLES] + ["SCRAM-SHA-256$", "PRIVATE KEY"]
+def test_no_output_shows_a_password(deployment: Deployment) -> None:
+    assert deployment.first_run is not None
+    shown = deployment.first_run.output
+    secrets = [deployment.password(role) for role in ROLES] + ["SCRAM-SHA-256$", "PRIVATE KEY"]
     assert not [secret for secret in secrets if secret in shown]
 
 
-def test_no_log_has_a_password(installation: Installation) -> None:
+def test_no_log_has_a_password(deployment: Deployment) -> None:
     """Neither as text nor as the verifier that the role was given."""
-    log = installation.database.run("journalctl --no-pager -o cat; cat /var/log/postgresql/*.log").stdout
+    log = deployment.database.run("journalctl --no-pager -o cat; cat /var/log/postgresql/*.log").stdout
     assert "database system is ready to accept connections" in log
-    secrets = [installation.password(role) for role in ROLES] + ["SCRAM-SHA-256$"]
+    secrets = [deployment.password(role) for role in ROLES] + ["SCRAM-SHA-256$"]
     assert not [secret for secret in secrets if secret in log]
 
 
-def test_nothing_secret_is_left_behind(installation: Installation) -> None:
+def test_nothing_secret_is_left_behind(deployment: Deployment) -> None:
     """What was uploaded on the way has gone from /tmp."""
-    for host in {installation.database, installation.app}:
+    for host in {deployment.database, deployment.app}:
         found = host.run("grep -rlE 'POSTGRES_|PRIVATE KEY|SCRAM-SHA' /tmp /var/tmp", check=False).stdout
         assert found == ""
 
 
-def test_the_second_run_changes_nothing(installation: Installation) -> None:
-    assert_nothing_changed(installation.run())
+def test_the_second_run_changes_nothing(deployment: Deployment) -> None:
+    assert_nothing_changed(deployment.run())
 
 
-def test_a_dry_run_after_it_finds_nothing(installation: Installation) -> None:
-    assert_nothing_changed(installation.run(dry=True))
+def test_a_dry_run_after_it_finds_nothing(deployment: Deployment) -> None:
+    assert_nothing_changed(deployment.run(dry=True))
 
 
 def test_every_chapter_of_the_table_of_contents_is_a_file_and_no_other() -> None:
-    assert sorted(re.findall(r'local\.include\(.*"(\w+\.py)"', Path(CHECKOUT, SITE).read_text())) == CHAPTERS
+    assert sorted(re.findall(r'local\.include\(.*"(\w+\.py)"', Path(REPOSITORY, SITE).read_text())) == CHAPTERS
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_each_file_runs_alone(apart: Installation, chapter: str) -> None:
+def test_each_file_runs_alone(apart: Deployment, chapter: str) -> None:
     """After a whole run it has nothing to do, wherever it is called from."""
     assert_nothing_changed(apart.run(f"deploy/{chapter}"))
 
 
-def test_an_administrator_who_is_not_root_needs_sudo_only(alone: Installation) -> None:
+def test_an_administrator_who_is_not_root_needs_sudo_only(alone: Deployment) -> None:
     """The same operations, and the same proof that there was nothing to do."""
     alone.database.run(
         "useradd --create-home --shell /bin/bash admin && cp -r /root/.ssh /home/admin/ && chown -R admin: /home/admin "
@@ -103,9 +106,9 @@ def test_an_administrator_who_is_not_root_needs_sudo_only(alone: Installation) -
     assert_nothing_changed(run)
 
 
-def test_a_run_that_reaches_no_host_fails(apart: Installation, tmp_path: Path) -> None:
+def test_a_run_that_reaches_no_host_fails(apart: Deployment, tmp_path: Path) -> None:
     """Nobody takes silence for success."""
-    nowhere = Installation.prepare(tmp_path / "nowhere", apart.database, apart.app)
+    nowhere = Deployment.prepare(tmp_path / "nowhere", apart.database, apart.app)
     nowhere.set(DATABASE_HOSTS="10.77.0.250", APP_HOSTS="10.77.0.250")
     run = nowhere.run(check=False)
     assert run.exit_code != 0
@@ -113,9 +116,9 @@ def test_a_run_that_reaches_no_host_fails(apart: Installation, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("password", ["", "change_me", "your-password", "1234"])
-def test_a_placeholder_for_a_password_is_refused(apart: Installation, tmp_path: Path, password: str) -> None:
+def test_a_placeholder_for_a_password_is_refused(apart: Deployment, tmp_path: Path, password: str) -> None:
     """Before anything is done, with the variable's name and without its value."""
-    careless = Installation.prepare(tmp_path / "careless", apart.database, apart.app)
+    careless = Deployment.prepare(tmp_path / "careless", apart.database, apart.app)
     careless.set(POSTGRES_PASSWORD=password)
     run = careless.run(check=False)
     assert run.exit_code != 0
@@ -124,17 +127,17 @@ def test_a_placeholder_for_a_password_is_refused(apart: Installation, tmp_path: 
 
 
 @pytest.mark.slow
-def test_everything_comes_back_after_a_reboot(lab: Lab, installation: Installation) -> None:
+def test_everything_comes_back_after_a_reboot(lab: Lab, deployment: Deployment) -> None:
     """By itself: no run of pyinfra is needed, nor does the next one find anything to do."""
-    for host in {installation.database, installation.app}:
+    for host in {deployment.database, deployment.app}:
         lab.reboot(host)
-    wait_for_postgres(installation.database)
-    assert_works(installation)
-    wait_for_health(installation.app)
-    assert installation.app.run("systemctl is-active callytics-partitions.timer").stdout == "active\n"
-    for host in {installation.database, installation.app}:
+    wait_for_postgres(deployment.database)
+    assert_works(deployment)
+    wait_for_health(deployment.app)
+    assert deployment.app.run("systemctl is-active callytics-partitions.timer").stdout == "active\n"
+    for host in {deployment.database, deployment.app}:
         assert host.run("systemctl --failed --no-legend").stdout == ""
-    assert_nothing_changed(installation.run())
+    assert_nothing_changed(deployment.run())
 
 
 def wait_for_postgres(host: LabHost) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +16,7 @@ from callytics.api import create_app
 from callytics.api.service import Service
 from callytics.settings import Settings
 from tests.support.agents import KIM, PASSWORD, SERVICE, Counting, agents_of
+from tests.support.servers import Databases
 
 MAY = {
     "reader": Grant("analysis_view", "read"),
@@ -75,13 +76,10 @@ def api_with_agents(database: Settings, *, empty: bool = True) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def api(template: Settings, _superuser: Callable[..., None], _names: Iterator[str]) -> Iterator[Api]:
+def api(databases: Databases, template: Settings) -> Iterator[Api]:
     """The application, shared by a module's tests: none counts on what it finds there."""
-    name = next(_names)
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", name, template.database)
-    with api_with_agents(replace(template, database=name)) as api:
+    with databases.clone(template) as settings, api_with_agents(settings) as api:
         yield api
-    _superuser("DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture

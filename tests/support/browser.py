@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.conftest import lacking
+from tests.support.needs import lacking
 
 SECONDS = 20.0
 FLAGS = (

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
 
 from callytics.importer.plan import graph as course
 from callytics.importer.source import reader as source
@@ -31,8 +30,10 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
 from tests.support.catalogue import catalogue
+from tests.support.commands import environment
+from tests.support.places import REPOSITORY
+from tests.support.servers import superuser
 
-REPOSITORY = Path(__file__).parents[2]
 SECONDS = 60.0
 """Longer than any import here may take."""
 
@@ -49,6 +50,7 @@ for module, values in {values!r}.items():
     for name, value in values.items():
         setattr(importlib.import_module(module), name, value)
 from callytics.cli import main
+from tests.support.places import REPOSITORY
 main()
 """
 
@@ -249,19 +251,6 @@ STATE = {
 }
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that lead to a database."""
-    return {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-    }
-
-
 def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
     """Return what is not as it should be, shortened."""
     found = []
@@ -431,15 +420,6 @@ def small_disk(folder: Path, size: int, account: str | None = None) -> Iterator[
     finally:
         # Lazily, so that a file that is still open does not leave it mounted.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def superuser(server: EmbeddedPostgres, statement: str, *values: str | Path) -> None:
-    """Run a statement about databases; each `{}` takes a name, or a path as a literal."""
-    with closing(psycopg2.connect(server.superuser_conninfo())) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            parts = (sql.Literal(str(value)) if isinstance(value, Path) else sql.Identifier(value) for value in values)
-            cursor.execute(sql.SQL(statement).format(*parts))
 
 
 @dataclass

@@ -8,9 +8,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from callytics.importer.sync import Synced, sync_files
 from callytics.importer.undo import undo_import
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
+from tests.support.commands import environment
 from tests.support.independent import problems
+from tests.support.places import REPOSITORY
+from tests.support.servers import Databases
 
 INSTALLATIONS = {
     "2": ["2.sqlite"],
@@ -73,16 +76,7 @@ class House:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that lead to the database."""
-        return {
-            "POSTGRES_HOST": ",".join(self.settings.hosts),
-            "POSTGRES_PORT": str(self.settings.port),
-            "POSTGRES_DB": self.settings.database,
-            "POSTGRES_USER": self.settings.user,
-            "POSTGRES_PASSWORD": self.settings.password,
-            "POSTGRES_OWNER_USER": self.settings.owner_user or "",
-            "POSTGRES_OWNER_PASSWORD": self.settings.owner_password or "",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }
+        return environment(self.settings) | {"PYTHONPATH": str(REPOSITORY)}
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a command as a process of its own, where the snapshots are."""
@@ -123,16 +117,14 @@ class Homes:
 
     folder: Path
     template: Settings
-    superuser: Callable[..., None]
+    databases: Databases
+    stack: ExitStack
     made: dict[str, Settings]
 
     def imported(self, name: str) -> Settings:
         """Return the database with an installation; connect to clones of it, not to it."""
         if name not in self.made:
-            settings = replace(self.template, database=f"house_{name}")
-            self.superuser(
-                "CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", settings.database, self.template.database
-            )
+            settings = self.stack.enter_context(self.databases.clone(self.template))
             self.lay_out(name)
             files = [self.live / file for file in INSTALLATIONS[name]]
             outcome = import_files(settings, files, Options(snapshots=self.live / "callytics-imports"), lambda *_: None)
@@ -157,34 +149,28 @@ class Homes:
 
 
 @pytest.fixture(scope="module")
-def homes(
-    template: Settings, _superuser: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Homes]:
+def homes(databases: Databases, template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homes]:
     folder = tmp_path_factory.mktemp("homes")
     samples = folder / "samples"
     write_sample(samples, generation=3, calls=6, seed=3)
     write_sample(samples / "2.sqlite", generation=2, calls=6, seed=2)
-    homes = Homes(folder, template, _superuser, {})
-    yield homes
-    for settings in homes.made.values():
-        _superuser("DROP DATABASE {} WITH (FORCE)", settings.database)
+    with ExitStack() as stack:
+        yield Homes(folder, template, databases, stack, {})
 
 
 @pytest.fixture
-def house(
-    request: pytest.FixtureRequest, homes: Homes, _superuser: Callable[..., None], _names: Iterator[str]
-) -> Iterator[House]:
+def house(request: pytest.FixtureRequest, homes: Homes, databases: Databases) -> Iterator[House]:
     """The audio database of generation 3, or the installation that the test asks for."""
     name = getattr(request, "param", "audio")
     imported = homes.imported(name)
     homes.lay_out(name)
-    settings = replace(imported, database=next(_names))
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", settings.database, imported.database)
-    with closing(psycopg2.connect(settings.conninfo(owner=True))) as connection:
+    with (
+        databases.clone(imported) as settings,
+        closing(psycopg2.connect(settings.conninfo(owner=True))) as connection,
+    ):
         connection.autocommit = True
         files = [homes.live / file for file in INSTALLATIONS[name]]
         yield House(settings, connection, Options(snapshots=homes.live / "callytics-imports"), files)
-    _superuser("DROP DATABASE {} WITH (FORCE)", settings.database)
 
 
 def contents(connection: Connection, *, records: bool = True) -> dict[str, list[Any]]:

@@ -23,28 +23,27 @@ import httpx2 as httpx
 import pytest
 
 from callytics.exceptions import DatabaseUnavailable
-from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.conftest import VOLATILE, private_server, settings_for
+from tests.support.commands import environment
+from tests.support.servers import migrated, private_server
 
 SECONDS = 20.0
 KEY = "a key for tests that is as long as it has to be"
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def service_environment(settings: Settings) -> dict[str, str]:
     """Return the environment in which the command meets this database."""
-    return os.environ | {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_MIN_CONNECTIONS": "2",
-        "POSTGRES_MAX_CONNECTIONS": "6",
-        "JWT_SECRET_KEY": KEY,
-        "PYTHONUNBUFFERED": "1",
-    }
+    return (
+        os.environ
+        | environment(settings, owner=False)
+        | {
+            "POSTGRES_MIN_CONNECTIONS": "2",
+            "POSTGRES_MAX_CONNECTIONS": "6",
+            "JWT_SECRET_KEY": KEY,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 class Served:
@@ -55,7 +54,7 @@ class Served:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "callytics.cli", "serve", "--port", "0", *options],
-                env=environment(settings) | variables,
+                env=service_environment(settings) | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -115,17 +114,14 @@ def served(settings: Settings, log: Path, *options: str, **variables: str) -> It
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A server of this module's own, to be stopped and killed."""
-    with private_server(tmp_path_factory.mktemp("own"), VOLATILE) as embedded:
+    with private_server(tmp_path_factory.mktemp("own")) as embedded:
         yield embedded
 
 
 @pytest.fixture(scope="module")
 def own_database(own_server: EmbeddedPostgres) -> Settings:
     """A migrated database on it."""
-    settings = settings_for(own_server, "callytics")
-    own_server.provide(settings)
-    migrate(settings, report=lambda line: None)
-    return settings
+    return migrated(own_server, "callytics")
 
 
 @pytest.fixture
@@ -231,7 +227,7 @@ def refused(
     settings: Settings, folder: Path, *options: str, **variables: str | None
 ) -> subprocess.CompletedProcess[str]:
     """Run `callytics serve` where it must not start, and return how it ended."""
-    changed: Mapping[str, str | None] = environment(settings) | variables
+    changed: Mapping[str, str | None] = service_environment(settings) | variables
     return subprocess.run(
         [sys.executable, "-m", "callytics.cli", "serve", "--port", "0", *options],
         env={name: value for name, value in changed.items() if value is not None},

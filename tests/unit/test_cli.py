@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from callytics import cli
 from callytics.cli import environment
 from callytics.exceptions import SourceError
+from tests.support.places import REPOSITORY
 
 GOOD = "POSTGRES_HOST=db\nPOSTGRES_DB=callytics\nPOSTGRES_USER=app\nPOSTGRES_PASSWORD='Secret/%1'\n"
 
@@ -178,7 +179,7 @@ def test_program_runs_as_a_module() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
     assert answer.stdout.startswith("callytics, version ")
 
@@ -197,7 +198,7 @@ def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
     assert process.stdout
     assert process.stdout.readline() == "up\n"

@@ -16,8 +16,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from callytics import settings
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.places import REPOSITORY
+
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
-REPOSITORY = Path(__file__).parents[2]
 CHAPTERS = sorted(path for path in (REPOSITORY / "deploy").glob("*.py") if path.stem not in ("site", "tuning"))
 SECRETS = {
     "POSTGRES_PASSWORD": "user-secret",

@@ -20,13 +20,13 @@ from callytics.exceptions import CallyticsError
 from callytics.trial import sample
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
 from callytics.trial.sample.scripts import PHASES
+from tests.support.places import SHARED
 
-REAL = Path(__file__).parents[3] / "shared" / "data"
 REAL_FILES = {
-    "generation_1": REAL / "callytics-1" / "Callytics.sqlite",
-    "generation_2": REAL / "callytics-2" / "Callytics_new.sqlite",
-    "generation_3_audio": REAL / "callytics-3" / "audio_analysis.sqlite",
-    "generation_3_quality": REAL / "callytics-3" / "consultation_quality.sqlite",
+    "generation_1": SHARED / "callytics-1" / "Callytics.sqlite",
+    "generation_2": SHARED / "callytics-2" / "Callytics_new.sqlite",
+    "generation_3_audio": SHARED / "callytics-3" / "audio_analysis.sqlite",
+    "generation_3_quality": SHARED / "callytics-3" / "consultation_quality.sqlite",
 }
 MASTER = "select type, name, tbl_name, sql from sqlite_master where name not like 'sqlite_%' order by name"
 TABLES = "select name from sqlite_master where type = 'table' and name <> 'sqlite_sequence'"

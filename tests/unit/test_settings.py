@@ -13,6 +13,7 @@ from psycopg2.extensions import parse_dsn
 from callytics import settings
 from callytics.exceptions import SettingsError
 from callytics.settings import ServiceSettings, Settings
+from tests.support.places import REPOSITORY
 
 COMPLETE = {
     "POSTGRES_HOST": "db.example",
@@ -33,7 +34,6 @@ AWKWARD_PASSWORDS = [
     "비밀번호",
     "`id`!",
 ]
-REPOSITORY = Path(__file__).parents[2]
 
 
 def problems(**changes: str | None) -> list[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deploy.tuning import GB, KB, MB, REASONS, budget, explain, postgres_settings, to_bytes, worst_case_bytes
+from tests.support.places import REPOSITORY
 
-PROGRAM = Path(__file__).parents[2] / "deploy" / "tuning.py"
+PROGRAM = REPOSITORY / "deploy" / "tuning.py"
 
 memory_sizes = st.one_of(
     st.integers(512 * MB, 4 * GB),

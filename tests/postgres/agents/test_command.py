@@ -20,6 +20,7 @@ from callytics.cli import cli
 from callytics.exceptions import LoginRefused
 from callytics.settings import Settings
 from tests.support.agents import PASSWORD, WRONG, agents_of, ask, run
+from tests.support.commands import invoke
 
 PERSON = ("--last-name", "김", "--first-name", "민수", "--department", "고객지원팀", "--position", "선임 상담사")
 NEW = "새로운 비밀번호입니다"
@@ -35,18 +36,10 @@ def auth(shared_database: Settings) -> Iterator[AgentAuth]:
 @pytest.fixture
 def typed(shared_database: Settings, auth: AgentAuth, monkeypatch: pytest.MonkeyPatch) -> Type:
     """Type a command; the variables say nothing of a JWT_SECRET_KEY, nor of who owns the tables."""
-    variables = {
-        "POSTGRES_HOST": ",".join(shared_database.hosts),
-        "POSTGRES_PORT": str(shared_database.port),
-        "POSTGRES_DB": shared_database.database,
-        "POSTGRES_USER": shared_database.user,
-        "POSTGRES_PASSWORD": shared_database.password,
-    }
     monkeypatch.delenv("JWT_SECRET_KEY", raising=False)
 
     def run_command(*words: str, says: str = "") -> Result:
-        words = ("--env-file", "/nonexistent", "agent", *words)
-        return CliRunner().invoke(cli, words, input=says, env=variables, prog_name="callytics")
+        return invoke(shared_database, "--env-file", "/nonexistent", "agent", *words, owner=False, input=says)
 
     return run_command
 

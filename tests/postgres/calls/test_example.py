@@ -11,9 +11,10 @@ from callytics.importer.import_ import Options, import_files
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
-from tests.support.serving import environment
+from tests.support.commands import environment
+from tests.support.places import REPOSITORY
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "analysis.py"
+EXAMPLE = REPOSITORY / "examples" / "analysis.py"
 SHOWN = """\
  0.0  agent     무엇을 도와드릴까요?
  3.2  customer  냉장고 배송이 언제 되나요?
@@ -40,7 +41,9 @@ def test_example(database: Settings, tmp_path: Path) -> None:
     assert agent is not None
     done = subprocess.run(
         [sys.executable, EXAMPLE, agent["username"], SAMPLE_PASSWORD],
-        env=os.environ | environment(database) | {"JWT_SECRET_KEY": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"},
+        env=os.environ
+        | environment(database, owner=False)
+        | {"JWT_SECRET_KEY": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"},
         cwd=tmp_path,
         text=True,
         capture_output=True,

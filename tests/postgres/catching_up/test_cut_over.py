@@ -16,10 +16,12 @@ import psycopg2
 
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
-from tests.conftest import lacking
+from tests.support.commands import environment
 from tests.support.independent import problems
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 
-README = Path(__file__).parents[3] / "README.md"
+README = REPOSITORY / "README.md"
 TITLE = "Cut over with seconds of downtime"
 
 WRITER = """
@@ -95,23 +97,13 @@ def writing(folder: Path) -> Iterator[subprocess.Popen[str]]:
             writer.kill()
 
 
-def environment(settings: Settings, folder: Path) -> dict[str, str]:
-    """Return what leads to the database, and to the command `callytics`."""
+def with_program(folder: Path) -> dict[str, str]:
+    """Return the variables with which a shell finds the command `callytics`."""
     command = folder / "bin" / "callytics"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m callytics.cli "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    return os.environ | {
-        "PATH": f"{command.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(README.parent),
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-    }
+    return os.environ | {"PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
 
 
 def test_the_page_is_followed_while_a_writer_writes(database: Settings, tmp_path: Path) -> None:
@@ -119,7 +111,7 @@ def test_the_page_is_followed_while_a_writer_writes(database: Settings, tmp_path
     todo = steps()
     folder = tmp_path / "installation"
     write_sample(folder, generation=3, calls=30, seed=7)
-    variables = environment(database, tmp_path)
+    variables = with_program(tmp_path) | environment(database)
     with writing(folder) as writer:
         for step, output in todo:
             if step.startswith("# Stop"):

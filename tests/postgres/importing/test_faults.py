@@ -21,8 +21,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from callytics.schema.migrate import migrate
-from tests.conftest import VOLATILE, lacking, private_server, settings_for
 from tests.support.faults import (
     SECONDS,
     STATEMENTS,
@@ -35,10 +33,11 @@ from tests.support.faults import (
     kill_server,
     lost,
     small_disk,
-    superuser,
     terminate_sessions,
     write_calls,
 )
+from tests.support.needs import lacking
+from tests.support.servers import VOLATILE, migrated, private_server, superuser
 
 KILLS = 10
 GO_ON = "run the same command again"
@@ -49,9 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server that may be killed."""
     folder = tmp_path_factory.mktemp("site")
     with private_server(folder / "server", VOLATILE | {"synchronous_commit": "on"}) as server:
-        template = settings_for(server, "template_callytics")
-        server.provide(template)
-        migrate(template, report=lambda line: None)
+        template = migrated(server, "template_callytics")
         yield Site(server, template, folder, itertools.count(1))
         # Nothing of it is wanted any more.
         kill_server(server)

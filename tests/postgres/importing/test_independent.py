@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from callytics.importer.import_ import Options, Outcome, import_files, verify_fi
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.independent import problems
+from tests.support.places import SHARED
+from tests.support.servers import Databases
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 FOLDERS = ("callytics-1", "callytics-2", "callytics-3")
 
 
@@ -281,29 +281,25 @@ def aside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def filled(
     template: Settings,
-    _superuser: Callable[..., None],
+    databases: Databases,
     samples: dict[int, list[Path]],
     aside: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Settings]:
     """A database with generations 3 and 1 and a file that is not clean: connect to clones of it, not to it."""
-    settings = replace(template, database="filled")
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", settings.database, template.database)
     options = Options(snapshots=tmp_path_factory.mktemp("filled"))
-    run(settings, samples[3], options)
-    run(settings, samples[1], options)
-    assert import_files(settings, [aside], options, lambda *_: None).exit_code == 3
-    yield settings
-    _superuser("DROP DATABASE {} WITH (FORCE)", settings.database)
+    with databases.clone(template) as settings:
+        run(settings, samples[3], options)
+        run(settings, samples[1], options)
+        assert import_files(settings, [aside], options, lambda *_: None).exit_code == 3
+        yield settings
 
 
 @pytest.fixture
-def imported(filled: Settings, _superuser: Callable[..., None], _names: Iterator[str]) -> Iterator[Settings]:
+def imported(filled: Settings, databases: Databases) -> Iterator[Settings]:
     """A clone of the filled database, free to be tampered with."""
-    name = next(_names)
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", name, filled.database)
-    yield replace(filled, database=name)
-    _superuser("DROP DATABASE {} WITH (FORCE)", name)
+    with databases.clone(filled) as settings:
+        yield settings
 
 
 def change(settings: Settings, statement: str) -> None:

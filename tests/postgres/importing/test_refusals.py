@@ -19,12 +19,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
-from callytics.cli import cli
 from callytics.importer.source import snapshot
 from callytics.settings import Settings
+from tests.support.commands import invoke, start
 
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,
@@ -43,21 +43,6 @@ def write(path: Path, script: str = AUDIO) -> Path:
     return path
 
 
-def environment(settings: Settings, owner: bool = True) -> dict[str, str]:
-    """Return the variables that lead to a database."""
-    variables = {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-    }
-    if owner:
-        variables["POSTGRES_OWNER_USER"] = settings.owner_user or ""
-        variables["POSTGRES_OWNER_PASSWORD"] = settings.owner_password or ""
-    return variables
-
-
 @dataclass
 class Desk:
     """A working folder with a database: commands are run here."""
@@ -68,19 +53,11 @@ class Desk:
 
     def run(self, *arguments: object, settings: Settings | None = None, owner: bool = True) -> Result:
         """Run a command in this process."""
-        variables = environment(settings or self.settings, owner)
-        return CliRunner().invoke(cli, [str(argument) for argument in arguments], env=variables)
+        return invoke(settings or self.settings, *arguments, owner=owner)
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a command as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "callytics.cli", *map(str, arguments)],
-            cwd=self.folder,
-            env={**os.environ, **environment(self.settings), "PYTHONPATH": str(Path(__file__).parents[3])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start(self.settings, *arguments, folder=self.folder)
 
     def listing(self) -> dict[str, bytes]:
         """Return every file and folder here with its content."""

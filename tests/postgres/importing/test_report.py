@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -15,17 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from callytics.cli import cli
 from callytics.exceptions import TargetError
 from callytics.importer.import_ import Options, import_files
 from callytics.report import LANGUAGES, completion_report, recorded_imports
 from callytics.report.words import Words
 from callytics.settings import Settings
 from tests.support.browser import Browser, browser
+from tests.support.commands import invoke
+from tests.support.servers import Databases, execute
 
 __all__ = ["browser"]
 
@@ -70,42 +70,22 @@ class Imported:
         return found
 
 
-Superuser = Callable[..., None]
-
-
 @pytest.fixture(scope="module")
-def kept(
-    template: Settings, _superuser: Superuser, _names: Iterator[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Imported]:
+def kept(databases: Databases, template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
     """An import of a file whose name no page should believe; clones of it are what tests use."""
     file = tmp_path_factory.mktemp("report") / "calls <script>alert('f')<b> & \"q\".sqlite"
     with closing(sqlite3.connect(file)) as sqlite:
         sqlite.executescript(CALLS)
-    settings = replace(template, database=next(_names))
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", settings.database, template.database)
-    assert import_files(settings, [file], Options(file.parent / "kept"), silent).status == "rejects"
-    yield Imported(settings, file)
-    _superuser("DROP DATABASE {} WITH (FORCE)", settings.database)
+    with databases.clone(template) as settings:
+        assert import_files(settings, [file], Options(file.parent / "kept"), silent).status == "rejects"
+        yield Imported(settings, file)
 
 
 @pytest.fixture
-def imported(kept: Imported, _superuser: Superuser, _names: Iterator[str]) -> Iterator[Imported]:
+def imported(kept: Imported, databases: Databases) -> Iterator[Imported]:
     """A clone, whose records a test may change."""
-    name = next(_names)
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", name, kept.settings.database)
-    yield replace(kept, settings=replace(kept.settings, database=name))
-    _superuser("DROP DATABASE {} WITH (FORCE)", name)
-
-
-def run(settings: Settings, statement: str) -> list[Any]:
-    """Change what is recorded, or ask."""
-    with (
-        closing(psycopg2.connect(settings.conninfo(owner=True))) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
+    with databases.clone(kept.settings) as settings:
+        yield replace(kept, settings=settings)
 
 
 class Reader(HTMLParser):
@@ -191,7 +171,7 @@ def test_figures_of_an_import_are_recorded(imported: Imported) -> None:
     sizes = {row["target_table"]: row for row in recorded["sizes"]}
     assert sizes.keys() == {"audio_files", "transcriptions", "imports.unmapped"}
     query = "select sum(pg_table_size(relid)), sum(pg_indexes_size(relid)) from pg_partition_tree('transcriptions')"
-    assert run(imported.settings, query) == [
+    assert execute(imported.settings, query) == [
         (
             sizes["transcriptions"]["table_bytes_after"],
             sizes["transcriptions"]["index_bytes_after"],
@@ -211,9 +191,9 @@ def test_no_form_believes_a_name_or_tells_a_content(imported: Imported, language
         "sources.sha256",
     ):
         table, _, name = column.partition(".")
-        run(imported.settings, f"update imports.{table} set {name} = '<script>alert(''{name}'')</script>'")
-    run(imported.settings, "update imports.sizes set target_table = '<img>' where target_table = 'audio_files'")
-    run(imported.settings, "update imports.steps set name = '<img>'")
+        execute(imported.settings, f"update imports.{table} set {name} = '<script>alert(''{name}'')</script>'")
+    execute(imported.settings, "update imports.sizes set target_table = '<img>' where target_table = 'audio_files'")
+    execute(imported.settings, "update imports.steps set name = '<img>'")
     page = imported.report(language=language, format="html")
     elements = Reader(page).elements
     assert not {"script", "img", "link", "iframe", "object"} & {tag for tag, _ in elements}
@@ -247,10 +227,12 @@ STATUSES = {
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_verdict_has_its_sentence(status: str, imported: Imported) -> None:
-    run(imported.settings, f"update imports.runs set status = '{status}'")
-    run(imported.settings, "update imports.tables set different_rows = 2 where source_table = 'transcriptions'")
+    execute(imported.settings, f"update imports.runs set status = '{status}'")
+    execute(imported.settings, "update imports.tables set different_rows = 2 where source_table = 'transcriptions'")
     if status == "running":
-        run(imported.settings, "update imports.runs set finished_at = null; update imports.tables set loaded_at = null")
+        execute(
+            imported.settings, "update imports.runs set finished_at = null; update imports.tables set loaded_at = null"
+        )
     for language, sentence in zip(LANGUAGES, STATUSES[status], strict=True):
         for format in ("html", "md"):
             assert sentence in imported.report(language=language, format=format)  # type: ignore[arg-type]
@@ -258,7 +240,7 @@ def test_every_verdict_has_its_sentence(status: str, imported: Imported) -> None
 
 def test_an_import_whose_records_are_gone(database: Settings) -> None:
     """What an undone import, or one from before figures were recorded, has left is enough for a report."""
-    run(
+    execute(
         database,
         "insert into imports.runs (status, version, timezone, finished_at) values ('undone', '0', 'UTC', now())",
     )
@@ -269,13 +251,13 @@ def test_an_import_whose_records_are_gone(database: Settings) -> None:
 
 def test_hundreds_of_reasons_and_imports(imported: Imported) -> None:
     """What is too much for a reader is counted, and listed where it is said to be."""
-    run(
+    execute(
         imported.settings,
         "insert into imports.rejected (table_id, source_table, source_rowid, source_column, reason, source_row) "
         "select t.id, t.source_table, 100000 + n * 3 + m, 'c' || n, 'reason ' || n, '{}' from imports.tables t, "
         "generate_series(1, 500) n, generate_series(0, 2) m where t.source_table = 'transcriptions'",
     )
-    run(
+    execute(
         imported.settings,
         "with r as (insert into imports.runs (status, version, timezone, finished_at) "
         "select 'verified', '1', 'UTC', now() from generate_series(1, 300) returning id) "
@@ -298,16 +280,7 @@ def test_hundreds_of_reasons_and_imports(imported: Imported) -> None:
 
 def report(settings: Settings, *arguments: object) -> Result:
     """Run the command."""
-    variables = {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-    }
-    result = CliRunner().invoke(cli, ["report", *map(str, arguments)], env=variables)
+    result = invoke(settings, "report", *arguments)
     assert result.exit_code == 0, result.output
     return result
 

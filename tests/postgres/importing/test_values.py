@@ -7,7 +7,6 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -147,18 +146,10 @@ def plainly_fits(value: Any, kind: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def target(template: Settings, _superuser: Any) -> Iterator[Settings]:
-    """One database for the whole file; each trial empties it."""
-    _superuser("CREATE DATABASE {} TEMPLATE {} OWNER callytics_owner", "test_values", template.database)
-    yield replace(template, database="test_values")
-    _superuser("DROP DATABASE {} WITH (FORCE)", "test_values")
-
-
 @pytest.fixture
-def trial(target: Settings, tmp_path: Path) -> Iterator[Trial]:
+def trial(shared_database: Settings, tmp_path: Path) -> Iterator[Trial]:
     """A trial in an emptied database."""
-    trial = Trial(target, tmp_path)
+    trial = Trial(shared_database, tmp_path)
     yield trial
     trial.connection.close()
 

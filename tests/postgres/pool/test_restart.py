@@ -21,8 +21,8 @@ from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhaus
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.conftest import private_server, settings_for
 from tests.support.pooling import eventually, manager_for
+from tests.support.servers import private_server, settings_for
 
 CALLERS = 50
 # What is acknowledged must be on the disk.

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -22,9 +21,9 @@ from callytics.schema import doctor
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.conftest import need_postgres_15
+from tests.support.needs import need_postgres_15
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((REPOSITORY / "docker-compose.yml").read_text())
 POSTGRES = COMPOSE["services"]["postgres"]
 AWKWARD = 'p @/%"\\$HOME # 비밀'

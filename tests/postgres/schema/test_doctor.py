@@ -23,7 +23,9 @@ from callytics.schema import doctor, migrate
 from callytics.schema.doctor import Examined, Finding, examine
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.conftest import lacking, need_postgres_15, settings_for
+from tests.support.commands import environment
+from tests.support.needs import lacking, need_postgres_15
+from tests.support.servers import settings_for
 
 
 @pytest.fixture
@@ -455,17 +457,7 @@ def well(careful: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Settings
 
 def env_file(settings: Settings, folder: Path) -> Path:
     path = folder / ".env"
-    values = {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": settings.port,
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user,
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password,
-        "POSTGRES_SSLMODE": settings.sslmode or "",
-        "POSTGRES_SSLROOTCERT": settings.sslrootcert or "",
-    }
+    values = environment(settings)
     path.write_text("".join(f"{name}={json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()))
     path.chmod(0o600)
     return path

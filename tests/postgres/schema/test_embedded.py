@@ -21,7 +21,8 @@ from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial import embedded
 from callytics.trial.embedded import EmbeddedPostgres, Server, find_servers, start_private
-from tests.conftest import VOLATILE, lacking, settings_for
+from tests.support.needs import lacking
+from tests.support.servers import VOLATILE, settings_for
 
 
 @pytest.fixture

@@ -23,12 +23,13 @@ from callytics.postgres import connect
 from callytics.schema import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.conftest import lacking
 from tests.support.catalogue import catalogue, rows
+from tests.support.commands import environment
 from tests.support.filling import fill, tables
 from tests.support.migrating import down, others_at_work, up
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[3]
 FILES = sorted(path for path in migrate.migrations_folder().glob("*.sql") if not path.name.endswith(".rollback.sql"))
 IDS = [path.stem for path in FILES]
 # A reader of a busy table may wait this long for a whole migration, on whatever machine runs the tests.
@@ -258,6 +259,7 @@ import os, sys
 from pathlib import Path
 from callytics import migrate
 from callytics.settings import Settings
+from tests.support.places import REPOSITORY
 migrate.migrations_folder = lambda: Path(sys.argv[2])
 migrate.migrate(Settings.load(env_file=None), report=lambda line: None)
 """
@@ -408,19 +410,6 @@ def test_a_failing_migration_leaves_nothing_and_says_why(empty_database: Setting
 
 
 # ---- yoyo as typed
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """Return what a user exports."""
-    return {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-    }
 
 
 def yoyo(settings: Settings, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from callytics.trial.embedded import EmbeddedPostgres
 from deploy.tuning import GB, MB, budget, postgres_settings, to_bytes
-from tests.conftest import need_postgres_15
+from tests.support.needs import need_postgres_15
 
 SIZES = [(512 * MB, 1), (512 * MB, 128), (960 * MB, 2), (4 * GB, 2), (64 * GB, 16), (1024 * GB, 128)]
 STARTED = SIZES[:4]

@@ -14,8 +14,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 from tests.infra.lab import LabHost
+from tests.support.places import REPOSITORY
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SITE = "deploy/site.py"
 ROLES = {
     "callytics_owner": "POSTGRES_OWNER_PASSWORD",
@@ -45,7 +45,7 @@ class Run:
 
 
 @dataclass
-class Installation:
+class Deployment:
     """The checkout of one installation and its two hosts, which may be the same."""
 
     checkout: Path
@@ -54,11 +54,11 @@ class Installation:
     first_run: Run | None = field(default=None)
 
     @classmethod
-    def prepare(cls, folder: Path, database: LabHost, app: LabHost) -> Installation:
+    def prepare(cls, folder: Path, database: LabHost, app: LabHost) -> Deployment:
         """Copy this checkout into ``folder`` and write the .env of an installation on these hosts."""
         copy_checkout(folder)
-        installation = cls(folder, database, app)
-        installation.set(
+        deployment = cls(folder, database, app)
+        deployment.set(
             DATABASE_HOSTS=database.address,
             APP_HOSTS=app.address,
             SSH_USER="root",
@@ -66,7 +66,7 @@ class Installation:
             SSH_KNOWN_HOSTS=str(database.known_hosts),
             **{variable: f"{role} {AWKWARD}" for role, variable in ROLES.items()},
         )
-        return installation
+        return deployment
 
     @property
     def env(self) -> dict[str, str]:
@@ -150,12 +150,12 @@ def copy_checkout(folder: Path) -> None:
     """Copy what is, or would be, under version control."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
+        cwd=REPOSITORY,
         check=True,
         capture_output=True,
     )
     for name in map(os.fsdecode, listing.stdout.split(b"\0")):
-        source = CHECKOUT / name
+        source = REPOSITORY / name
         if name and source.is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)

@@ -1,0 +1,120 @@
+"""Private PostgreSQL servers for tests, and databases on them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from callytics.schema.migrate import migrate
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres, find_servers
+from tests.support.needs import lacking
+
+# Nothing here outlives a test run, so nothing needs to reach a disk.
+VOLATILE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "50",
+    "shared_buffers": "64MB",
+}
+
+
+@contextmanager
+def private_server(folder: Path, options: Mapping[str, str] = VOLATILE) -> Iterator[EmbeddedPostgres]:
+    """Run a PostgreSQL in a folder and remove it afterwards."""
+    if next(find_servers(), None) is None:
+        lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
+    embedded = EmbeddedPostgres(folder, options=options)
+    try:
+        with embedded:
+            yield embedded
+    finally:
+        embedded.remove()
+
+
+def settings_for(server: EmbeddedPostgres, database: str) -> Settings:
+    """Return the settings of a database, with passwords that contain everything that needs quoting somewhere."""
+    return Settings(
+        hosts=("127.0.0.1",),
+        port=server.port,
+        database=database,
+        user="callytics_user",
+        password="app @/%'\"\\$# 비밀",
+        owner_user="callytics_owner",
+        owner_password="owner @/%'\"\\$# 주인",
+    )
+
+
+def migrated(server: EmbeddedPostgres, database: str) -> Settings:
+    """Create a database with its roles and apply the real migrations; return its settings."""
+    settings = settings_for(server, database)
+    server.provide(settings)
+    migrate(settings, report=lambda line: None)
+    return settings
+
+
+def superuser(server: EmbeddedPostgres, statement: str, *values: str | Path) -> None:
+    """Run a statement outside a transaction; each `{}` takes a name, or a path as a literal."""
+    with closing(psycopg2.connect(server.superuser_conninfo())) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            parts = (sql.Literal(str(value)) if isinstance(value, Path) else sql.Identifier(value) for value in values)
+            cursor.execute(sql.SQL(statement).format(*parts))
+
+
+class Databases:
+    """The databases of a server: each has a name of its own and is dropped at the end of its block."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self.server = server
+        self._numbers = itertools.count(1)
+
+    @contextmanager
+    def clone(self, template: Settings) -> Iterator[Settings]:
+        """Copy a database that nobody is connected to; the copy belongs to callytics_owner."""
+        settings = replace(template, database=self._name())
+        superuser(
+            self.server,
+            "create database {} template {} owner callytics_owner",
+            settings.database,
+            template.database,
+        )
+        try:
+            yield settings
+        finally:
+            self._drop(settings)
+
+    @contextmanager
+    def empty(self) -> Iterator[Settings]:
+        """Create a database without any migration applied."""
+        settings = settings_for(self.server, self._name())
+        self.server.provide(settings)
+        try:
+            yield settings
+        finally:
+            self._drop(settings)
+
+    def _name(self) -> str:
+        return f"test_{next(self._numbers)}"
+
+    def _drop(self, settings: Settings) -> None:
+        superuser(self.server, "drop database {} with (force)", settings.database)
+
+
+def execute(settings: Settings, statement: str, *values: object, owner: bool = True) -> list[Any]:
+    """Run a statement in a session and transaction of its own; return its rows."""
+    with (
+        closing(psycopg2.connect(settings.conninfo(owner=owner))) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
