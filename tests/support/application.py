@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -16,7 +16,6 @@ from callytics.api import create_app
 from callytics.api.service import Service
 from callytics.settings import Settings
 from tests.support.agents import KIM, PASSWORD, SERVICE, Counting, agents_of
-from tests.support.servers import Databases
 
 MAY = {
     "reader": Grant("analysis_view", "read"),
@@ -75,15 +74,9 @@ def api_with_agents(database: Settings, *, empty: bool = True) -> Iterator[Api]:
         yield api
 
 
-@pytest.fixture(scope="module")
-def api(databases: Databases, template: Settings) -> Iterator[Api]:
-    """The application, shared by a module's tests: none counts on what it finds there."""
-    with databases.clone(template) as settings, api_with_agents(settings) as api:
-        yield api
-
-
-@pytest.fixture
-def own_api(database: Settings) -> Iterator[Api]:
-    """The application, on a database of the test's own."""
-    with api_with_agents(database) as api:
-        yield api
+def is_problem(answer: Any, status: int) -> dict[str, Any]:
+    """Require a problem document with a status, and return it."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    return problem

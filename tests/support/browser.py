@@ -1,6 +1,6 @@
 """A headless Chromium for tests of pages: the installed one, asked over the DevTools protocol.
 
-    def test_page(browser: Browser) -> None:            # `from tests.support.browser import browser` is the fixture
+    def test_page(browser: Browser) -> None:            # the fixture of tests/postgres/conftest.py
         page = browser.open("http://127.0.0.1:8000/", width=360, scheme="dark", language="ko")
         page.wait_for("document.querySelector('#state').textContent === 'healthy'")
         assert page.overflowing() == []                 # what sticks out of the window
@@ -23,18 +23,12 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-
-import pytest
-
-from tests.support.needs import lacking
 
 SECONDS = 20.0
 FLAGS = (
@@ -253,13 +247,3 @@ class Page:
 
 def _found(selector: str) -> str:
     return f"document.querySelector({json.dumps(selector)})"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A browser for all tests that look at pages."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        lacking("no Chromium: install Debian's package chromium")
-    with Browser(program) as started:
-        yield started

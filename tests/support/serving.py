@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import pytest
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.commands import environment
-from tests.support.servers import migrated, private_server
 
 SECONDS = 20.0
 KEY = "a key for tests that is as long as it has to be"
@@ -109,26 +107,6 @@ def served(settings: Settings, log: Path, *options: str, **variables: str) -> It
         yield service
     finally:
         service.end()
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of this module's own, to be stopped and killed."""
-    with private_server(tmp_path_factory.mktemp("own")) as embedded:
-        yield embedded
-
-
-@pytest.fixture(scope="module")
-def own_database(own_server: EmbeddedPostgres) -> Settings:
-    """A migrated database on it."""
-    return migrated(own_server, "callytics")
-
-
-@pytest.fixture
-def running(own_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
-    """The module's server, which runs again afterwards whatever the test did to it."""
-    yield own_server
-    start_again(own_server)
 
 
 def kill_server(server: EmbeddedPostgres) -> None:

@@ -23,11 +23,9 @@ from callytics.importer.import_ import Options, import_files
 from callytics.report import LANGUAGES, completion_report, recorded_imports
 from callytics.report.words import Words
 from callytics.settings import Settings
-from tests.support.browser import Browser, browser
+from tests.support.browser import Browser
 from tests.support.commands import invoke
 from tests.support.servers import Databases, execute
-
-__all__ = ["browser"]
 
 SECRET = "the customer said 010-1234-5678"
 HOSTILE = "<script>alert('t')</script> \"&\" | `x`"

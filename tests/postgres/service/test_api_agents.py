@@ -12,16 +12,7 @@ import pytest
 
 from callytics.settings import Settings
 from tests.support.agents import PASSWORD, WRONG
-from tests.support.application import Api, api, own_api
-
-__all__ = ["api", "own_api"]
-
-
-def is_problem(answer: Any, status: int) -> dict[str, Any]:
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
-    problem: dict[str, Any] = answer.json()
-    assert problem["status"] == status
-    return problem
+from tests.support.application import Api, is_problem
 
 
 def test_an_agent_logs_in_asks_who_they_are_and_logs_out(api: Api) -> None:

@@ -17,11 +17,8 @@ import pytest
 from callytics.api.limits import BODY_BYTES
 from callytics.postgres import connect
 from callytics.settings import Settings
-from tests.postgres.service.test_api_agents import is_problem
-from tests.support.application import MAY, Api, api, api_with_agents, own_api
+from tests.support.application import MAY, Api, api_with_agents, is_problem
 from tests.support.filling import fill
-
-__all__ = ["api", "own_api"]
 
 SECRET = "고객이 말한 카드번호 1234-5678"
 BIGINT = 2**63

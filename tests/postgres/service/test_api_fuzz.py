@@ -15,9 +15,7 @@ from callytics.agents.auth import AgentAuth
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from tests.support.agents import KIM, PASSWORD, SERVICE, Counting
-from tests.support.serving import KEY, Served, own_database, own_server, served
-
-__all__ = ["own_database", "own_server"]
+from tests.support.serving import KEY, Served, served
 
 # A longer run, another each time, with every field of an analysis missing, too long and of each wrong type in turn:
 # CALLYTICS_FUZZ_EXAMPLES=500 pytest tests/postgres/service/test_api_fuzz.py

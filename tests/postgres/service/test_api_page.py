@@ -14,10 +14,8 @@ from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, agents_of
-from tests.support.browser import Browser, Page, browser
-from tests.support.serving import Served, kill_server, own_database, own_server, served, start_again
-
-__all__ = ["browser", "own_database", "own_server"]
+from tests.support.browser import Browser, Page
+from tests.support.serving import Served, kill_server, served, start_again
 
 HEALTHY = "document.querySelector('#state').dataset.state === 'healthy'"
 UNHEALTHY = "document.querySelector('#state').dataset.state === 'unhealthy'"

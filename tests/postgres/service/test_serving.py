@@ -27,18 +27,13 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.serving import (
     KEY,
     Served,
-    environment,
     kill_server,
-    own_database,
-    own_server,
     refused,
-    running,
     served,
+    service_environment,
     start_again,
     wire_to,
 )
-
-__all__ = ["own_database", "own_server", "running"]
 
 PROMISED_SECONDS = 2.0
 LOGIN = {"username": "nobody", "password": "what only nobody knows"}
@@ -185,7 +180,7 @@ server.run(Settings.load(env_file=None), ServiceSettings.load(env_file=None))
 def test_sigterm_ends_it_within_a_bound_even_when_the_database_hangs(own_database: Settings, tmp_path: Path) -> None:
     port = free_port()
     with wire_to(own_database) as (wire, settings):
-        variables = environment(settings) | {"API_PORT": str(port)}
+        variables = service_environment(settings) | {"API_PORT": str(port)}
         process = subprocess.Popen([sys.executable, "-c", IMPATIENT], env=variables, stdout=subprocess.PIPE)
         with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             assert process.stdout is not None
