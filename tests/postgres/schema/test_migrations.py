@@ -257,7 +257,7 @@ with backend.lock():
 SLOW_OURS = """
 import os, sys
 from pathlib import Path
-from callytics import migrate
+from callytics.schema import migrate
 from callytics.settings import Settings
 from tests.support.places import REPOSITORY
 migrate.migrations_folder = lambda: Path(sys.argv[2])
