@@ -28,7 +28,15 @@ from callytics.importer.plan.graph import LARGE_TABLE_ROWS, Course, Work
 from callytics.importer.plan.ids import Relatives, id_offsets, reserve_ids
 from callytics.importer.plan.workers import Crew, Worker
 from callytics.importer.profile import Profile, profile_file
-from callytics.importer.records.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
+from callytics.importer.records.entries import (
+    NormalisationSummary,
+    OrphanedKey,
+    RejectSummary,
+    SourceRecord,
+    TableRecord,
+    TableSummary,
+)
+from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, file_sha256, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
@@ -63,10 +71,10 @@ class Outcome:
     status: str = "verified"
     runs: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    tables: list[dict[str, Any]] = field(default_factory=list)
-    rejects: list[dict[str, Any]] = field(default_factory=list)
-    normalisations: list[dict[str, Any]] = field(default_factory=list)
-    not_validated: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[TableSummary] = field(default_factory=list)
+    rejects: list[RejectSummary] = field(default_factory=list)
+    normalisations: list[NormalisationSummary] = field(default_factory=list)
+    not_validated: list[OrphanedKey] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -77,13 +85,10 @@ class Outcome:
         """Take a run's records into the outcome; the worst verdict counts."""
         self.runs.append(run)
         self.status = max(self.status, status, key=lambda verdict: EXIT_CODES[verdict])
-        for name, query in (
-            ("tables", "summary"),
-            ("rejects", "rejects"),
-            ("normalisations", "normalisations"),
-            ("not_validated", "not_validated"),
-        ):
-            getattr(self, name).extend(ledger.rows(query, run=run))
+        self.tables += ledger.summary(run)
+        self.rejects += ledger.rejects(run)
+        self.normalisations += ledger.normalisations(run)
+        self.not_validated += ledger.not_validated(run)
 
 
 def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
@@ -399,8 +404,9 @@ def _verify(
 def _conclude(ledger: Ledger, outcome: Outcome, run: int, found: Sequence[Verification]) -> None:
     """Write the verdict down."""
     outcome.differences += [difference for one in found for difference in one.examples]
-    rejected = any(row["rejected"] for row in ledger.rows("summary", run=run))
-    different = any(row["different_rows"] for row in ledger.rows("summary", run=run))
+    tables = ledger.summary(run)
+    rejected = any(table.rejected for table in tables)
+    different = any(table.different_rows for table in tables)
     status = "different" if different else "rejects" if rejected else "verified"
     ledger.measure_after(run)
     ledger.finish_run(run, status)

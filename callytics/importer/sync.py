@@ -28,7 +28,8 @@ from callytics.importer.convert.values import encode_row
 from callytics.importer.import_ import Options, Outcome, _failures, _no_new_folders, _zone
 from callytics.importer.plan.ids import Families, Relatives, id_offsets
 from callytics.importer.plan.workers import side_by_side
-from callytics.importer.records.ledger import UNMAPPED, Ledger, SourceRecord, TableRecord
+from callytics.importer.records.entries import SourceRecord, TableRecord
+from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, file_sha256, take_snapshot
 from callytics.importer.target.catalogue import Target
@@ -476,9 +477,9 @@ class Sync:
         )
 
     def _conclude(self, outcome: Synced, run: int) -> None:
-        rows = self.ledger.rows("summary", run=run)
-        different = any(row["different_rows"] for row in rows)
-        status = "different" if different else "rejects" if any(row["rejected"] for row in rows) else "verified"
+        tables = self.ledger.summary(run)
+        different = any(table.different_rows for table in tables)
+        status = "different" if different else "rejects" if any(table.rejected for table in tables) else "verified"
         self.ledger.finish_run(run, status)
         self.connection.commit()
         outcome.add_run(run, status, self.ledger)
@@ -551,9 +552,9 @@ def sync_lines(outcome: Synced) -> Iterator[str]:
     yield from changes_lines(outcome)
     yield from clash_lines(outcome)
     for row in outcome.rejects:
-        yield f"{row['source_table']}: {row['rows']:,} rows rejected: {row['reason']} (kept in imports.rejected)"
-    for row in outcome.not_validated:
-        yield f"{row['table_name']}: {row['orphans']:,} rows without a parent, {row['name']} is left NOT VALID"
+        yield f"{row.source_table}: {row.rows:,} rows rejected: {row.reason} (kept in imports.rejected)"
+    for key in outcome.not_validated:
+        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"

@@ -14,7 +14,8 @@ from callytics.cli.interrupt import interruptible_connection
 from callytics.exceptions import TargetError
 from callytics.importer.import_ import _failures, _zone
 from callytics.importer.plan.workers import side_by_side
-from callytics.importer.records.ledger import Ledger, SourceRecord
+from callytics.importer.records.entries import SourceRecord
+from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.reader import Source
 from callytics.importer.sync import (
     Synced,

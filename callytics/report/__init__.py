@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ __all__ = [
     "format_of",
     "outcome_lines",
     "profile_lines",
-    "recorded_imports",
     "table_lines",
     "verdict",
 ]
@@ -52,23 +51,14 @@ def format_of(file: Path | None) -> Format:
     return next((format for format in FORMATS if file and file.suffix.lower() == f".{format}"), "md")
 
 
-def recorded_imports(settings: Settings, run: int | None = None) -> list[dict[str, Any]]:
-    """Return what is recorded of a run, or of all runs, as dictionaries; `TargetError` when there is none."""
-    return [_recorded(one) for one in gather(settings, run).imports]
-
-
 def _recorded(one: Import) -> dict[str, Any]:
-    tables = [{name: value for name, value in row.items() if name not in ("id", "source_id")} for row in one.tables]
-    return one.run | {
-        "sources": one.sources,
-        "summary": tables,
-        "rejects": one.rejects,
-        "normalisations": one.normalisations,
-        "not_validated": one.not_validated,
-        "steps": one.steps,
-        "sizes": one.sizes,
-        "syncs": one.syncs,
-    }
+    """Return an import as JSON has it: what was read, without what only joins it."""
+    recorded = asdict(replace(one, definitions=[], chunks=[]))
+    run, tables = recorded.pop("run"), recorded.pop("tables")
+    for unseen in ("definitions", "chunks"):
+        del recorded[unseen]
+    summary = [{name: value for name, value in table.items() if name not in ("id", "source_id")} for table in tables]
+    return {**run, **recorded, "summary": summary}
 
 
 def _render(facts: Facts, words: Words, format: Format) -> str:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
 from callytics import __version__
 from callytics.exceptions import TargetError
-from callytics.importer.records.ledger import UNMAPPED
-from callytics.importer.target.catalogue import Target
-from callytics.importer.target.load import import_connection
-from callytics.postgres.sql import queries
+from callytics.importer.records.entries import NormalisationSummary, RejectSummary, TableSummary
+from callytics.importer.records.ledger import UNMAPPED, Ledger
+from callytics.report.recorded import (
+    CommitEntry,
+    Deferral,
+    FileEntry,
+    KeySummary,
+    RunEntry,
+    Server,
+    SizeEntry,
+    StepEntry,
+    SyncEntry,
+    by_table,
+    read,
+    records,
+)
 from callytics.settings import Settings
 
-SQL = queries(Path(__file__).with_name("facts.sql"))
 SEVERITY = ("verified", "undone", "rejects", "running", "different")
 """Verdicts on a run, the worst one last."""
 IDLE = timedelta(minutes=1)
 """A gap in which no step ran and that is longer than this is no part of an import's duration."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,27 +67,27 @@ class Lane:
 
 @dataclass(frozen=True)
 class Import:
-    """What is recorded of one import: the rows of the queries in facts.sql."""
+    """What is recorded of one import; rejects and normalisations are in order, those of most rows first."""
 
-    run: Row
-    sources: list[Row]
-    tables: list[Row]
-    rejects: list[Row]
-    normalisations: list[Row]
-    not_validated: list[Row]
-    definitions: list[Row]
-    steps: list[Row]
-    sizes: list[Row]
-    syncs: list[Row]
-    chunks: list[Row] = field(repr=False)
+    run: RunEntry
+    sources: list[FileEntry]
+    tables: list[TableSummary]
+    rejects: list[RejectSummary]
+    normalisations: list[NormalisationSummary]
+    not_validated: list[KeySummary]
+    definitions: list[Deferral]
+    steps: list[StepEntry]
+    sizes: list[SizeEntry]
+    syncs: list[SyncEntry]
+    chunks: list[CommitEntry] = field(repr=False)
 
     @property
     def id(self) -> int:
-        return int(self.run["id"])
+        return self.run.id
 
     @property
     def status(self) -> str:
-        return str(self.run["status"])
+        return self.run.status
 
     @property
     def severity(self) -> int:
@@ -90,95 +96,94 @@ class Import:
     @cached_property
     def source_rows(self) -> int:
         """Rows of the files; one that goes to two tables is one row."""
-        return sum({(row["source_id"], row["source_table"]): row["source_rows"] for row in self.tables}.values())
+        return sum({(table.source_id, table.source_table): table.source_rows for table in self.tables}.values())
 
     @property
     def source_tables(self) -> int:
-        return len({(row["source_id"], row["source_table"]) for row in self.tables})
+        return len({(table.source_id, table.source_table) for table in self.tables})
 
     @property
     def loaded(self) -> int:
         """Rows in the application's tables."""
-        return sum(row["loaded"] for row in self.tables if row["target_table"] != UNMAPPED)
-
-    @property
-    def unmapped(self) -> int:
-        """Rows in imports.unmapped."""
-        return sum(row["loaded"] for row in self.tables if row["target_table"] == UNMAPPED)
+        return sum(table.loaded for table in self.tables if table.target_table != UNMAPPED)
 
     @property
     def rejected(self) -> int:
-        return sum(row["rejected"] for row in self.tables)
+        return sum(table.rejected for table in self.tables)
 
     @property
     def different(self) -> int:
-        return sum(row["different_rows"] or 0 for row in self.tables)
+        return sum(table.different_rows or 0 for table in self.tables)
 
     @property
     def normalised(self) -> int:
-        return sum(row["rows"] for row in self.normalisations)
+        return sum(found.rows for found in self.normalisations)
 
     @property
     def source_bytes(self) -> int:
-        return sum(row["size_bytes"] for row in self.sources)
+        return sum(file.size_bytes for file in self.sources)
 
     @property
     def grown(self) -> tuple[int, int] | None:
         """Bytes by which the tables and their indexes grew; None where that was not measured."""
-        if not self.sizes or any(row["table_bytes_after"] is None for row in self.sizes):
+        growth = [growth_of(size) for size in self.sizes]
+        measured = [grown for grown in growth if grown]
+        if not measured or len(measured) < len(growth):
             return None
-        return (
-            sum(row["table_bytes_after"] - row["table_bytes_before"] for row in self.sizes),
-            sum(row["index_bytes_after"] - row["index_bytes_before"] for row in self.sizes),
-        )
+        return sum(table for table, _ in measured), sum(index for _, index in measured)
 
     @property
     def resumed(self) -> int:
-        """How often it was gone on with after it had been cut off."""
-        return sum(step["step"] == "resume" for step in self.steps)
+        """How often it was resumed after it had been cut off."""
+        return sum(step.step == "resume" for step in self.steps)
 
     def restored(self, kind: str) -> tuple[int, int]:
-        """Return how many definitions of a kind stepped aside, and how many are back."""
-        found = [(row["aside"], row["restored"]) for row in self.definitions if row["kind"] == kind]
+        """Return how many definitions of a kind were dropped for the load, and how many are back."""
+        found = [(row.aside, row.restored) for row in self.definitions if row.kind == kind]
         return found[0] if found else (0, 0)
 
     @property
     def last_verified(self) -> datetime | None:
         """When it was verified last, if that was after it was finished."""
-        moments = [row["verified_at"] for row in self.tables if row["verified_at"]]
+        moments = [table.verified_at for table in self.tables if table.verified_at]
         return max(moments) if moments and self.finished and max(moments) > self.finished else None
 
     @property
     def finished(self) -> datetime | None:
-        return self.run["finished_at"]  # type: ignore[no-any-return]
+        return self.run.finished_at
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _work(self) -> list[tuple[str, str, datetime, datetime]]:
         """What ran until the verdict: phase, lane, start, end."""
-        names = {row["id"]: row["source_table"] for row in self.tables}
+        names = {table.id: table.source_table for table in self.tables}
         work = [
-            ("load", row["source_table"], row["started_at"], row["loaded_at"])
-            for row in self.tables
-            if row["started_at"] and row["loaded_at"]
+            ("load", table.source_table, table.started_at, table.loaded_at)
+            for table in self.tables
+            if table.started_at and table.loaded_at
         ]
         phases = {"snapshot": "snapshot", "verify": "verify"}
         work += [
-            (phases.get(step["step"], "build"), names.get(step["table_id"], step["step"]), *_moments(step))
+            (
+                phases.get(step.step, "build"),
+                step.step if step.table_id is None else names.get(step.table_id, step.step),
+                step.started_at,
+                step.finished_at,
+            )
             for step in self.steps
-            if step["step"] != "resume" and (self.finished is None or step["finished_at"] <= self.finished)
+            if step.step != "resume" and (self.finished is None or step.finished_at <= self.finished)
         ]
         return sorted(work, key=lambda item: item[2:])
 
     @cached_property
     def _pauses(self) -> list[tuple[datetime, datetime]]:
-        """When nobody worked on it: from its last sign of life to being gone on with, and long gaps."""
+        """When nobody worked on it: from its last sign of life to being resumed, and long gaps."""
         signs = sorted(
             [moment for _, _, *moments in self._work for moment in moments]
-            + [chunk["committed_at"] for chunk in self.chunks]
+            + [chunk.committed_at for chunk in self.chunks]
         )
-        resumes = [step["started_at"] for step in self.steps if step["step"] == "resume"]
+        resumes = [step.started_at for step in self.steps if step.step == "resume"]
         pauses = [(max(before), moment) for moment in resumes if (before := [sign for sign in signs if sign < moment])]
         return _merged([*pauses, *self._gaps()])
 
@@ -193,7 +198,7 @@ class Import:
         return Span(self._active(start), self._active(end))
 
     def _active(self, moment: datetime) -> float:
-        origin = self._work[0][2] if self._work else self.run["started_at"]
+        origin = self._work[0][2] if self._work else self.run.started_at
         idle = sum((min(end, moment) - start for start, end in self._pauses if start < moment), timedelta())
         return float((moment - origin - idle).total_seconds())
 
@@ -204,8 +209,8 @@ class Import:
         for phase, name, start, end in self._work:
             spans.setdefault(name, []).append((phase, self._span(start, end)))
         rows: dict[str, int] = {}
-        for table in {(row["source_id"], row["source_table"]): row for row in self.tables}.values():
-            rows[table["source_table"]] = rows.get(table["source_table"], 0) + table["source_rows"]
+        for table in {(table.source_id, table.source_table): table for table in self.tables}.values():
+            rows[table.source_table] = rows.get(table.source_table, 0) + table.source_rows
         return [Lane(name, tuple(own), rows.get(name)) for name, own in spans.items()]
 
     @cached_property
@@ -231,8 +236,8 @@ class Import:
         began = self.phases["load"][0].start if "load" in self.phases else 0.0
         done, found = 0, [(0.0, 0)]
         for chunk in self.chunks:
-            done += chunk["rows"]
-            found.append((max(0.0, self._active(chunk["committed_at"]) - began), done))
+            done += chunk.rows
+            found.append((max(0.0, self._active(chunk.committed_at) - began), done))
         return found
 
 
@@ -254,14 +259,14 @@ class Facts:
 
 def gather(settings: Settings, run: int | None = None) -> Facts:
     """Return what is recorded of a run, or of all runs; `TargetError` where there is none."""
-    with _connection(settings) as connection:
-        ((database, server),) = (tuple(row.values()) for row in _rows(connection, "server"))
-        runs = [row for row in _rows(connection, "runs") if run is None or row["id"] == run]
+    with records(settings) as connection:
+        runs = read(connection, RunEntry, "runs", run)
         if not runs:
             raise TargetError(_none(run))
-        imports = [_import(connection, row) for row in runs]
+        (server,) = read(connection, Server, "server")
+        imports = [_import(connection, one) for one in runs]
         host = ", ".join(f"{host}:{settings.port}" for host in settings.hosts)
-        return Facts(imports, host, database, server, __version__, datetime.now(UTC))
+        return Facts(imports, host, server.database, server.version, __version__, datetime.now(UTC))
 
 
 def _none(run: int | None) -> str:
@@ -270,31 +275,28 @@ def _none(run: int | None) -> str:
     return f"there is no import {run} to report: 'callytics report' tells of all there are"
 
 
-@contextmanager
-def _connection(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection to a database with records; `TargetError` where it is not migrated."""
-    with closing(import_connection(settings)) as connection:
-        Target(connection).check_ready()
-        yield connection
+def _import(connection: Connection, run: RunEntry) -> Import:
+    ledger = Ledger(connection)
+    return Import(
+        run,
+        sources=read(connection, FileEntry, "sources", run.id),
+        tables=ledger.summary(run.id),
+        rejects=sorted(ledger.rejects(run.id), key=lambda reject: -reject.rows),
+        normalisations=sorted(ledger.normalisations(run.id), key=lambda found: -found.rows),
+        not_validated=by_table(ledger.not_validated(run.id)),
+        definitions=read(connection, Deferral, "definitions", run.id),
+        steps=read(connection, StepEntry, "steps", run.id),
+        sizes=read(connection, SizeEntry, "sizes", run.id),
+        syncs=read(connection, SyncEntry, "syncs", run.id),
+        chunks=read(connection, CommitEntry, "chunks", run.id),
+    )
 
 
-def _import(connection: Connection, run: Row) -> Import:
-    names = (
-        "sources", "tables", "rejects", "normalisations", "not_validated", "definitions", "steps", "sizes", "syncs",
-        "chunks",
-    )  # fmt: skip
-    return Import(run, *(_rows(connection, name, run=run["id"]) for name in names))
-
-
-def _rows(connection: Connection, query: str, **parameters: Any) -> list[Row]:
-    with connection.cursor() as cursor:
-        cursor.execute(SQL[query], parameters)
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _moments(step: Row) -> tuple[datetime, datetime]:
-    return step["started_at"], step["finished_at"]
+def growth_of(size: SizeEntry) -> tuple[int, int] | None:
+    """Return the bytes by which a table and its indexes grew; None where that was not measured."""
+    if size.table_bytes_after is None or size.index_bytes_after is None:
+        return None
+    return size.table_bytes_after - size.table_bytes_before, size.index_bytes_after - size.index_bytes_before
 
 
 def _merged(pauses: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

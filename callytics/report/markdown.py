@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from callytics.report.document import Block, Column, Document, Listing, Part, Table, document
+from callytics.report.blocks import Article, Block, Document, Heading, Listing, Table
+from callytics.report.document import document
 from callytics.report.facts import Facts
 from callytics.report.words import Words
 
@@ -31,7 +32,7 @@ def _lines(report: Document) -> Iterator[str]:
     yield escaped(report.remark)
 
 
-def _part(part: Part, report: Document) -> Iterator[str]:
+def _part(part: Article, report: Document) -> Iterator[str]:
     yield f"## {escaped(part.title)}\n"
     if report.overview:
         yield f"**{escaped(part.verdict)}**\n"
@@ -73,8 +74,8 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _rule(column: Column) -> str:
-    return "---:" if column.kind == "number" else "---"
+def _rule(heading: Heading) -> str:
+    return "---:" if heading.kind == "number" else "---"
 
 
 def _cell(cell: str | Markup) -> str:

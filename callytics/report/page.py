@@ -10,7 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from callytics.report import document
+from callytics.report import blocks
+from callytics.report.document import document
 from callytics.report.facts import Facts
 from callytics.report.words import Words
 
@@ -22,7 +23,7 @@ def render(facts: Facts, words: Words) -> str:
     style = (HERE / "page.css").read_text(encoding="utf-8")
     template = _environment().get_template("page.html")
     return template.render(
-        report=document.document(facts, words),
+        report=document(facts, words),
         words=words,
         style=Markup(style),
         policy=f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'",
@@ -35,7 +36,7 @@ def _environment() -> Environment:
     )
     environment.tests["text"] = lambda block: isinstance(block, str)
     environment.filters["breakable"] = breakable
-    for kind in (document.Table, document.Listing, document.Chart, document.Legend):
+    for kind in (blocks.Table, blocks.Listing, blocks.Chart, blocks.Legend):
         environment.tests[kind.__name__.lower()] = lambda block, kind=kind: isinstance(block, kind)
     return environment
 

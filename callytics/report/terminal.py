@@ -7,6 +7,7 @@ from typing import Any
 
 from callytics.importer.import_ import Outcome
 from callytics.importer.profile import Profile
+from callytics.importer.records.entries import TableSummary
 from callytics.importer.records.ledger import UNMAPPED
 
 
@@ -61,41 +62,41 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield from table_lines(
             ("table", "goes to", "rows", "loaded", "rejected", "verified", "different"),
             [
-                (row["source_table"], row["target_table"], *_figures(row), str(row["different_rows"] or 0))
-                for row in outcome.tables
+                (table.source_table, table.target_table, *_figures(table), str(table.different_rows or 0))
+                for table in outcome.tables
             ],
             right={2, 3, 4, 5, 6},
         )
-    for row in outcome.normalisations:
-        yield f"{row['source_table']}.{row['source_column']}: {row['rows']:,} values normalised: {row['normalisation']}"
-    for row in outcome.rejects:
-        column = f".{row['source_column']}" if row["source_column"] else ""
+    for one in outcome.normalisations:
+        yield f"{one.source_table}.{one.source_column}: {one.rows:,} values normalised: {one.normalisation}"
+    for reject in outcome.rejects:
+        column = f".{reject.source_column}" if reject.source_column else ""
         yield (
-            f"{row['source_table']}{column} → {row['target_table']}: {row['rows']:,} rows rejected: {row['reason']} "
-            f"(for example row {row['example']}; kept in imports.rejected)"
+            f"{reject.source_table}{column} → {reject.target_table}: {reject.rows:,} rows rejected: {reject.reason} "
+            f"(for example row {reject.example}; kept in imports.rejected)"
         )
-    for row in outcome.not_validated:
-        yield f"{row['table_name']}: {row['orphans']:,} rows without a parent, {row['name']} is left NOT VALID"
+    for key in outcome.not_validated:
+        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
     yield verdict(outcome)
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str, str, str]:
+def _figures(table: TableSummary) -> tuple[str, str, str, str]:
     return (
-        f"{row['source_rows']:,}",
-        f"{row['loaded']:,}",
-        f"{row['rejected']:,}",
-        "-" if row["verified_rows"] is None else f"{row['verified_rows']:,}",
+        f"{table.source_rows:,}",
+        f"{table.loaded:,}",
+        f"{table.rejected:,}",
+        "-" if table.verified_rows is None else f"{table.verified_rows:,}",
     )
 
 
 def verdict(outcome: Outcome) -> str:
     """Say in one sentence what an import or a verification came to."""
-    rows = sum(row["source_rows"] for row in outcome.tables if row["target_table"] != UNMAPPED)
-    rejected = sum(row["rejected"] for row in outcome.tables)
-    different = sum(row["different_rows"] or 0 for row in outcome.tables)
+    rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
+    rejected = sum(table.rejected for table in outcome.tables)
+    different = sum(table.different_rows or 0 for table in outcome.tables)
     if outcome.status == "different":
         return f"Verification found {different:,} differences."
     if rejected:

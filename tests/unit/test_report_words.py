@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from callytics.importer.records.entries import TableSummary
 from callytics.report.facts import Import
+from callytics.report.recorded import CommitEntry, RunEntry, StepEntry
 from callytics.report.words import Words
 
 ENGLISH, KOREAN = Words("en"), Words("ko")
@@ -34,7 +36,7 @@ def test_both_languages_say_the_same() -> None:
 
 def test_korean_is_korean() -> None:
     """No text was left in English, but for names."""
-    names = {"sha256", "some", "partitions", "period", "sync_ours", "sync_theirs", "milliseconds"}
+    names = {"sha256", "some", "partitions", "period", "figure_tables", "sync_ours", "sync_theirs", "milliseconds"}
     texts = {name: text for name, text in KOREAN.texts.items() if isinstance(text, str)}
     assert {name for name, text in texts.items() if not HANGUL.search(text)} == names
     assert not HANGUL.search(str(ENGLISH.texts))
@@ -119,23 +121,19 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def step(kind: str, start: float, end: float, name: str = "", table: int | None = None) -> dict[str, Any]:
+def step(kind: str, start: float, end: float, name: str = "", table: int | None = None) -> StepEntry:
     """Return a row of imports.steps."""
-    return {"step": kind, "table_id": table, "name": name, "started_at": at(start), "finished_at": at(end)}
+    return StepEntry(kind, table, name, at(start), at(end))
 
 
-def imported(finished: float | None, steps: list[dict[str, Any]], load: tuple[float, float], **other: Any) -> Import:
+def imported(finished: float | None, steps: list[StepEntry], load: tuple[float, float], **other: Any) -> Import:
     """Return an import of one table."""
-    table = {
-        "id": 1, "source_id": 1, "source_table": "calls", "target_table": "calls", "source_rows": 100,
-        "started_at": at(load[0]), "loaded_at": at(load[1]), "verified_at": None,
-    }  # fmt: skip
-    run = {
-        "id": 1,
-        "status": "verified",
-        "started_at": at(0),
-        "finished_at": None if finished is None else at(finished),
-    }
+    table = TableSummary(
+        id=1, source_id=1, path="calls.sqlite", source_table="calls", target_table="calls", mapping=None,
+        unmapped_columns=None, id_offset=0, source_rows=100, loaded=100, rejected=0, verified_rows=None,
+        different_rows=None, started_at=at(load[0]), loaded_at=at(load[1]), verified_at=None, seconds=load[1] - load[0],
+    )  # fmt: skip
+    run = RunEntry(1, "verified", "1", "UTC", at(0), None if finished is None else at(finished))
     names = ("sources", "rejects", "normalisations", "not_validated", "definitions", "sizes", "syncs", "chunks")
     lists: dict[str, Any] = {name: [] for name in names}
     return Import(run=run, tables=[table], steps=steps, **(lists | other))
@@ -160,10 +158,10 @@ def test_phases_follow_from_what_was_recorded() -> None:
 
 
 def test_the_night_in_which_an_import_lay_dead_is_left_out() -> None:
-    """Killed at second 4, gone on with ten hours later: it took 10 seconds."""
+    """Killed at second 4, resumed ten hours later: it took 10 seconds."""
     hours = 36_000
     steps = [step("snapshot", 0, 2), step("resume", hours, hours), step("verify", hours + 3, hours + 5, "calls", 1)]
-    chunks = [{"committed_at": at(4), "rows": 40}, {"committed_at": at(hours + 1), "rows": 60}]
+    chunks = [CommitEntry(at(4), 40), CommitEntry(at(hours + 1), 60)]
     found = imported(hours + 6, steps, (2, hours + 3), chunks=chunks)
     assert found.resumed == 1
     assert found.seconds == 10

@@ -19,7 +19,8 @@ from functools import partial
 
 from callytics.importer.convert.chunks import Conversion
 from callytics.importer.plan.workers import Crew, Rank, Step, Worker
-from callytics.importer.records.ledger import UNMAPPED, Definition, TableRecord
+from callytics.importer.records.entries import Definition, TableRecord
+from callytics.importer.records.ledger import UNMAPPED
 from callytics.importer.source.reader import EVERYTHING, PIECE_ROWS, RowRange, Source, SourceTable
 from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.verify import Verification

@@ -6,10 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -18,10 +17,23 @@ from psycopg2.extras import Json, execute_batch
 from callytics.exceptions import TargetError
 from callytics.importer.convert.chunks import ConvertedRow, RefusedRow
 from callytics.importer.convert.values import encode_row
+from callytics.importer.records.entries import (
+    Checkpoint,
+    Definition,
+    KeptRow,
+    NormalisationSummary,
+    OrphanedKey,
+    RejectSummary,
+    SourceRecord,
+    TableRecord,
+    TableSummary,
+    entries,
+)
 from callytics.importer.source.snapshot import Snapshot
 from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("ledger.sql"))
+T = TypeVar("T")
 UNMAPPED = "imports.unmapped"
 """Target of rows and columns that have no home in the schema."""
 LARGEST_JSONB_BYTES = 250 * 1024 * 1024
@@ -29,73 +41,6 @@ INSERT_COPIED = (
     "insert into imports.chunks (table_id, first_rowid, last_rowid, copied, pending) values ($1, $2, $3, $4, $5)"
 )
 """The checkpoint of a chunk's COPY, in the same transaction, over ADBC."""
-
-
-@dataclass(frozen=True)
-class SourceRecord:
-    """A file that an import has taken."""
-
-    id: int
-    run: int
-    path: str
-    snapshot_path: str
-    sha256: str
-    size_bytes: int
-    status: str
-    timezone: str
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True)
-class TableRecord:
-    """A source table's way into one target; `mapping` is None where the target is `imports.unmapped`."""
-
-    id: int
-    source_table: str
-    mapping: str | None
-    target_table: str
-    unmapped_columns: tuple[str, ...]
-    id_offset: int
-    offsets: dict[str, int]
-    source_rows: int
-    loaded_at: datetime | None
-
-    @property
-    def label(self) -> str:
-        """What progress calls it: the source table, and where it goes where that is not of the same name."""
-        same = self.source_table.lower() == self.target_table
-        return self.source_table if same else f"{self.source_table} to {self.target_table}"
-
-
-@dataclass(frozen=True)
-class KeptRow:
-    """A row of `imports.rejected`: the refused column and its value, and the whole row, encoded."""
-
-    column: str | None
-    storage_class: str | None
-    raw: bytes | None
-    row: str
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A chunk that was committed; `pending`: but for the rows that go one by one."""
-
-    first: int
-    last: int
-    pending: bool
-    rows: int
-
-
-@dataclass(frozen=True)
-class Definition:
-    """An index or foreign key that stepped aside."""
-
-    id: int
-    kind: str
-    table: str
-    name: str
-    definition: str
 
 
 class Ledger:
@@ -359,12 +304,25 @@ class Ledger:
         """Record that nothing is left of a run."""
         self._run("undo_run", run=run)
 
-    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Return the rows of a reporting query (`summary`, `rejects`, …) as dictionaries."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(SQL[query], parameters)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    def summary(self, run: int) -> list[TableSummary]:
+        """Return what became of each table of a run, file by file."""
+        return self._entries(TableSummary, "summary", run)
+
+    def rejects(self, run: int) -> list[RejectSummary]:
+        """Return the rejected rows of a run by table, column and reason, the most frequent reason of a table first."""
+        return self._entries(RejectSummary, "rejects", run)
+
+    def normalisations(self, run: int) -> list[NormalisationSummary]:
+        """Return the normalised values of a run by column and normalisation."""
+        return self._entries(NormalisationSummary, "normalisations", run)
+
+    def not_validated(self, run: int) -> list[OrphanedKey]:
+        """Return the foreign keys that a run left NOT VALID."""
+        return self._entries(OrphanedKey, "not_validated", run)
+
+    def _entries(self, kind: type[T], query: str, run: int) -> list[T]:
+        with self._execute(query, {"run": run}) as cursor:
+            return entries(cursor, kind)
 
     def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         with self._execute(query, parameters) as cursor:

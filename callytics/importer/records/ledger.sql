@@ -164,35 +164,85 @@ where id = %(run)s
 
 -- name: summary
 -- What became of each table of a run.
-select s.path, t.source_table, t.target_table, t.mapping, t.unmapped_columns, t.id_offset, t.source_rows,
-    coalesce(sum(c.copied + c.inserted), 0)::bigint as loaded,
-    coalesce(sum(c.rejected), 0)::bigint as rejected,
-    t.verified_rows, t.different_rows,
+select
+    t.id,
+    t.source_id,
+    s.path,
+    t.source_table,
+    t.target_table,
+    t.mapping,
+    t.unmapped_columns,
+    t.id_offset,
+    t.source_rows,
+    coalesce(c.loaded, 0) as loaded,
+    coalesce(c.rejected, 0) as rejected,
+    t.verified_rows,
+    t.different_rows,
+    t.started_at,
+    t.loaded_at,
+    t.verified_at,
     round(extract(epoch from t.loaded_at - t.started_at), 3)::float8 as seconds
-from imports.tables t join imports.sources s on s.id = t.source_id left join imports.chunks c on c.table_id = t.id
+from imports.tables as t
+join imports.sources as s on s.id = t.source_id
+left join lateral (
+    select sum(copied + inserted)::bigint as loaded, sum(rejected)::bigint as rejected
+    from imports.chunks
+    where table_id = t.id
+) as c on true
 where s.run_id = %(run)s
-group by s.id, t.id
 order by s.id, t.id
 
 -- name: rejects
--- Rejected rows of a run by reason, with an example.
-select s.path, t.source_table, t.target_table, j.source_column, j.reason, count(*) as rows, min(j.source_rowid) as example
-from imports.rejected j join imports.tables t on t.id = j.table_id join imports.sources s on s.id = t.source_id
-where s.run_id = %(run)s
-group by s.id, t.id, j.source_column, j.reason
-order by s.id, t.id, count(*) desc
+-- Rejected rows of a run by reason, with the first five as examples.
+select
+    path,
+    source_table,
+    target_table,
+    source_column,
+    reason,
+    count(*) as rows,
+    min(source_rowid) as example,
+    array_agg(source_rowid order by source_rowid) filter (where place <= 5) as examples
+from (
+    select
+        s.id as source_id,
+        s.path,
+        t.id as table_id,
+        t.source_table,
+        t.target_table,
+        j.source_column,
+        j.reason,
+        j.source_rowid,
+        row_number() over (partition by t.id, j.source_column, j.reason order by j.source_rowid) as place
+    from imports.rejected as j
+    join imports.tables as t on t.id = j.table_id
+    join imports.sources as s on s.id = t.source_id
+    where s.run_id = %(run)s
+) as j
+group by source_id, path, table_id, source_table, target_table, source_column, reason
+order by source_id, table_id, count(*) desc, source_column, reason
 
 -- name: normalisations
+-- Normalised values of a run by column.
 select s.path, t.source_table, n.source_column, n.normalisation, n.rows, n.example_rowid
-from imports.normalisations n join imports.tables t on t.id = n.table_id join imports.sources s on s.id = t.source_id
+from imports.normalisations as n
+join imports.tables as t on t.id = n.table_id
+join imports.sources as s on s.id = t.source_id
 where s.run_id = %(run)s
 order by s.id, t.id, n.source_column, n.normalisation
 
 -- name: not_validated
--- Foreign keys that a run left NOT VALID because of orphans.
-select table_name, name, orphans from imports.definitions
-where run_id = %(run)s and kind = 'foreign key' and orphans > 0
-order by table_name, name
+-- Foreign keys that a run left NOT VALID because of orphans, each with the table that its partition belongs to.
+select
+    d.table_name,
+    coalesce(i.inhparent::regclass::text, d.table_name) as whole_table,
+    d.name,
+    d.definition,
+    d.orphans
+from imports.definitions as d
+left join pg_inherits as i on i.inhrelid = to_regclass(d.table_name)
+where d.run_id = %(run)s and d.kind = 'foreign key' and d.orphans > 0
+order by d.table_name, d.name
 
 -- name: source_of_path
 -- The latest import of a file of this path that is still there.

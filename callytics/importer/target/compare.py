@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from callytics.exceptions import TargetError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
 from callytics.importer.convert.values import encode_row
-from callytics.importer.records.ledger import KeptRow, Ledger, TableRecord
+from callytics.importer.records.entries import KeptRow, TableRecord
+from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.mapping import quote
 from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, SourceTable, read_rows
 from callytics.importer.target.load import Progress, import_arrow_connection, import_connection

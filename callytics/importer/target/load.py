@@ -24,7 +24,8 @@ from psycopg2.extras import execute_values
 
 from callytics.importer.convert.chunks import Chunk, Conversion, ConvertedRow, Converter, RefusedRow
 from callytics.importer.convert.values import encode_row
-from callytics.importer.records.ledger import INSERT_COPIED, Ledger, TableRecord, keepable
+from callytics.importer.records.entries import TableRecord
+from callytics.importer.records.ledger import INSERT_COPIED, Ledger, keepable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
 from callytics.postgres import connect
 from callytics.settings import Settings

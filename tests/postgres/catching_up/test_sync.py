@@ -174,7 +174,7 @@ def test_children_whose_parent_is_deleted_stay(house: House) -> None:
     house.write("create table kept as select * from audio_files; delete from audio_files where id = 1;")
     outcome = house.synced()
     assert (outcome.exit_code, house.problems()) == (0, [])
-    assert {row["table_name"] for row in outcome.not_validated} >= {"speaker_segments", "audio_metrics"}
+    assert {key.table_name for key in outcome.not_validated} >= {"speaker_segments", "audio_metrics"}
     assert house.one("select count(*) from speaker_segments where audio_file_id = 1") > 0
     house.write("insert into audio_files select * from kept where id = 1;")
     outcome = house.synced()

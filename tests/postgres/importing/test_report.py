@@ -20,7 +20,7 @@ from click.testing import Result
 
 from callytics.exceptions import TargetError
 from callytics.importer.import_ import Options, import_files
-from callytics.report import LANGUAGES, completion_report, recorded_imports
+from callytics.report import FORMATS, LANGUAGES, completion_report
 from callytics.report.words import Words
 from callytics.settings import Settings
 from tests.support.browser import Browser
@@ -122,9 +122,9 @@ class Reader(HTMLParser):
 
 
 def test_a_database_without_tables_is_told_to_migrate(empty_database: Settings) -> None:
-    for ask in (completion_report, recorded_imports):
+    for form in FORMATS:
         with pytest.raises(TargetError, match=r"lacks \d+ migrations .*: run 'callytics migrate'$"):
-            ask(empty_database)
+            completion_report(empty_database, format=form)
 
 
 def test_a_database_without_imports_is_told_to_import(database: Settings) -> None:

@@ -43,7 +43,7 @@ class Installation:
         ]
         outcome = import_files(self.settings, files, self.options, lambda *_: None)
         assert (outcome.exit_code, outcome.differences) == (code, []), outcome.rejects
-        assert all(row["loaded"] + row["rejected"] == row["source_rows"] for row in outcome.tables)
+        assert all(table.loaded + table.rejected == table.source_rows for table in outcome.tables)
         again = verify_files(self.settings, files, self.options, lambda *_: None)
         assert (again.exit_code, again.differences) == (code, [])
         return outcome
@@ -273,7 +273,7 @@ def test_a_known_name_with_other_columns_is_unknown(installation: Installation) 
 def test_empty_tables(installation: Installation) -> None:
     """Tables without rows are imported as such."""
     outcome = installation.take(AUDIO + SESSIONS + FILE + "create table unknown (a);")
-    assert {row["source_rows"] for row in outcome.tables} == {0}
+    assert {table.source_rows for table in outcome.tables} == {0}
 
 
 def test_a_mapped_table_without_rowid(installation: Installation) -> None:
@@ -393,7 +393,7 @@ def test_a_child_without_parent_is_loaded_and_named(installation: Installation) 
     """Its foreign key stays NOT VALID and is named with the number of orphans; new orphans are still refused."""
     outcome = installation.take(AUDIO + audio(1) + segment(1, 1) + segment(2, 99) + segment(3, 99))
     assert installation.all("select id, audio_file_id from speaker_segments order by 1") == [(1, 1), (2, 99), (3, 99)]
-    named = [(one["table_name"], one["name"], one["orphans"]) for one in outcome.not_validated]
+    named = [(one.table_name, one.name, one.orphans) for one in outcome.not_validated]
     assert named == [("speaker_segments", "speaker_segments_audio_file_id_fkey", 2)]
     assert not_valid(installation) == {"speaker_segments_audio_file_id_fkey"}
     with pytest.raises(psycopg2.errors.ForeignKeyViolation):
@@ -411,7 +411,7 @@ def test_orphans_in_a_partitioned_table(installation: Installation) -> None:
     )
     outcome = installation.take(AUDIO + audio(1) + rows)
     assert installation.one("select count(*) from transcriptions") == 4
-    assert sum(one["orphans"] for one in outcome.not_validated) == 4
+    assert sum(one.orphans for one in outcome.not_validated) == 4
     assert not_valid(installation) != set()
 
 
@@ -426,7 +426,7 @@ def test_a_reference_to_the_own_table(installation: Installation) -> None:
     )
     outcome = installation.take(SESSIONS + people)
     assert installation.all("select id, supervisor_id from agent_profiles order by 1") == [(1, None), (2, 1), (3, 50)]
-    assert [one["name"] for one in outcome.not_validated] == ["agent_profiles_supervisor_id_fkey"]
+    assert [one.name for one in outcome.not_validated] == ["agent_profiles_supervisor_id_fkey"]
     other = people.replace("'a'", "'x'").replace("'b'", "'y'").replace("'c'", "'z'").replace("'e", "'o")
     installation.take(SESSIONS + other)
     bosses = (
@@ -443,14 +443,14 @@ def test_children_of_a_rejected_parent_are_loaded(installation: Installation) ->
     outcome = installation.take(AUDIO + audio(1) + broken + segment(1, 2) + transcription(1, 2, 1), code=3)
     assert installation.rejected() == [("audio_files", 2, "file_name")]
     assert installation.one("select count(*) from transcriptions where audio_file_id = 2") == 1
-    assert {one["name"].rpartition("_fkey")[0] for one in outcome.not_validated} >= {"speaker_segments_audio_file_id"}
+    assert {one.name.rpartition("_fkey")[0] for one in outcome.not_validated} >= {"speaker_segments_audio_file_id"}
 
 
 def test_quality_without_its_audio_then_the_audio(installation: Installation) -> None:
     """Sessions imported alone are orphans; once their recordings come, the key can be validated."""
     quality = installation.write(SESSIONS + session(1, 11) + session(2, 12), "quality.sqlite")
     outcome = installation.take(quality)
-    assert [(one["name"], one["orphans"]) for one in outcome.not_validated] == [
+    assert [(one.name, one.orphans) for one in outcome.not_validated] == [
         ("consultation_sessions_audio_file_id_fkey", 2)
     ]
     installation.take(AUDIO + audio(11, 12))
@@ -545,7 +545,7 @@ def test_codes_that_two_installations_share(installation: Installation) -> None:
     )
     installation.take(codes.format("one"))
     outcome = installation.take(codes.format("two"), code=3)
-    assert "unique" in outcome.rejects[0]["reason"]
+    assert "unique" in outcome.rejects[0].reason
     assert installation.all("select code, name from business_type_codes") == [("A", "one")]
     assert json.loads(json.dumps(installation.one("select source_row from imports.rejected"))) == {
         "id": 1,

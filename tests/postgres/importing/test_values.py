@@ -83,7 +83,7 @@ class Trial:
         for snapshot in self.options.snapshots.iterdir():
             snapshot.unlink()
         assert outcome.differences == []
-        assert all(row["loaded"] + row["rejected"] == row["source_rows"] for row in outcome.tables)
+        assert all(table.loaded + table.rejected == table.source_rows for table in outcome.tables)
         return outcome
 
     def loaded(self, kind: str) -> dict[int, Any]:
@@ -389,9 +389,7 @@ def test_another_form_of_the_same_value_is_counted_by_name(kind: str, value: Any
     trial.write(kind, [value, None, value])
     outcome = trial.run()
     assert outcome.exit_code == 0
-    assert [(one["normalisation"], one["rows"], one["example_rowid"]) for one in outcome.normalisations] == [
-        (name, 2, 1)
-    ]
+    assert [(one.normalisation, one.rows, one.example_rowid) for one in outcome.normalisations] == [(name, 2, 1)]
 
 
 def test_a_zone_is_where_timestamps_without_offset_were_written(trial: Trial) -> None:

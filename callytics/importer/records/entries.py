@@ -1,0 +1,150 @@
+"""Entries of the ledger: what its queries return, a class for each kind of row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from psycopg2.extensions import cursor as Cursor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A file that an import has taken."""
+
+    id: int
+    run: int
+    path: str
+    snapshot_path: str
+    sha256: str
+    size_bytes: int
+    status: str
+    timezone: str
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TableRecord:
+    """A source table's way into one target; `mapping` is None where the target is `imports.unmapped`."""
+
+    id: int
+    source_table: str
+    mapping: str | None
+    target_table: str
+    unmapped_columns: tuple[str, ...]
+    id_offset: int
+    offsets: dict[str, int]
+    source_rows: int
+    loaded_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """What progress calls it: the source table, and where it goes where that is not of the same name."""
+        same = self.source_table.lower() == self.target_table
+        return self.source_table if same else f"{self.source_table} to {self.target_table}"
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """A row of `imports.rejected`: the refused column and its value, and the whole row, encoded."""
+
+    column: str | None
+    storage_class: str | None
+    raw: bytes | None
+    row: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A chunk that was committed; `pending`: but for the rows that go one by one."""
+
+    first: int
+    last: int
+    pending: bool
+    rows: int
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An index or foreign key that stepped aside."""
+
+    id: int
+    kind: str
+    table: str
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What became of a table of a run; figures of a verification are None where there was none yet."""
+
+    id: int
+    source_id: int
+    path: str
+    source_table: str
+    target_table: str
+    mapping: str | None
+    unmapped_columns: list[str] | None
+    id_offset: int
+    source_rows: int
+    loaded: int
+    rejected: int
+    verified_rows: int | None
+    different_rows: int | None
+    started_at: datetime | None
+    loaded_at: datetime | None
+    verified_at: datetime | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class RejectSummary:
+    """Rows of a table that were rejected for one reason, the first five of them as examples."""
+
+    path: str
+    source_table: str
+    target_table: str
+    source_column: str | None
+    reason: str
+    rows: int
+    example: int
+    examples: list[int]
+
+
+@dataclass(frozen=True)
+class NormalisationSummary:
+    """Values of a column that took one normalisation."""
+
+    path: str
+    source_table: str
+    source_column: str
+    normalisation: str
+    rows: int
+    example_rowid: int
+
+
+@dataclass(frozen=True)
+class OrphanedKey:
+    """A foreign key that was left NOT VALID because of rows without a parent.
+
+    `whole_table` is the partitioned table where `table_name` is one of its partitions, otherwise the table itself.
+    """
+
+    table_name: str
+    whole_table: str
+    name: str
+    definition: str
+    orphans: int
+
+
+def entries(cursor: Cursor, kind: type[T]) -> list[T]:
+    """Return the rows of a query as objects of a class whose fields have the names of its columns.
+
+    Raises `TypeError` where query and class disagree, whatever the order of the columns.
+    """
+    names: list[Any] = [column.name for column in cursor.description or ()]
+    return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
