@@ -18,11 +18,9 @@ from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.commands import environment
 from tests.support.independent import problems
-from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
-README = REPOSITORY / "README.md"
-TITLE = "Cut over with seconds of downtime"
+PAGE = REPOSITORY / "docs/cut-over.md"
 
 WRITER = """
 import itertools, random, signal, sqlite3, sys, time
@@ -69,10 +67,8 @@ for number in itertools.count(1):
 
 def steps() -> list[tuple[str, str]]:
     """Return the page's commands and comments, each with the output that is shown."""
-    page = README.read_text(encoding="utf-8").partition(f"\n## {TITLE}\n")[2].partition("\n## ")[0]
-    block = re.search(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    if not block:
-        lacking(f"README.md has no page '{TITLE}' with a console block")
+    block = re.search(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert block
     parts = re.split(r"^(?=[$#] )", block[1], flags=re.MULTILINE)[1:]
     return [(first, output) for first, _, output in (part.partition("\n") for part in parts)]
 

@@ -1,0 +1,108 @@
+"""The manual's pages: both languages alike, links that lead somewhere, a site that builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.manual import BLOCK, ENGLISH, KOREAN, MANUAL, blocks, codes, console, text_of
+from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
+
+LONGEST_README = 200
+READMES = (REPOSITORY / "README.md", REPOSITORY / "README.ko.md")
+KOREAN_MANUAL = MANUAL / "ko"
+# The Korean README is replaced together with the first page of the Korean manual.
+PAIRS = [
+    *([READMES] if (KOREAN_MANUAL / "index.md").exists() else []),
+    *((MANUAL / page.name, page) for page in sorted(KOREAN_MANUAL.glob("*.md"))),
+]
+pairs = pytest.mark.parametrize(("english", "korean"), PAIRS, ids=lambda page: page.name)
+KINDS = ["console", "sql", "sh", "python", "json", "log", "text"]
+
+
+def without_explanations(block: str, kind: str) -> str:
+    """What explains a path or a command may be in another language."""
+    return re.sub(r"(?<=\S)  +\S.*$" if kind == "text" else r"(?:^| +)# (?!callytics ).*$", "", block, flags=re.M)
+
+
+def test_readme_is_a_cover() -> None:
+    assert len(text_of(READMES[0]).splitlines()) <= LONGEST_README
+
+
+@pairs
+def test_pages_have_the_same_sections_and_code_in_both_languages(english: Path, korean: Path) -> None:
+    texts = [text_of(english), text_of(korean)]
+    headings = [re.findall(r"^(#+) ", BLOCK.sub("", text), re.MULTILINE) for text in texts]
+    assert headings[0] == headings[1]
+    assert set(codes(texts[0])) == set(codes(texts[1]))
+
+
+@pairs
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_have_the_same_blocks_in_both_languages(english: Path, korean: Path, kind: str) -> None:
+    texts = [text_of(english), text_of(korean)]
+    shown = [[without_explanations(block, kind) for block in blocks(text, kind)] for text in texts]
+    assert shown[0] == shown[1]
+
+
+def test_korean_shows_no_commands_that_english_does_not() -> None:
+    korean = {command: output for command, output in console(KOREAN) if not command.endswith("--help")}
+    assert korean.items() <= dict(console(ENGLISH)).items()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "console"])
+def test_korean_shows_no_block_that_english_does_not(kind: str) -> None:
+    lines = [
+        {line for block in blocks(text, kind) for line in without_explanations(block, kind).splitlines()}
+        for text in (KOREAN, ENGLISH)
+    ]
+    assert lines[0] <= lines[1]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a forge and the site give to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", text_of(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda page: page.name)
+def test_links_of_the_readmes_lead_somewhere(readme: Path) -> None:
+    """Those of the manual are checked when the site is built."""
+    for link in re.findall(r"\]\(([^)]+)\)", BLOCK.sub("", text_of(readme))):
+        name, _, anchor = link.partition("#")
+        target = readme.parent / name if name else readme
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("configuration", ["mkdocs.yml", "mkdocs.ko.yml"])
+def test_site_builds_without_warnings(configuration: str, tmp_path: Path) -> None:
+    """A link to nowhere, to a heading that is gone, or a page that is not listed is a warning."""
+    if not importlib.util.find_spec("material"):
+        lacking("mkdocs-material is not installed: pip install -e '.[docs]'")
+    if configuration == "mkdocs.ko.yml" and not KOREAN_MANUAL.exists():
+        pytest.skip("there is no Korean manual yet")
+    build = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--config-file",
+        configuration,
+        "--site-dir",
+        tmp_path,
+    ]
+    built = subprocess.run(
+        build, cwd=REPOSITORY, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    site = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="https?://(?!squidfunk)[^"]*\.(?:js|css|woff2?)', site), "needs the internet"
