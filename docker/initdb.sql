@@ -1,5 +1,5 @@
--- What a new container gets before anybody connects: the roles and the database, with the rights that they have on hosts.
--- Runs once, as the superuser, over the container's own socket. The migrations grant what is in the database.
+-- What a new container gets before anybody connects: the roles and the database, with the rights that they have on
+-- hosts. Runs once, as the superuser, over the container's own socket. The migrations grant what is in the database.
 \set ON_ERROR_STOP on
 \getenv database CALLYTICS_DATABASE
 \getenv owner CALLYTICS_OWNER_USER

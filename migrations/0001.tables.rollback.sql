@@ -1,5 +1,5 @@
--- Takes all tables away. Nobody's calls are deleted by it: when any table holds a row, all of them move to the schema rolled_back, and the
--- next apply brings them back. Who wants them gone drops that schema.
+-- Takes all tables away. Nobody's calls are deleted by it: when any table holds a row, all of them move to the schema
+-- rolled_back, and the next apply brings them back. Who wants them gone drops that schema.
 do $$
 declare
     ours constant text[] := array[

@@ -1,6 +1,6 @@
--- Makes the four partitioned tables plain again, with every row.
--- All rows are copied into a new table, since a row of a month cannot enter the default partition. Writers wait meanwhile and readers go
--- on, but for the moment in which the copies take the names. It needs as much space again as the tables have.
+-- Makes the four partitioned tables plain again, with every row. All rows are copied into a new table, since a row of a
+-- month cannot enter the default partition. Writers wait meanwhile and readers go on, but for the moment in which the
+-- copies take the names. It needs as much space again as the tables have.
 set local lock_timeout = '3s';
 
 lock table transcriptions, utterances, processing_logs, agent_activity_logs in share row exclusive mode;

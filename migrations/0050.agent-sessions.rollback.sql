@@ -1,5 +1,5 @@
--- Takes the sessions away and requires an agent in every line of the activity log again.
--- Nothing is lost by it: sessions, and the refused logins that are nobody's, move to the schema agent_sessions_rolled_back, and the next apply
+-- Takes the sessions away and requires an agent in every line of the activity log again. Nothing is lost by it:
+-- sessions, and the refused logins that are nobody's, move to the schema agent_sessions_rolled_back, and the next apply
 -- brings them back. Readers of the log wait while it is read once.
 set local lock_timeout = '3s';
 

@@ -9,7 +9,8 @@ limit 1
 for no key update of a
 
 -- name: add_account
--- No row where the username or the email is taken: an error would put the statement, hash and all, into the server's log.
+-- No row where the username or the email is taken: an error would put the statement, hash and all, into the server's
+-- log.
 insert into agent_accounts (username, email, password_hash, account_status)
 values (%(username)s, %(email)s, %(password_hash)s, 'active')
 on conflict do nothing
@@ -18,7 +19,8 @@ returning id
 -- name: add_profile
 insert into agent_profiles (account_id, employee_id, full_name, first_name, last_name, department, position, team)
 values (
-    %(account_id)s, %(employee_id)s, %(full_name)s, %(first_name)s, %(last_name)s, %(department)s, %(position)s, %(team)s
+    %(account_id)s, %(employee_id)s, %(full_name)s, %(first_name)s, %(last_name)s, %(department)s, %(position)s,
+    %(team)s
 )
 on conflict do nothing
 returning id
@@ -44,10 +46,12 @@ set account_status = 'active', login_attempts = 0, account_locked_until = null
 where id = %(account_id)s
 
 -- name: deactivate
-update agent_accounts set account_status = 'inactive' where id = %(account_id)s
+update agent_accounts set account_status = 'inactive'
+where id = %(account_id)s
 
 -- name: set_profile_active
-update agent_profiles set is_active = %(is_active)s where account_id = %(account_id)s
+update agent_profiles set is_active = %(is_active)s
+where account_id = %(account_id)s
 
 -- name: revoke_sessions
 update agent_sessions
@@ -69,19 +73,25 @@ insert into agent_activity_logs (agent_id, activity_type, activity_data)
 values (%(agent_id)s, 'profile_update', %(activity_data)s)
 
 -- name: list
--- Every account, with its profile where it has one, and the permissions in force. Imported moments may lie beyond what Python knows.
+-- Every account, with its profile where it has one, and the permissions in force. Imported moments may lie beyond what
+-- Python knows.
 select
     a.id as account_id, p.id as agent_id, a.username, p.full_name, a.email, p.department, p.position,
     a.account_status as status, p.is_active as profile_active, coalesce(a.login_attempts, 0) as login_attempts,
-    case when a.account_locked_until > now() then least(a.account_locked_until, '9999-12-30 00:00:00+00') end as locked_until,
-    case when a.last_login_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then a.last_login_at end as last_login_at,
+    case when a.account_locked_until > now() then least(a.account_locked_until, '9999-12-30 00:00:00+00') end
+        as locked_until,
+    case when a.last_login_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then a.last_login_at end
+        as last_login_at,
     a.password_hash,
     coalesce(
         (
-            select jsonb_agg(
-                jsonb_build_object('type', r.permission_type, 'level', r.permission_level, 'expires_at', r.expires_at)
-                order by r.permission_type
-            )
+            select
+                jsonb_agg(
+                    jsonb_build_object(
+                        'type', r.permission_type, 'level', r.permission_level, 'expires_at', r.expires_at
+                    )
+                    order by r.permission_type
+                )
             from agent_rights as r
             where r.agent_id = p.id
         ),

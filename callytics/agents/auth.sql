@@ -1,14 +1,15 @@
 -- name: attempt
--- Takes one attempt of the account that bears a username, and logs the login as refused, which it is until `enter` says otherwise.
--- One statement whose writes are the same for everybody: a guess is counted before its password is looked at, however many are made at once,
--- and a name that nobody bears takes as long. The hash is handed out only where the password still decides.
+-- Takes one attempt of the account that bears a username, and logs the login as refused, which it is until `enter` says
+-- otherwise. One statement whose writes are the same for everybody: a guess is counted before its password is looked
+-- at, however many are made at once, and a name that nobody bears takes as long. The hash is handed out only where the
+-- password still decides.
 with account as (
     select
         a.id,
         p.id as agent_id,
         a.password_hash,
         case
-            when a.account_status is distinct from 'active' then 'account'
+            when (a.account_status is distinct from 'active') then 'account'
             when p.is_active is not true then 'profile'
             when a.account_locked_until > now() then 'locked'
             else 'password'
@@ -29,7 +30,8 @@ counted as (
     update agent_accounts as a
     set
         login_attempts = account.attempts,
-        account_locked_until = case when account.attempts >= %(most)s then now() + make_interval(mins => %(minutes)s) end
+        account_locked_until
+        = case when account.attempts >= %(most)s then now() + make_interval(mins => %(minutes)s) end
     from account
     where a.id = account.id and account.reason = 'password'
 ),
@@ -53,7 +55,9 @@ from logged
 left join account on true
 
 -- name: password_hash
-select password_hash from agent_accounts where id = %(account_id)s
+select password_hash
+from agent_accounts
+where id = %(account_id)s
 
 -- name: enter
 -- Opens a session, unless the account was changed since its hash was read: then no row.
@@ -70,7 +74,9 @@ logged as (
     where agent_activity_logs.id = %(log_id)s and created_at = %(logged_at)s
 )
 insert into agent_sessions (id, account_id, issued_at, expires_at)
-select %(session_id)s, account.id, date_trunc('second', now()), date_trunc('second', now()) + make_interval(mins => %(minutes)s)
+select
+    %(session_id)s, account.id, date_trunc('second', now()),
+    date_trunc('second', now()) + make_interval(mins => %(minutes)s)
 from account
 returning issued_at, expires_at
 
@@ -78,12 +84,12 @@ returning issued_at, expires_at
 -- Each login removes more expired sessions than it adds, so that they do not pile up; none waits for another's.
 delete from agent_sessions
 where id in (
-    select id from agent_sessions
-    where expires_at < now() - interval '1 hour'
-    order by expires_at
-    limit 100
-    for update skip locked
-)
+        select id from agent_sessions
+        where expires_at < now() - interval '1 hour'
+        order by expires_at
+        limit 100
+        for update skip locked
+    )
 
 -- name: agent
 -- The agent of a session in force, whose account and profile are still active; otherwise no row.

@@ -17,21 +17,27 @@ left join lateral (
     where k.conrelid = c.oid and k.contype = 'c' and k.conkey = array[a.attnum]
 ) as k on true
 where c.relnamespace = 'public'::regnamespace
-    and c.relname = any (%(tables)s)
+    and c.relname = any(%(tables)s)
     and a.attgenerated = ''
     and a.attidentity = ''
 order by c.relname, a.attnum
 
 -- name: reserve_ids
 -- As many ids of a table as rows will be inserted, so that it is known which row gets which.
-select array(select nextval((select pg_get_serial_sequence(%(table)s, 'id'))::regclass) from generate_series(1, %(count)s)) as ids
+select
+    array(select nextval((select pg_get_serial_sequence(%(table)s, 'id'))::regclass) from generate_series(1, %(count)s))
+        as ids
 
 -- name: lock_audio_file
 -- Keeps a recording from being deleted while something is stored that belongs to it.
-select id from audio_files where id = %(id)s for key share
+select id
+from audio_files
+where id = %(id)s for key share
 
 -- name: lock_session
-select id from consultation_sessions where id = %(id)s for key share
+select id
+from consultation_sessions
+where id = %(id)s for key share
 
 -- name: segments_elsewhere
 -- Which of some ids are not those of a recording's segments.
@@ -57,12 +63,15 @@ set
     summary = coalesce(%(summary)s, summary),
     key_issues = coalesce(%(key_issues)s, key_issues),
     resolution_status = coalesce(%(resolution_status)s, resolution_status),
-    analysis_started_at = case when %(analysis_status)s in ('processing', 'reprocessing') then now() else analysis_started_at end,
+    analysis_started_at
+    = case when %(analysis_status)s in ('processing', 'reprocessing') then now() else analysis_started_at end,
     analysis_completed_at = case when %(analysis_status)s = 'completed' then now() end
 where id = %(id)s
 
 -- name: audio_file
-select * from audio_files where id = %(id)s
+select *
+from audio_files
+where id = %(id)s
 
 -- name: audio_file_by_path
 -- The newest recording of a path.
@@ -79,21 +88,30 @@ left join topics as t on t.id = f.topic_id
 where f.audio_file_id = %(id)s
 
 -- name: audio_metrics
-select * from audio_metrics where audio_file_id = %(id)s
+select *
+from audio_metrics
+where audio_file_id = %(id)s
 
 -- name: speaker_segments
-select * from speaker_segments where audio_file_id = %(id)s order by start_time, id
+select *
+from speaker_segments
+where audio_file_id = %(id)s
+order by start_time, id
 
 -- name: transcriptions
-select * from transcriptions where audio_file_id = %(id)s order by start_time, id
+select *
+from transcriptions
+where audio_file_id = %(id)s
+order by start_time, id
 
 -- name: transcript
--- What was said in a recording, from the table that holds it: transcriptions with the segment's speaker; or else utterances that know the
--- recording by id; or else those that know it by path, as generation 3 does.
+-- What was said in a recording, from the table that holds it: transcriptions with the segment's speaker; or else
+-- utterances that know the recording by id; or else those that know it by path, as generation 3 does.
 with transcribed as (
     select
         'transcriptions' as source, t.id, s.speaker_id as speaker, nullif(s.speaker_type, 'unknown') as speaker_role,
-        t.start_time, t.end_time, t.text_content as text, t.confidence, null::bigint as sequence, null as sentiment, null::bigint as profane,
+        t.start_time, t.end_time, t.text_content as text, t.confidence, null::bigint as sequence, null as sentiment,
+        null::bigint as profane,
         t.created_at
     from transcriptions as t
     left join speaker_segments as s on s.id = t.speaker_segment_id
@@ -101,14 +119,16 @@ with transcribed as (
 ),
 uttered as (
     select
-        'utterances' as source, u.id, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text, u.confidence, u.sequence, u.sentiment,
+        'utterances' as source, u.id, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text, u.confidence,
+        u.sequence, u.sentiment,
         u.profane, u.created_at
     from utterances as u
     where u.audio_file_id = %(id)s and not exists (select from transcribed)
 ),
 uttered_there as (
     select
-        'utterances' as source, u.id, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text, u.confidence, u.sequence, u.sentiment,
+        'utterances' as source, u.id, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text, u.confidence,
+        u.sequence, u.sentiment,
         u.profane, u.created_at
     from utterances as u
     where u.audio_path = (select file_path from audio_files where id = %(id)s)
@@ -116,11 +136,14 @@ uttered_there as (
         and not exists (select from transcribed)
         and not exists (select from uttered)
 )
-select * from transcribed
+select *
+from transcribed
 union all
-select * from uttered
+select *
+from uttered
 union all
-select * from uttered_there
+select *
+from uttered_there
 order by start_time, sequence, id
 
 -- name: session_by_audio_file
@@ -132,16 +155,28 @@ order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 
 -- name: quality_metrics
-select * from quality_metrics where session_id = %(id)s order by id
+select *
+from quality_metrics
+where session_id = %(id)s
+order by id
 
 -- name: sentiment_analysis
-select * from sentiment_analysis where session_id = %(id)s order by id
+select *
+from sentiment_analysis
+where session_id = %(id)s
+order by id
 
 -- name: communication_patterns
-select * from communication_patterns where session_id = %(id)s order by id
+select *
+from communication_patterns
+where session_id = %(id)s
+order by id
 
 -- name: improvement_suggestions
-select * from improvement_suggestions where session_id = %(id)s order by id
+select *
+from improvement_suggestions
+where session_id = %(id)s
+order by id
 
 -- name: communication_quality
 -- The newest communication quality of a recording, known by id or, in generation 3, by path.
@@ -177,10 +212,13 @@ order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 
 -- name: analysis_statistics
-select * from consultation_statistics order by total_count desc, business_type, classification_type, consultation_result
+select *
+from consultation_statistics
+order by total_count desc, business_type, classification_type, consultation_result
 
 -- name: prefix_query
--- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words; '' without a word.
+-- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words;
+-- '' without a word.
 select coalesce(string_agg('''' || replace(replace(word, '\', '\\'), '''', '''''') || ''':*', ' & '), '') as query
 from unnest(tsvector_to_array(to_tsvector('simple', %(text)s))) as word
 
@@ -194,8 +232,10 @@ with page as (
     limit %(limit)s
 )
 select
-    page.*, t.name as topic, s.id as session_id, s.session_date, s.agent_name, s.customer_id, s.consultation_type, s.analysis_status,
-    s.overall_quality_score, s.customer_satisfaction_score, s.resolution_status, coalesce(s.summary, f.summary) as summary
+    page.*, t.name as topic, s.id as session_id, s.session_date, s.agent_name, s.customer_id, s.consultation_type,
+    s.analysis_status,
+    s.overall_quality_score, s.customer_satisfaction_score, s.resolution_status,
+    coalesce(s.summary, f.summary) as summary
 from page
 left join audio_features as f on f.audio_file_id = page.id
 left join topics as t on t.id = f.topic_id
@@ -208,75 +248,32 @@ left join lateral (
 ) as s on true
 order by coalesce(page.created_at, '-infinity'::timestamptz) desc, page.id desc
 
--- name: calls_after
-(coalesce(a.created_at, '-infinity'::timestamptz), a.id) < (%(after_time)s::timestamptz, %(after_id)s)
-
--- name: calls_since
-coalesce(a.created_at, '-infinity'::timestamptz) >= %(since)s::timestamptz
-
--- name: calls_until
-coalesce(a.created_at, '-infinity'::timestamptz) < %(until)s::timestamptz and a.created_at is not null
-
--- name: calls_status
-a.processing_status = %(status)s
-
--- name: calls_path
-a.file_path = %(path)s
-
--- name: calls_name
-position(lower(%(name)s) in lower(a.file_name)) > 0
-
--- name: calls_topic
-a.id in (select f.audio_file_id from audio_features as f join topics as t on t.id = f.topic_id where t.name = %(topic)s)
-
--- name: calls_session
--- One session must have it all.
-a.id in (
-    select s.audio_file_id
-    from consultation_sessions as s
-    where (%(agent)s::text is null or s.agent_name = %(agent)s)
-        and (%(consultation_type)s::text is null or s.consultation_type = %(consultation_type)s)
-        and (%(analysis_status)s::text is null or s.analysis_status = %(analysis_status)s)
-)
-
--- name: calls_search
-a.id in (
-    select t.audio_file_id
-    from transcriptions as t
-    where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
-    union
-    select u.audio_file_id
-    from utterances as u
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is not null
-    union
-    select f.id
-    from utterances as u
-    join audio_files as f on f.file_path = u.audio_path
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is null
-)
-
 -- name: search_transcripts
--- A page of what was said with some words in it, newest first, from both tables; not from the utterances of a recording that has
--- transcriptions, since generation 3 keeps every sentence twice. An utterance that knows its recording by path only is shown with the newest
--- recording of that path.
+-- A page of what was said with some words in it, newest first, from both tables; not from the utterances of a recording
+-- that has transcriptions, since generation 3 keeps every sentence twice. An utterance that knows its recording by path
+-- only is shown with the newest recording of that path.
 with hits as (
     (
         select
-            2 as source, t.id, t.audio_file_id, null as audio_path, t.speaker_segment_id, null as speaker, null as speaker_role,
+            2 as source, t.id, t.audio_file_id, null as audio_path, t.speaker_segment_id, null as speaker,
+            null as speaker_role,
             t.start_time, t.end_time, t.text_content as text, t.created_at
         from transcriptions as t
         where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
-            and (coalesce(t.created_at, '-infinity'::timestamptz), 2, t.id) < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
+            and (coalesce(t.created_at, '-infinity'::timestamptz), 2, t.id)
+            < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
         order by coalesce(t.created_at, '-infinity'::timestamptz) desc, t.id desc
         limit %(limit)s
     )
     union all
     (
         select
-            1, u.id, u.audio_file_id, u.audio_path, null, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text, u.created_at
+            1, u.id, u.audio_file_id, u.audio_path, null, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text,
+            u.created_at
         from utterances as u
         where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
-            and (coalesce(u.created_at, '-infinity'::timestamptz), 1, u.id) < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
+            and (coalesce(u.created_at, '-infinity'::timestamptz), 1, u.id)
+            < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
             and not exists (select from transcriptions as t where t.audio_file_id = u.audio_file_id)
             and not exists (
                 select
@@ -304,8 +301,9 @@ select
     hits.text,
     case
         when %(snippets)s then ts_headline(
-            'simple', left(hits.text, 100000), %(query)s::tsquery, 'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
-        )
+                'simple', left(hits.text, 100000), %(query)s::tsquery,
+                'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
+            )
     end as snippet,
     hits.created_at
 from hits
@@ -326,11 +324,17 @@ left join speaker_segments as s on s.id = hits.speaker_segment_id
 order by hits.created_at desc nulls last, hits.source desc, hits.id desc
 
 -- name: table_sizes
--- The tables of the application and about how many rows each has, as the planner would guess; NULL where that is unknown.
+-- The tables of the application and about how many rows each has, as the planner would guess; NULL where that is
+-- unknown.
 select
     c.relname as name,
     (
-        select sum(p.reltuples * (pg_relation_size(p.oid) / current_setting('block_size')::float8) / greatest(p.relpages, 1))
+        select
+            sum(
+                p.reltuples
+                * (pg_relation_size(p.oid) / current_setting('block_size')::float8)
+                / greatest(p.relpages, 1)
+            )
         from pg_partition_tree(c.oid) as tree
         join pg_class as p on p.oid = tree.relid
         where tree.isleaf

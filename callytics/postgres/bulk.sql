@@ -3,19 +3,19 @@
 -- name: columns
 -- A table's columns by name: what its type is called (the one below a domain, the element's for an array, enum for
 -- every enum), and whether it is an array.
-WITH RECURSIVE resolved AS (
-    SELECT attname, atttypid AS type_id
-    FROM pg_attribute
-    WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
-    UNION ALL
-    SELECT attname, typbasetype
-    FROM resolved
-    JOIN pg_type ON pg_type.oid = type_id AND typtype = 'd'
+with recursive resolved as (
+    select attname, atttypid as type_id
+    from pg_attribute
+    where attrelid = %s::regclass and attnum > 0 and not attisdropped
+    union all
+    select attname, typbasetype
+    from resolved
+    join pg_type on pg_type.oid = type_id and typtype = 'd'
 )
-SELECT
+select
     attname,
-    CASE coalesce(element.typtype, type.typtype) WHEN 'e' THEN 'enum' ELSE coalesce(element.typname, type.typname) END,
-    element.oid IS NOT NULL
-FROM resolved
-JOIN pg_type AS type ON type.oid = type_id AND type.typtype <> 'd'
-LEFT JOIN pg_type AS element ON element.oid = type.typelem AND type.typcategory = 'A'
+    case coalesce(element.typtype, type.typtype) when 'e' then 'enum' else coalesce(element.typname, type.typname) end,
+    element.oid is not null
+from resolved
+join pg_type as type on type.oid = type_id and type.typtype <> 'd'
+left join pg_type as element on element.oid = type.typelem and type.typcategory = 'A'

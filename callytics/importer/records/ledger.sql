@@ -3,27 +3,33 @@
 -- name: unfinished_runs
 -- Runs that were started and not finished, with the paths of their files.
 select r.id, array_agg(s.path order by s.id)
-from imports.runs r join imports.sources s on s.run_id = r.id
+from imports.runs as r
+join imports.sources as s on s.run_id = r.id
 where r.status = 'running'
-group by r.id order by r.id
+group by r.id
+order by r.id
 
 -- name: source_by_sha256
 -- The import that brought a file's content.
 select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
-from imports.sources s join imports.runs r on r.id = s.run_id
+from imports.sources as s
+join imports.runs as r on r.id = s.run_id
 where s.sha256 = %(sha256)s and s.undone_at is null
 
 -- name: sources_of_run
 select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
-from imports.sources s join imports.runs r on r.id = s.run_id
+from imports.sources as s
+join imports.runs as r on r.id = s.run_id
 where s.run_id = %(run)s
 order by s.id
 
 -- name: run_of_path
 -- The latest import of a file of this path, whatever its content was.
-select s.run_id, s.snapshot_path from imports.sources s
+select s.run_id, s.snapshot_path
+from imports.sources as s
 where s.path = %(path)s and s.undone_at is null
-order by s.id desc limit 1
+order by s.id desc
+limit 1
 
 -- name: insert_run
 insert into imports.runs (version, timezone) values (%(version)s, %(timezone)s) returning id
@@ -34,23 +40,30 @@ values (%(run)s, %(path)s, %(snapshot_path)s, %(sha256)s, %(size_bytes)s)
 returning id
 
 -- name: insert_table
-insert into imports.tables (source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at, loaded_at)
+insert into imports.tables (
+    source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at,
+    loaded_at
+)
 values (
-    %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s, %(source_rows)s,
+    %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s,
+    %(source_rows)s,
     case when %(loaded)s then clock_timestamp() end, case when %(loaded)s then clock_timestamp() end
 )
 returning id
 
 -- name: tables_of_source
 select id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, loaded_at
-from imports.tables where source_id = %(source)s
+from imports.tables
+where source_id = %(source)s
 order by id
 
 -- name: start_table
-update imports.tables set started_at = coalesce(started_at, clock_timestamp()) where id = %(table)s
+update imports.tables set started_at = coalesce(started_at, clock_timestamp())
+where id = %(table)s
 
 -- name: finish_table
-update imports.tables set loaded_at = clock_timestamp() where id = %(table)s
+update imports.tables set loaded_at = clock_timestamp()
+where id = %(table)s
 
 -- name: verified_table
 with verified as (
@@ -61,12 +74,14 @@ with verified as (
 )
 insert into imports.steps (run_id, table_id, step, name, started_at, finished_at)
 select s.run_id, v.id, 'verify', v.source_table, v.verified_at - make_interval(secs => %(seconds)s), v.verified_at
-from verified v join imports.sources s on s.id = v.source_id
+from verified as v
+join imports.sources as s on s.id = v.source_id
 
 -- name: chunks_within
 -- What is loaded of a range of rows, and whether single rows are still to come.
 select first_rowid, last_rowid, pending, copied + inserted + rejected
-from imports.chunks where table_id = %(table)s and first_rowid <= %(last)s and last_rowid >= %(first)s
+from imports.chunks
+where table_id = %(table)s and first_rowid <= %(last)s and last_rowid >= %(first)s
 order by first_rowid
 
 -- name: record_rows
@@ -74,7 +89,8 @@ order by first_rowid
 insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, pending)
 values (%(table)s, %(first)s, %(last)s, 0, %(inserted)s, %(rejected)s, false)
 on conflict (table_id, first_rowid)
-do update set inserted = excluded.inserted, rejected = excluded.rejected, pending = false, committed_at = clock_timestamp()
+do update
+    set inserted = excluded.inserted, rejected = excluded.rejected, pending = false, committed_at = clock_timestamp()
 
 -- name: record_normalisation
 insert into imports.normalisations (table_id, source_column, normalisation, rows, example_rowid)
@@ -83,21 +99,26 @@ on conflict (table_id, source_column, normalisation)
 do update set rows = imports.normalisations.rows + excluded.rows
 
 -- name: insert_rejected
-insert into imports.rejected (table_id, source_table, source_rowid, source_column, reason, storage_class, raw, source_row)
+insert into imports.rejected (
+    table_id, source_table, source_rowid, source_column, reason, storage_class, raw, source_row
+)
 values (%(table)s, %(source_table)s, %(rowid)s, %(column)s, %(reason)s, %(storage_class)s, %(raw)s, %(row)s)
 
 -- name: rejected_between
-select source_rowid, source_column, storage_class, raw, source_row::text from imports.rejected
+select source_rowid, source_column, storage_class, raw, source_row::text
+from imports.rejected
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
 -- name: unmapped_between
-select source_rowid, source_row::text from imports.unmapped
+select source_rowid, source_row::text
+from imports.unmapped
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
 -- name: counts
 -- Rows loaded and rejected of a table of a source.
 select coalesce(sum(copied + inserted), 0)::bigint, coalesce(sum(rejected), 0)::bigint
-from imports.chunks where table_id = %(table)s
+from imports.chunks
+where table_id = %(table)s
 
 -- name: kept_aside
 -- Rows of a table that are in imports.rejected, and in imports.unmapped.
@@ -108,7 +129,8 @@ select
 -- name: families
 -- Runs that brought a source table of a generation, with the offset of its ids.
 select distinct s.run_id, t.id_offset
-from imports.tables t join imports.sources s on s.id = t.source_id
+from imports.tables as t
+join imports.sources as s on s.id = t.source_id
 where lower(t.source_table) = lower(%(table)s) and t.mapping like %(generation)s and s.undone_at is null
 
 -- name: insert_definition
@@ -117,29 +139,37 @@ values (%(run)s, %(kind)s, %(table)s, %(name)s, %(definition)s)
 
 -- name: definitions_to_restore
 -- Indexes first: validating a foreign key is quicker with them.
-select id, kind, table_name, name, definition from imports.definitions
+select id, kind, table_name, name, definition
+from imports.definitions
 where run_id = %(run)s and restored_at is null
 order by kind desc, id
 
 -- name: restored
-update imports.definitions set restored_at = clock_timestamp(), orphans = %(orphans)s where id = %(definition)s
+update imports.definitions set restored_at = clock_timestamp(), orphans = %(orphans)s
+where id = %(definition)s
 
 -- name: insert_step
 -- A step that took so many seconds and ended so long ago.
 insert into imports.steps (run_id, step, name, started_at, finished_at)
 select %(run)s, %(step)s, %(name)s, ended - make_interval(secs => %(seconds)s), ended
-from (select clock_timestamp() - make_interval(secs => %(ago)s) as ended) e
+from (select clock_timestamp() - make_interval(secs => %(ago)s) as ended) as e
 
 -- name: sizes_before
 -- Bytes of the tables that a run will write, each with its partitions.
 insert into imports.sizes (run_id, target_table, table_bytes_before, index_bytes_before)
 select %(run)s, t.target_table, sum(pg_table_size(r.relation)), sum(pg_indexes_size(r.relation))
 from (
-    select distinct t.target_table from imports.tables t join imports.sources s on s.id = t.source_id where s.run_id = %(run)s
-) t
-cross join lateral (
-    select to_regclass(t.target_table) as relation union select relid from pg_partition_tree(to_regclass(t.target_table))
-) r
+    select distinct t.target_table
+    from imports.tables as t
+    join imports.sources as s on s.id = t.source_id
+    where s.run_id = %(run)s
+) as t
+join lateral (
+    select to_regclass(t.target_table) as relation
+    union
+    select relid
+    from pg_partition_tree(to_regclass(t.target_table))
+) as r on true
 group by t.target_table
 
 -- name: sizes_after
@@ -147,19 +177,25 @@ group by t.target_table
 update imports.sizes z
 set table_bytes_after = n.table_bytes, index_bytes_after = n.index_bytes
 from (
-    select t.target_table, sum(pg_table_size(r.relation)) as table_bytes, sum(pg_indexes_size(r.relation)) as index_bytes
-    from imports.sizes t
-    cross join lateral (
-        select to_regclass(t.target_table) as relation union select relid from pg_partition_tree(to_regclass(t.target_table))
-    ) r
+    select
+        t.target_table, sum(pg_table_size(r.relation)) as table_bytes, sum(pg_indexes_size(r.relation)) as index_bytes
+    from imports.sizes as t
+    join lateral (
+        select to_regclass(t.target_table) as relation
+        union
+        select relid
+        from pg_partition_tree(to_regclass(t.target_table))
+    ) as r on true
     where t.run_id = %(run)s
     group by t.target_table
-) n
+) as n
 where z.run_id = %(run)s and z.target_table = n.target_table and z.table_bytes_after is null
 
 -- name: finish_run
 update imports.runs
-set status = %(status)s, finished_at = case when finished_at is null or %(status)s <> status then clock_timestamp() else finished_at end
+set
+    status = %(status)s,
+    finished_at = case when finished_at is null or %(status)s <> status then clock_timestamp() else finished_at end
 where id = %(run)s
 
 -- name: summary
@@ -247,26 +283,35 @@ order by d.table_name, d.name
 -- name: source_of_path
 -- The latest import of a file of this path that is still there.
 select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
-from imports.sources s join imports.runs r on r.id = s.run_id
+from imports.sources as s
+join imports.runs as r on r.id = s.run_id
 where s.path = %(path)s and s.undone_at is null
-order by s.id desc limit 1
+order by s.id desc
+limit 1
 
 -- name: imported_paths
-select distinct path from imports.sources where undone_at is null order by path
+select distinct path
+from imports.sources
+where undone_at is null
+order by path
 
 -- name: update_table
 -- What a source table is now.
 update imports.tables
-set source_table = %(source_table)s, mapping = %(mapping)s, unmapped_columns = %(unmapped_columns)s, source_rows = %(source_rows)s,
+set
+    source_table = %(source_table)s, mapping = %(mapping)s, unmapped_columns = %(unmapped_columns)s,
+    source_rows = %(source_rows)s,
     ids = %(ids)s::int8multirange
 where id = %(table)s
 
 -- name: forget_table
 -- A table that the file no longer has.
-delete from imports.tables where id = %(table)s
+delete from imports.tables
+where id = %(table)s
 
 -- name: forget_chunks
-delete from imports.chunks where table_id = %(table)s
+delete from imports.chunks
+where table_id = %(table)s
 
 -- name: insert_chunk
 -- Every row of a table in one chunk, as after a sync.
@@ -274,7 +319,8 @@ insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted,
 values (%(table)s, %(first)s, %(last)s, %(copied)s, %(inserted)s, %(rejected)s, false)
 
 -- name: forget_normalisations
-delete from imports.normalisations where table_id = %(table)s
+delete from imports.normalisations
+where table_id = %(table)s
 
 -- name: update_source
 -- The content that a file has now.
@@ -284,18 +330,24 @@ where id = %(source)s
 
 -- name: insert_sync
 insert into imports.syncs
-    (source_id, sha256_before, snapshot_before, sha256, version, kept, inserted, updated, deleted, conflicts, started_at)
+(source_id, sha256_before, snapshot_before, sha256, version, kept, inserted, updated, deleted, conflicts, started_at)
 values (
-    %(source)s, %(sha256_before)s, %(snapshot_before)s, %(sha256)s, %(version)s, %(kept)s, %(inserted)s, %(updated)s, %(deleted)s,
+    %(source)s, %(sha256_before)s, %(snapshot_before)s, %(sha256)s, %(version)s, %(kept)s, %(inserted)s, %(updated)s,
+    %(deleted)s,
     %(conflicts)s, now()
 )
 
 -- name: own_snapshots
 -- The snapshots with which imports began, which are kept as backups, and those that are in use.
-select coalesce((select y.snapshot_before from imports.syncs y where y.source_id = s.id order by y.id limit 1), s.snapshot_path)
-from imports.sources s
+select
+    coalesce(
+        (select y.snapshot_before from imports.syncs as y where y.source_id = s.id order by y.id limit 1),
+        s.snapshot_path
+    )
+from imports.sources as s
 union
-select snapshot_path from imports.sources
+select snapshot_path
+from imports.sources
 
 -- name: record_orphans
 -- What became of a foreign key that stayed NOT VALID, or became valid.
@@ -304,7 +356,9 @@ where kind = 'foreign key' and table_name = %(table)s and name = %(name)s and or
 returning run_id
 
 -- name: run_status
-select status from imports.runs where id = %(run)s
+select status
+from imports.runs
+where id = %(run)s
 
 -- name: undo_run
 -- What stays of an import that was undone: that there was one, of which files, and how many rows they had.
@@ -315,10 +369,11 @@ files as (
     update imports.sources set undone_at = clock_timestamp() where run_id = %(run)s returning id
 ),
 ways as (
-    select t.id from imports.tables t join imports.sources s on s.id = t.source_id where s.run_id = %(run)s
+    select t.id from imports.tables as t join imports.sources as s on s.id = t.source_id where s.run_id = %(run)s
 ),
 chunks as (delete from imports.chunks where table_id in (select id from ways)),
 rejected as (delete from imports.rejected where table_id in (select id from ways)),
 unmapped as (delete from imports.unmapped where table_id in (select id from ways)),
 normalisations as (delete from imports.normalisations where table_id in (select id from ways))
-delete from imports.definitions where run_id = %(run)s
+delete from imports.definitions
+where run_id = %(run)s

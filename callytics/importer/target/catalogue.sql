@@ -3,53 +3,61 @@
 -- name: columns
 -- The columns of a table that can be written, with their types.
 select a.attname, format_type(a.atttypid, a.atttypmod)
-from pg_attribute a
+from pg_attribute as a
 where a.attrelid = to_regclass('public.' || quote_ident(%(table)s))
-  and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+    and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 order by a.attnum
 
 -- name: may_import
 -- Whether this role may do what an import does: write the tables, and change their indexes and keys.
 select current_user, coalesce(bool_and(pg_has_role(c.relowner, 'usage')), false)
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
 where n.nspname in ('public', 'imports') and c.relkind in ('r', 'p')
 
 -- name: leaves
 -- A table's partitions that hold rows: the table itself where it has none.
-select relid::regclass::text from pg_partition_tree(%(table)s::regclass) where isleaf
+select relid::regclass::text
+from pg_partition_tree(%(table)s::regclass)
+where isleaf
 
 -- name: is_partitioned
-select relkind = 'p' from pg_class where oid = %(table)s::regclass
+select relkind = 'p'
+from pg_class
+where oid = %(table)s::regclass
 
 -- name: indexes
 -- The indexes that can be built again after a load: not those of keys and not a partition's share of a parent's.
 select c.relname, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
-from pg_index i join pg_class c on c.oid = i.indexrelid
+from pg_index as i
+join pg_class as c on c.oid = i.indexrelid
 where i.indrelid = %(table)s::regclass and not i.indisunique and not c.relispartition
-  and not exists (select from pg_constraint k where k.conindid = i.indexrelid)
+    and not exists (select from pg_constraint as k where k.conindid = i.indexrelid)
 
 -- name: foreign_keys
 -- The foreign keys that a table declares itself (not those it inherits as a partition).
 select conname, regexp_replace(pg_get_constraintdef(oid), ' NOT VALID$', '')
-from pg_constraint where conrelid = %(table)s::regclass and contype = 'f' and conparentid = 0
+from pg_constraint
+where conrelid = %(table)s::regclass and contype = 'f' and conparentid = 0
 
 -- name: highest_id
 -- The highest id that a table holds or has given out.
-select greatest(
-    (select coalesce(max(id), 0) from {table}),
-    (select coalesce(pg_sequence_last_value(pg_get_serial_sequence(%(table)s, 'id')::regclass), 0))
-)
+select
+    greatest(
+        (select coalesce(max(id), 0) from {table}),
+        (select coalesce(pg_sequence_last_value(pg_get_serial_sequence(%(table)s, 'id')::regclass), 0))
+    )
 
 -- name: ids_taken
 -- Whether some id of a range is taken.
-select exists (select from {table} where id between %(first)s and %(last)s)
+select exists(select from {table} where id between %(first)s and %(last)s)
 
 -- name: drop_untouched_topic
 -- Makes room for an import's own topic 1 while nothing refers to the one that came with the schema.
 delete from topics
 where id = 1 and name = 'Unknown'
-  and not exists (select from audio_features where topic_id = 1)
-  and not exists (select from imports.tables where target_table = 'topics')
+    and not exists (select from audio_features where topic_id = 1)
+    and not exists (select from imports.tables where target_table = 'topics')
 
 -- name: restore_topic
 -- Topic 1 is what rows without a topic table refer to: it always exists.
@@ -62,27 +70,34 @@ select setval(pg_get_serial_sequence(%(table)s, 'id'), %(highest)s)
 -- name: primary_key
 -- The primary key of a table, where it can step aside: nothing depends on it.
 select k.conname, pg_get_indexdef(k.conindid)
-from pg_constraint k
+from pg_constraint as k
 where k.contype = 'p' and k.conrelid = %(table)s::regclass and k.conparentid = 0
-  and not exists (select from pg_constraint f where f.contype = 'f' and f.conindid = k.conindid)
-  and not exists (
-      select from pg_depend d
-      where d.refclassid = 'pg_constraint'::regclass and d.refobjid = k.oid and d.deptype = 'n'
-  )
+    and not exists (select from pg_constraint as f where f.contype = 'f' and f.conindid = k.conindid)
+    and not exists (
+        select from pg_depend as d
+        where d.refclassid = 'pg_constraint'::regclass and d.refobjid = k.oid and d.deptype = 'n'
+    )
 
 -- name: constraints
-select conname from pg_constraint where conrelid = %(table)s::regclass
+select conname
+from pg_constraint
+where conrelid = %(table)s::regclass
 
 -- name: has_index
 -- Whether a table has an index of this kind already.
-select exists (
-    select from pg_index i
-    where i.indrelid = to_regclass(%(table)s) and i.indisvalid
-      and regexp_replace(pg_get_indexdef(i.indexrelid), '^.*? USING ', '') = %(kind)s
-)
+select
+    exists(
+        select from pg_index as i
+        where i.indrelid = to_regclass(%(table)s) and i.indisvalid
+            and regexp_replace(pg_get_indexdef(i.indexrelid), '^.*? USING ', '') = %(kind)s
+    )
 
 -- name: busy
 -- How far the server is with the indexes and statistics that these sessions have it make.
-select pid, phase, blocks_done, blocks_total, tuples_done, tuples_total from pg_stat_progress_create_index where pid = any(%(pids)s)
+select pid, phase, blocks_done, blocks_total, tuples_done, tuples_total
+from pg_stat_progress_create_index
+where pid = any(%(pids)s)
 union all
-select pid, phase, sample_blks_scanned, sample_blks_total, 0, 0 from pg_stat_progress_analyze where pid = any(%(pids)s)
+select pid, phase, sample_blks_scanned, sample_blks_total, 0, 0
+from pg_stat_progress_analyze
+where pid = any(%(pids)s)

@@ -1,0 +1,49 @@
+-- Conditions of find_calls in manager.sql, by name; each is an expression, not a statement, so that no linter reads
+-- them.
+
+-- name: calls_after
+(coalesce(a.created_at, '-infinity'::timestamptz), a.id) < (%(after_time)s::timestamptz, %(after_id)s)
+
+-- name: calls_since
+coalesce(a.created_at, '-infinity'::timestamptz) >= %(since)s::timestamptz
+
+-- name: calls_until
+coalesce(a.created_at, '-infinity'::timestamptz) < %(until)s::timestamptz and a.created_at is not null
+
+-- name: calls_status
+a.processing_status = %(status)s
+
+-- name: calls_path
+a.file_path = %(path)s
+
+-- name: calls_name
+position(lower(%(name)s) in lower(a.file_name)) > 0
+
+-- name: calls_topic
+a.id in (select f.audio_file_id from audio_features as f join topics as t on t.id = f.topic_id where t.name = %(topic)s)
+
+-- name: calls_session
+-- One session must have it all.
+a.id in (
+    select s.audio_file_id
+    from consultation_sessions as s
+    where (%(agent)s::text is null or s.agent_name = %(agent)s)
+        and (%(consultation_type)s::text is null or s.consultation_type = %(consultation_type)s)
+        and (%(analysis_status)s::text is null or s.analysis_status = %(analysis_status)s)
+)
+
+-- name: calls_search
+a.id in (
+    select t.audio_file_id
+    from transcriptions as t
+    where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
+    union
+    select u.audio_file_id
+    from utterances as u
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is not null
+    union
+    select f.id
+    from utterances as u
+    join audio_files as f on f.file_path = u.audio_path
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is null
+)
