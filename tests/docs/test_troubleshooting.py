@@ -1,0 +1,40 @@
+"""Every error line that a user can meet is explained, and no line that nobody can meet."""
+
+from __future__ import annotations
+
+import re
+
+from callytics.postgres.errors import HINTS
+from tests.support.manual import page
+from tests.support.messages import messages
+
+# One entry for many lines that differ in a few words.
+GENERAL = {"is not …"}
+# A line without a word of its own is made of other lines, which are explained instead.
+WORDS = re.compile(r"[^\W\d_]")
+
+
+def explained() -> set[str]:
+    """Return what stands between backticks in the page's entries."""
+    entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", page("troubleshooting"), re.MULTILINE | re.DOTALL)
+    return {code for entry in entries for code in re.findall(r"`([^`]+)`", entry)}
+
+
+def is_covered(message: str, lines: set[str]) -> bool:
+    return message in lines or any(re.fullmatch(line.replace("…", ".*"), message) for line in GENERAL & lines)
+
+
+def test_every_error_line_is_explained() -> None:
+    found = [(place, message) for place, message in messages() if WORDS.search(message)]
+    unexplained = [f"{place}: {message}" for place, message in found if not is_covered(message, explained())]
+    assert len(found) > 150
+    assert not unexplained, "\n".join(["explain these in docs/troubleshooting.md:", *unexplained])
+
+
+def test_every_hint_of_a_failed_connection_is_explained() -> None:
+    assert {words for words, _ in HINTS} <= explained()
+
+
+def test_no_line_is_explained_that_no_longer_exists() -> None:
+    lines = {line for line in explained() - GENERAL if "…" in line and not line.startswith("ALTER ")}
+    assert lines - {message for _, message in messages()} == set()
