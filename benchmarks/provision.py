@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.infra.installation import Installation
+
 from tests.infra.lab import Lab, base_system, lacks
 
 STEPS = ("boot", "first run", "second run")
