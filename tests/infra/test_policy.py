@@ -144,22 +144,22 @@ def test_extensions_are_the_declared_ones(apart: Deployment) -> None:
 # --- the application's account
 
 
-def as_application(host: LabHost, command: str) -> int:
+def change(host: LabHost, command: str) -> int:
     return host.run(f"cd / && runuser -u callytics -- sh -c '{command}'", check=False).returncode
 
 
 def test_the_application_reads_its_settings(apart: Deployment) -> None:
-    assert as_application(apart.app, "cat /etc/callytics/app.env") == 0
+    assert change(apart.app, "cat /etc/callytics/app.env") == 0
 
 
 def test_the_application_can_not_read_the_owner_s(apart: Deployment) -> None:
-    assert as_application(apart.app, "cat /etc/callytics/admin.env") != 0
+    assert change(apart.app, "cat /etc/callytics/admin.env") != 0
     assert "OWNER" not in apart.app.run("cat /etc/callytics/app.env").stdout
 
 
 @pytest.mark.parametrize("path", ["/etc/callytics/app.env", "/etc/callytics/ca.crt", "/opt/callytics/bin/callytics"])
 def test_the_application_can_not_change_itself(apart: Deployment, path: str) -> None:
-    assert as_application(apart.app, f"test -w {path} || test -w $(dirname {path})") != 0
+    assert change(apart.app, f"test -w {path} || test -w $(dirname {path})") != 0
 
 
 def test_nobody_else_reads_the_application_s_settings(apart: Deployment) -> None:

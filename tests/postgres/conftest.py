@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from callytics.settings import Settings
 from tests.support.browser import Browser
-from tests.support.house import homes, house
+from tests.support.installation import Installation
 from tests.support.needs import lacking
-
-__all__ = ["homes", "house"]
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +22,10 @@ def browser() -> Iterator[Browser]:
         lacking("no Chromium: install Debian's package chromium")
     with Browser(program) as started:
         yield started
+
+
+@pytest.fixture
+def installation(database: Settings, tmp_path: Path) -> Iterator[Installation]:
+    """A fresh database to import into, and a folder for files."""
+    with Installation.on(database, tmp_path) as installation:
+        yield installation

@@ -15,7 +15,7 @@ import pytest
 
 from callytics.exceptions import SourceError
 from callytics.importer.target.staging import Staging
-from tests.support.house import House, contents
+from tests.support.installation import Installation, contents
 
 DIRTY = ("text", "", 7, -1, 2**62, 3.5, 1.0, b"\x00blob", None, "2024-02-30 10:00:00", "2024-05-01", "nul\0", "{}", "1")
 """Values of every storage class, some of which a column can take, some only otherwise, some not at all."""
@@ -88,151 +88,155 @@ class Writer:
 LISTED = {"processing_status", "status", "analysis_status"}
 
 
-@pytest.mark.parametrize(("house", "dirt", "times"), [("2", 0.0, 2), ("2", 0.4, 2), ("3", 0.2, 1)], indirect=["house"])
-def test_whatever_the_application_did_arrives(house: House, dirt: float, times: int) -> None:
+@pytest.mark.parametrize(
+    ("office", "dirt", "times"), [("2", 0.0, 2), ("2", 0.4, 2), ("3", 0.2, 1)], indirect=["office"]
+)
+def test_whatever_the_application_did_arrives(office: Installation, dirt: float, times: int) -> None:
     """Random changes in every table: each sync leaves what an import would have, by a check of its own."""
     chance = random.Random(f"{dirt} {times}")
     for _ in range(times):
-        for file in house.files:
+        for file in office.files:
             with Writer(file, chance, dirt) as writer:
                 writer.everywhere()
-        outcome = house.synced()
+        outcome = office.sync()
         assert (outcome.differences, outcome.clashes) == ([], [])
         assert outcome.changed > 20
-        assert house.problems() == []
-    assert house.verified().exit_code == outcome.exit_code
+        assert office.problems() == []
+    assert office.verify().exit_code == outcome.exit_code
     assert outcome.exit_code == 3 or not dirt
-    before = contents(house.connection)
-    again = house.synced()
+    before = contents(office.connection)
+    again = office.sync()
     assert (again.changed, again.exit_code) == (0, outcome.exit_code)
-    assert contents(house.connection) == before
+    assert contents(office.connection) == before
 
 
-def test_what_was_rejected_and_is_fine_now_is_loaded_and_the_other_way_round(house: House) -> None:
+def test_what_was_rejected_and_is_fine_now_is_loaded_and_the_other_way_round(office: Installation) -> None:
     """Rows move between the table and imports.rejected; figures and normalisations follow."""
-    house.write(
+    office.write(
         "update audio_files set sample_rate = 'fast' where id = 1;"
         "update audio_files set created_at = '2024-05-01' where id = 2;"
     )
-    assert house.synced().exit_code == 3
-    assert house.all("select source_rowid, source_column from imports.rejected") == [(1, "sample_rate")]
-    assert house.all("select normalisation, rows from imports.normalisations") == [("date_to_timestamp", 1)]
-    assert house.all("select id from audio_files where id < 3") == [(2,)]
-    assert house.problems() == []
-    house.write("update audio_files set sample_rate = 8000, created_at = null;")
-    assert house.synced().exit_code == 0
-    assert house.all("select 1 from imports.rejected union all select 2 from imports.normalisations") == []
-    assert (house.problems(), house.verified().exit_code) == ([], 0)
-    assert not_valid(house) == []
+    assert office.sync().exit_code == 3
+    assert office.all("select source_rowid, source_column from imports.rejected") == [(1, "sample_rate")]
+    assert office.all("select normalisation, rows from imports.normalisations") == [("date_to_timestamp", 1)]
+    assert office.all("select id from audio_files where id < 3") == [(2,)]
+    assert office.problems() == []
+    office.write("update audio_files set sample_rate = 8000, created_at = null;")
+    assert office.sync().exit_code == 0
+    assert office.all("select 1 from imports.rejected union all select 2 from imports.normalisations") == []
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
+    assert not_valid(office) == []
 
 
-def not_valid(house: House) -> list[str]:
-    return [name for (name,) in house.all("select conname from pg_constraint where contype = 'f' and not convalidated")]
+def not_valid(office: Installation) -> list[str]:
+    return [
+        name for (name,) in office.all("select conname from pg_constraint where contype = 'f' and not convalidated")
+    ]
 
 
-def test_rows_that_only_postgresql_refuses(house: House) -> None:
+def test_rows_that_only_postgresql_refuses(office: Installation) -> None:
     """A table that lost key and constraints in SQLite: a changed row and a new one are kept aside, and come back."""
-    house.write(
+    office.write(
         "create table copied as select * from speaker_segments order by -id; drop table speaker_segments; "
         "create table speaker_segments as select * from copied; drop table copied; "
         "update speaker_segments set speaker_type = 'nobody' where id = 3; "
         "insert into speaker_segments (id, speaker_id, speaker_type, start_time, end_time)"
         " values (9001, 's', 'agent', 0, 1);"
     )
-    outcome = house.synced()
+    outcome = office.sync()
     assert (outcome.exit_code, outcome.differences) == (3, [])
-    assert dict(house.all("select source_row ->> 'id', substr(reason, 1, 28) from imports.rejected")) == {
+    assert dict(office.all("select source_row ->> 'id', substr(reason, 1, 28) from imports.rejected")) == {
         "3": 'new row for relation "speake',
         "9001": 'null value in column "audio_',
     }
-    assert house.all("select id from speaker_segments where id in (3, 9001)") == []
-    assert house.verified().exit_code == 3
-    before = contents(house.connection)
-    assert house.synced().changed == 0
-    assert contents(house.connection) == before
-    house.write("update speaker_segments set speaker_type = 'agent', audio_file_id = 1 where id in (3, 9001);")
-    assert house.synced().exit_code == 0
-    assert house.verified().exit_code == 0
-    assert house.all("select 1 from imports.rejected") == []
+    assert office.all("select id from speaker_segments where id in (3, 9001)") == []
+    assert office.verify().exit_code == 3
+    before = contents(office.connection)
+    assert office.sync().changed == 0
+    assert contents(office.connection) == before
+    office.write("update speaker_segments set speaker_type = 'agent', audio_file_id = 1 where id in (3, 9001);")
+    assert office.sync().exit_code == 0
+    assert office.verify().exit_code == 0
+    assert office.all("select 1 from imports.rejected") == []
 
 
-@pytest.mark.parametrize("house", ["quality"], indirect=True)
-def test_unique_values_that_rows_exchange(house: House) -> None:
+@pytest.mark.parametrize("office", ["quality"], indirect=True)
+def test_unique_values_that_rows_exchange(office: Installation) -> None:
     """Two accounts swap their names: no order of updates does it, and rows refer to both."""
     name = "update agent_accounts set username = '{}' where id = {};"
-    house.write(name.format("a", 1) + name.format("b", 2))
-    assert house.synced().exit_code == 0
-    house.write(name.format("c", 1) + name.format("a", 2) + name.format("b", 1))
-    outcome = house.synced()
+    office.write(name.format("a", 1) + name.format("b", 2))
+    assert office.sync().exit_code == 0
+    office.write(name.format("c", 1) + name.format("a", 2) + name.format("b", 1))
+    outcome = office.sync()
     assert outcome.exit_code == 0
-    assert not_valid(house) == ["consultation_sessions_audio_file_id_fkey"]
-    assert house.all("select username from agent_accounts where id < 3 order by id") == [("b",), ("a",)]
+    assert not_valid(office) == ["consultation_sessions_audio_file_id_fkey"]
+    assert office.all("select username from agent_accounts where id < 3 order by id") == [("b",), ("a",)]
 
 
-def test_children_whose_parent_is_deleted_stay(house: House) -> None:
+def test_children_whose_parent_is_deleted_stay(office: Installation) -> None:
     """SQLite enforces no foreign key: orphans survive, as in an import, and find their parent again later."""
-    house.write("create table kept as select * from audio_files; delete from audio_files where id = 1;")
-    outcome = house.synced()
-    assert (outcome.exit_code, house.problems()) == (0, [])
+    office.write("create table kept as select * from audio_files; delete from audio_files where id = 1;")
+    outcome = office.sync()
+    assert (outcome.exit_code, office.problems()) == (0, [])
     assert {key.table_name for key in outcome.not_validated} >= {"speaker_segments", "audio_metrics"}
-    assert house.one("select count(*) from speaker_segments where audio_file_id = 1") > 0
-    house.write("insert into audio_files select * from kept where id = 1;")
-    outcome = house.synced()
-    assert (outcome.exit_code, outcome.not_validated, not_valid(house)) == (0, [], [])
-    assert house.verified().exit_code == 0
+    assert office.one("select count(*) from speaker_segments where audio_file_id = 1") > 0
+    office.write("insert into audio_files select * from kept where id = 1;")
+    outcome = office.sync()
+    assert (outcome.exit_code, outcome.not_validated, not_valid(office)) == (0, [], [])
+    assert office.verify().exit_code == 0
 
 
-def test_tables_and_columns_come_and_go(house: House) -> None:
+def test_tables_and_columns_come_and_go(office: Installation) -> None:
     """A new table nobody knows, a new column, a table that is dropped, and one of ours that the file had not yet."""
-    house.write(
+    office.write(
         "create table notes (id integer primary key, note); insert into notes values (1, 'a'), (2, x'00');"
         "alter table audio_files add column mood text; update audio_files set mood = 'good' where id = 1;"
         "drop table processing_logs;"
     )
-    assert house.synced().exit_code == 0
-    assert (house.problems(), house.verified().exit_code) == ([], 0)
-    assert house.one("select count(*) from processing_logs") == 0
-    assert house.one("select count(*) from imports.unmapped") == 2 + house.one("select count(*) from audio_files")
-    house.write(
+    assert office.sync().exit_code == 0
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
+    assert office.one("select count(*) from processing_logs") == 0
+    assert office.one("select count(*) from imports.unmapped") == 2 + office.one("select count(*) from audio_files")
+    office.write(
         "create table processing_logs (id integer primary key, audio_file_id integer, processing_step text,"
         " status text, start_time datetime, end_time datetime, error_message text, created_at datetime);"
         "insert into processing_logs (id, audio_file_id, processing_step, status, start_time)"
         " values (1, 1, 's', 'completed', '2024-01-01 00:00:00');"
         "drop table notes; update audio_files set mood = 'bad' where id = 1;"
     )
-    outcome = house.synced()
-    assert (outcome.exit_code, house.problems(), house.verified().exit_code) == (0, [], 0)
-    assert house.all("select source_table from imports.unmapped group by 1") == [("audio_files",)]
+    outcome = office.sync()
+    assert (outcome.exit_code, office.problems(), office.verify().exit_code) == (0, [], 0)
+    assert office.all("select source_table from imports.unmapped group by 1") == [("audio_files",)]
 
 
-def test_dates_that_move_a_row_to_another_month(house: House) -> None:
-    house.write("update transcriptions set created_at = '2031-07-01 00:00:00' where id = 1;")
-    assert house.synced().exit_code == 0
-    assert house.one("select tableoid::regclass::text from transcriptions where id = 1") == "transcriptions_2031_07"
-    assert house.problems() == []
+def test_dates_that_move_a_row_to_another_month(office: Installation) -> None:
+    office.write("update transcriptions set created_at = '2031-07-01 00:00:00' where id = 1;")
+    assert office.sync().exit_code == 0
+    assert office.one("select tableoid::regclass::text from transcriptions where id = 1") == "transcriptions_2031_07"
+    assert office.problems() == []
 
 
-def test_the_next_id_is_past_those_that_sqlite_gave(house: House) -> None:
-    house.write("insert into audio_files (id, file_path, file_name) values (500, '/x', 'x');")
-    house.write("delete from audio_files where id = 500;")
-    house.synced()
-    house.change("insert into audio_files (file_name) values ('first of its own')")
-    assert house.one("select max(id) from audio_files") == 501
+def test_the_next_id_is_past_those_that_sqlite_gave(office: Installation) -> None:
+    office.write("insert into audio_files (id, file_path, file_name) values (500, '/x', 'x');")
+    office.write("delete from audio_files where id = 500;")
+    office.sync()
+    office.change("insert into audio_files (file_name) values ('first of its own')")
+    assert office.one("select max(id) from audio_files") == 501
 
 
 # --- what was written in PostgreSQL -----------------------------------------------------------------------------------
 
 
-def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(house: House) -> None:
+def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(office: Installation) -> None:
     """On both sides, in PostgreSQL only, deleted there, and deleted in SQLite: each is named, none by its content."""
-    house.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
-    house.change("delete from speaker_segments where id = 1")
-    house.write(
+    office.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
+    office.change("delete from speaker_segments where id = 1")
+    office.write(
         "update audio_files set file_name = 'theirs' where id = 1; update audio_files set channels = 7 where id > 3;"
     )
-    house.write("delete from audio_files where id = 3;")
-    before, files = contents(house.connection), sorted(house.options.snapshots.iterdir())
-    outcome = house.synced()
+    office.write("delete from audio_files where id = 3;")
+    before, files = contents(office.connection), sorted(office.options.snapshots.iterdir())
+    outcome = office.sync()
     assert (outcome.exit_code, outcome.refused) == (4, True)
     found = {(clash.table, clash.key): (clash.columns, clash.finding) for clash in outcome.clashes}
     changed = ("file_name", "updated_at")
@@ -243,131 +247,131 @@ def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(house: Hou
         ("speaker_segments", 1): ((), "was deleted in PostgreSQL"),
         ("transcriptions", 1): ((), "was deleted in PostgreSQL"),
     }
-    assert contents(house.connection) == before
-    assert sorted(house.options.snapshots.iterdir()) == files
+    assert contents(office.connection) == before
+    assert sorted(office.options.snapshots.iterdir()) == files
 
 
-def test_ours_keeps_what_postgresql_holds_and_takes_the_rest(house: House) -> None:
-    house.change("update audio_files set file_name = 'ours' where id in (1, 2)")
-    house.change("delete from audio_metrics where audio_file_id = 1")
-    house.write("update audio_files set file_name = 'theirs' where id in (1, 4);")
-    outcome = house.synced(choice="ours")
+def test_ours_keeps_what_postgresql_holds_and_takes_the_rest(office: Installation) -> None:
+    office.change("update audio_files set file_name = 'ours' where id in (1, 2)")
+    office.change("delete from audio_metrics where audio_file_id = 1")
+    office.write("update audio_files set file_name = 'theirs' where id in (1, 4);")
+    outcome = office.sync(choice="ours")
     assert (outcome.exit_code, outcome.clashed, outcome.changed) == (0, 3, 1)
-    assert house.all("select id from audio_files where file_name = 'ours' order by id") == [(1,), (2,)]
-    assert house.all("select id from audio_files where file_name = 'theirs'") == [(4,)]
-    assert house.one("select count(*) from audio_metrics where audio_file_id = 1") == 0
-    assert house.all("select kept, updated, conflicts from imports.syncs") == [("ours", 1, 3)]
-    assert house.verified().exit_code == 4
+    assert office.all("select id from audio_files where file_name = 'ours' order by id") == [(1,), (2,)]
+    assert office.all("select id from audio_files where file_name = 'theirs'") == [(4,)]
+    assert office.one("select count(*) from audio_metrics where audio_file_id = 1") == 0
+    assert office.all("select kept, updated, conflicts from imports.syncs") == [("ours", 1, 3)]
+    assert office.verify().exit_code == 4
 
 
-def test_theirs_takes_what_sqlite_holds(house: House) -> None:
-    house.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
-    house.change("delete from audio_metrics where audio_file_id = 1")
-    house.write("update audio_files set file_name = 'theirs' where id = 1; delete from audio_files where id = 3;")
-    house.write(
+def test_theirs_takes_what_sqlite_holds(office: Installation) -> None:
+    office.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
+    office.change("delete from audio_metrics where audio_file_id = 1")
+    office.write("update audio_files set file_name = 'theirs' where id = 1; delete from audio_files where id = 3;")
+    office.write(
         "delete from speaker_segments where audio_file_id = 3; delete from transcriptions where audio_file_id = 3;"
     )
-    outcome = house.synced(choice="theirs")
+    outcome = office.sync(choice="theirs")
     assert outcome.exit_code == 0
-    assert (house.problems(), house.verified().exit_code) == ([], 0)
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
 
 
-def test_a_row_that_the_application_touched_has_changed(house: House) -> None:
+def test_a_row_that_the_application_touched_has_changed(office: Installation) -> None:
     """updated_at moves with every update of the application, and with none of ours."""
-    house.write("update audio_files set channels = channels + 1 where id = 2;")
-    assert house.synced().exit_code == 0
-    house.change("update audio_files set channels = channels where id = 1")
-    (clash,) = house.synced().clashes
+    office.write("update audio_files set channels = channels + 1 where id = 2;")
+    assert office.sync().exit_code == 0
+    office.change("update audio_files set channels = channels where id = 1")
+    (clash,) = office.sync().clashes
     assert (clash.key, clash.columns) == (1, ("updated_at",))
 
 
-def test_rows_that_the_application_added_stay(house: House) -> None:
-    house.change("insert into audio_files (file_name) values ('own')")
-    own = house.all("select * from audio_files where file_name = 'own'")
-    house.write("update audio_files set channels = 9;")
-    assert house.synced().exit_code == 0
-    assert house.all("select * from audio_files where file_name = 'own'") == own
-    assert house.verified().exit_code == 0
+def test_rows_that_the_application_added_stay(office: Installation) -> None:
+    office.change("insert into audio_files (file_name) values ('own')")
+    own = office.all("select * from audio_files where file_name = 'own'")
+    office.write("update audio_files set channels = 9;")
+    assert office.sync().exit_code == 0
+    assert office.all("select * from audio_files where file_name = 'own'") == own
+    assert office.verify().exit_code == 0
 
 
 @pytest.mark.parametrize("choice", [None, "ours", "theirs"])
-def test_an_id_that_both_sides_gave_is_refused(choice: str | None, house: House) -> None:
-    house.change("insert into audio_files (file_name) values ('own')")
-    house.write("insert into audio_files (file_path, file_name) values ('/other', 'other');")
-    before = contents(house.connection)
-    outcome = house.synced(choice=choice)
+def test_an_id_that_both_sides_gave_is_refused(choice: str | None, office: Installation) -> None:
+    office.change("insert into audio_files (file_name) values ('own')")
+    office.write("insert into audio_files (file_path, file_name) values ('/other', 'other');")
+    before = contents(office.connection)
+    outcome = office.sync(choice=choice)
     assert (outcome.exit_code, outcome.unsolvable) == (4, 1)
     assert [clash.finding for clash in outcome.clashes] == ["was given to another row in PostgreSQL"]
-    assert contents(house.connection) == before
+    assert contents(office.connection) == before
 
 
-def test_an_orphan_does_not_find_a_row_that_postgresql_added(house: House) -> None:
-    house.change("insert into audio_files (file_name) values ('own')")
-    own = house.one("select id from audio_files where file_name = 'own'")
-    house.write(f"update audio_metrics set audio_file_id = {own} where id = 1;")
-    outcome = house.synced(choice="theirs")
+def test_an_orphan_does_not_find_a_row_that_postgresql_added(office: Installation) -> None:
+    office.change("insert into audio_files (file_name) values ('own')")
+    own = office.one("select id from audio_files where file_name = 'own'")
+    office.write(f"update audio_metrics set audio_file_id = {own} where id = 1;")
+    outcome = office.sync(choice="theirs")
     assert (outcome.exit_code, outcome.unsolvable) == (4, 1)
     assert f"refers to row {own} of audio_files" in outcome.clashes[0].finding
 
 
-def test_a_deleted_parent_of_a_row_that_postgresql_added(house: House) -> None:
-    house.change("insert into processing_logs (audio_file_id, processing_step, start_time) values (1, 'own', now())")
-    house.write("delete from audio_files where id = 1;")
-    outcome = house.synced(choice="theirs")
+def test_a_deleted_parent_of_a_row_that_postgresql_added(office: Installation) -> None:
+    office.change("insert into processing_logs (audio_file_id, processing_step, start_time) values (1, 'own', now())")
+    office.write("delete from audio_files where id = 1;")
+    outcome = office.sync(choice="theirs")
     assert (outcome.exit_code, outcome.unsolvable) == (4, 1)
     assert outcome.clashes[0].table == "processing_logs"
-    assert house.one("select count(*) from processing_logs where processing_step = 'own'") == 1
+    assert office.one("select count(*) from processing_logs where processing_step = 'own'") == 1
 
 
 # --- what can't be synced, and what is not to be ----------------------------------------------------------------------
 
 
-def test_dry_run_writes_nothing(house: House) -> None:
-    house.write("update audio_files set channels = 9; delete from audio_metrics where id = 1;")
-    before, files = contents(house.connection), sorted(house.options.snapshots.iterdir())
-    outcome = house.synced(dry_run=True)
+def test_dry_run_writes_nothing(office: Installation) -> None:
+    office.write("update audio_files set channels = 9; delete from audio_metrics where id = 1;")
+    before, files = contents(office.connection), sorted(office.options.snapshots.iterdir())
+    outcome = office.sync(dry_run=True)
     counted = {
         row["source_table"]: (row["updated"], row["deleted"])
         for row in outcome.changes
         if row["updated"] or row["deleted"]
     }
     assert counted == {"audio_files": (6, 0), "audio_metrics": (0, 1)}
-    assert contents(house.connection) == before
-    assert sorted(house.options.snapshots.iterdir()) == files
+    assert contents(office.connection) == before
+    assert sorted(office.options.snapshots.iterdir()) == files
 
 
-def test_without_the_snapshot_of_the_import_it_says_what_to_put_back(house: House) -> None:
-    (snapshot,) = house.options.snapshots.glob("audio_analysis-*.sqlite")
+def test_without_the_snapshot_of_the_import_it_says_what_to_put_back(office: Installation) -> None:
+    (snapshot,) = office.options.snapshots.glob("audio_analysis-*.sqlite")
     snapshot.rename(snapshot.with_suffix(".away"))
-    house.write("update audio_files set channels = 9;")
+    office.write("update audio_files set channels = 9;")
     with pytest.raises(SourceError, match=rf"^the snapshot {snapshot} of import 1 is gone: put it back \(SHA-256 "):
-        house.synced()
-    shutil.copy(house.files[0], snapshot)
+        office.sync()
+    shutil.copy(office.files[0], snapshot)
     with pytest.raises(SourceError, match="was changed: put back the one that was taken"):
-        house.synced()
+        office.sync()
 
 
-def test_a_file_that_was_never_imported(house: House, tmp_path: Path) -> None:
-    other = Path(shutil.copy(house.files[0], tmp_path / "other.sqlite"))
+def test_a_file_that_was_never_imported(office: Installation, tmp_path: Path) -> None:
+    other = Path(shutil.copy(office.files[0], tmp_path / "other.sqlite"))
     with pytest.raises(SourceError, match=r"other\.sqlite was never imported here .*'callytics import"):
-        house.synced([other])
+        office.sync([other])
 
 
-def test_the_first_snapshot_and_the_latest_are_kept(house: House) -> None:
+def test_the_first_snapshot_and_the_latest_are_kept(office: Installation) -> None:
     for channels in (7, 8, 9):
-        house.write(f"update audio_files set channels = {channels};")
-        house.synced()
-    kept = {path for (path,) in house.all("select snapshot_path from imports.sources")}
-    first = {house.one("select snapshot_before from imports.syncs order by id limit 1")}
-    assert {str(path) for path in house.options.snapshots.iterdir()} == kept | first
+        office.write(f"update audio_files set channels = {channels};")
+        office.sync()
+    kept = {path for (path,) in office.all("select snapshot_path from imports.sources")}
+    first = {office.one("select snapshot_before from imports.syncs order by id limit 1")}
+    assert {str(path) for path in office.options.snapshots.iterdir()} == kept | first
 
 
-def test_an_import_of_the_new_content_says_that_it_is_there(house: House) -> None:
-    house.write("update audio_files set channels = 9;")
-    house.synced()
-    before = contents(house.connection)
-    assert house.imported().exit_code == 0
-    assert contents(house.connection) == before
+def test_an_import_of_the_new_content_says_that_it_is_there(office: Installation) -> None:
+    office.write("update audio_files set channels = 9;")
+    office.sync()
+    before = contents(office.connection)
+    assert office.import_().exit_code == 0
+    assert contents(office.connection) == before
 
 
 # --- meanwhile --------------------------------------------------------------------------------------------------------
@@ -382,31 +386,33 @@ def test_an_import_of_the_new_content_says_that_it_is_there(house: House) -> Non
     ],
 )
 def test_what_is_written_in_postgresql_during_a_sync_is_not_lost(
-    statement: str, finding: str, house: House, monkeypatch: pytest.MonkeyPatch
+    statement: str, finding: str, office: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between comparing and writing the application is quicker: it is compared again, and then found."""
-    house.write("update audio_files set channels = 9 where id = 1;")
-    house.write("insert into audio_files (id, file_path, file_name) values (800, '/', 'y');")
+    office.write("update audio_files set channels = 9 where id = 1;")
+    office.write("insert into audio_files (id, file_path, file_name) values (800, '/', 'y');")
     compared = Staging.prepare
     late = iter([statement])
 
     def prepare(staging: Staging) -> None:
         for one in late:
-            house.change(one)
+            office.change(one)
         compared(staging)
 
     monkeypatch.setattr(Staging, "prepare", prepare)
-    outcome = house.synced()
+    outcome = office.sync()
     assert outcome.refused
     assert finding in {clash.finding for clash in outcome.clashes}
-    assert house.one("select count(*) from audio_files where channels = 9") == 0
+    assert office.one("select count(*) from audio_files where channels = 9") == 0
 
 
-def test_a_row_that_is_added_to_a_deleted_parent_during_a_sync(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_is_added_to_a_deleted_parent_during_a_sync(
+    office: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither cascading nor an orphan: it is compared again, and then refused."""
     for table in ("transcriptions", "speaker_segments", "audio_metrics", "processing_logs"):
-        house.write(f"delete from {table} where audio_file_id = 1;")
-    house.write("delete from audio_files where id = 1;")
+        office.write(f"delete from {table} where audio_file_id = 1;")
+    office.write("delete from audio_files where id = 1;")
     compared = Staging.prepare
     late = iter(
         ["insert into processing_logs (audio_file_id, processing_step, start_time) values (1, 'own', '2024-01-01')"]
@@ -415,45 +421,45 @@ def test_a_row_that_is_added_to_a_deleted_parent_during_a_sync(house: House, mon
     def prepare(staging: Staging) -> None:
         compared(staging)
         for one in late:
-            house.change(one)
+            office.change(one)
 
     monkeypatch.setattr(Staging, "prepare", prepare)
-    outcome = house.synced()
+    outcome = office.sync()
     assert (outcome.refused, outcome.clashes[0].table) == (True, "processing_logs")
-    assert house.one("select count(*) from processing_logs where processing_step = 'own'") == 1
-    assert not_valid(house) == []
+    assert office.one("select count(*) from processing_logs where processing_step = 'own'") == 1
+    assert not_valid(office) == []
 
 
-def test_killed_at_any_moment_it_has_happened_or_not(house: House) -> None:
+def test_killed_at_any_moment_it_has_happened_or_not(office: Installation) -> None:
     """SIGKILL of the sync: the database holds the old content or the new one, and the same command finishes."""
-    house.write("update audio_files set channels = 9;")
-    house.write("update transcriptions set text_content = text_content || '!'; delete from processing_logs;")
-    before = contents(house.connection, records=False)
+    office.write("update audio_files set channels = 9;")
+    office.write("update transcriptions set text_content = text_content || '!'; delete from processing_logs;")
+    before = contents(office.connection, records=False)
     delays = random.Random(5)
     for _ in range(4):
-        process = house.start("sync", *house.files)
+        process = office.start("sync", *office.files)
         time.sleep(delays.uniform(0.4, 1.6))
         process.kill()
         process.communicate()
-        if contents(house.connection, records=False) != before:
-            assert house.problems() == []
+        if contents(office.connection, records=False) != before:
+            assert office.problems() == []
             break
-    assert house.finished("sync", *house.files) == 0
-    assert (house.problems(), house.verified().exit_code) == ([], 0)
-    assert house.one("select snapshot_path from imports.sources") in map(str, house.options.snapshots.iterdir())
+    assert office.finish("sync", *office.files) == 0
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
+    assert office.one("select snapshot_path from imports.sources") in map(str, office.options.snapshots.iterdir())
 
 
-def test_exit_codes_and_words(house: House) -> None:
+def test_exit_codes_and_words(office: Installation) -> None:
     """The command says what it did, and that nothing had changed."""
-    house.write("update audio_files set channels = 9 where id = 1;")
-    assert "1 row would change." in house.said("sync", "--dry-run", *house.files)
-    assert "Verified: 1 row was changed, all values are equal." in house.said("sync", *house.files)
-    assert "Verified: nothing had changed." in house.said("sync", *house.files)
-    house.change("update audio_files set channels = 3 where id = 1")
-    listed = house.said("sync", *house.files, code=4)
+    office.write("update audio_files set channels = 9 where id = 1;")
+    assert "1 row would change." in office.said("sync", "--dry-run", *office.files)
+    assert "Verified: 1 row was changed, all values are equal." in office.said("sync", *office.files)
+    assert "Verified: nothing had changed." in office.said("sync", *office.files)
+    office.change("update audio_files set channels = 3 where id = 1")
+    listed = office.said("sync", *office.files, code=4)
     assert "CLASH audio_files, row 1 (channels, updated_at): was changed in PostgreSQL" in listed
     assert "Refused, nothing was changed: 1 row was changed in PostgreSQL since the import." in listed
-    assert json.loads(house.said("sync", "--json", *house.files, code=4))["clashes"][0]["key"] == 1
-    assert "1 clash was settled by --theirs" in house.said("sync", "--theirs", *house.files)
-    assert "Import 1 is undone: " in house.said("undo", "1", "--yes")
-    assert "Aborted!" in house.said("undo", "1", code=1)
+    assert json.loads(office.said("sync", "--json", *office.files, code=4))["clashes"][0]["key"] == 1
+    assert "1 clash was settled by --theirs" in office.said("sync", "--theirs", *office.files)
+    assert "Import 1 is undone: " in office.said("undo", "1", "--yes")
+    assert "Aborted!" in office.said("undo", "1", code=1)

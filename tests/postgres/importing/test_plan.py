@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import CallyticsError, Interrupted, TargetError
 from callytics.importer import import_ as runs
-from callytics.importer.import_ import Options, Outcome, import_files
 from callytics.importer.plan import graph as course
 from callytics.importer.plan import workers as crew
 from callytics.importer.source import reader as source
 from callytics.settings import Settings
-from tests.support.independent import problems
+from tests.support.installation import Installation
 
 ROWS = 60
 SCRIPT = f"""
@@ -55,19 +50,12 @@ class CutOff(CallyticsError):
     """What ends an import in a test."""
 
 
-class Desk:
-    """A database and a file to import; every table counts as large and has many pieces and chunks."""
+class Pieces(Installation):
+    """An installation whose tables all count as large and have many pieces and chunks."""
 
-    def __init__(self, settings: Settings, folder: Path, connection: Connection) -> None:
-        self.settings, self.connection = settings, connection
-        self.options = Options(snapshots=folder / "snapshots")
-        self.file = folder / "calls.sqlite"
-        with closing(sqlite3.connect(self.file)) as sqlite:
-            sqlite.executescript(SCRIPT)
+    def __post_init__(self) -> None:
+        self.write(SCRIPT)
         self.before = self.definitions()
-
-    def take(self, progress: Callable[[str, int, int], None] = lambda *_: None) -> Outcome:
-        return import_files(self.settings, [self.file], self.options, progress)
 
     def definitions(self) -> set[tuple[Any, ...]]:
         """Return the indexes and keys of the tables, but for those of the months that come and go."""
@@ -78,28 +66,22 @@ class Desk:
         assert all(valid for _, valid, _ in found)
         return found
 
-    def all(self, query: str) -> list[Any]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-
     def complete(self) -> None:
         """Require the import to have come to its end, with nothing missing."""
-        assert problems(self.file, self.connection) == []
+        assert self.problems() == []
         assert self.definitions() == self.before
         assert self.all("select count(*) from imports.definitions where restored_at is null") == [(0,)]
         assert self.all("select count(*) from transcriptions") == [(ROWS - ROWS // 5,)]
 
 
 @pytest.fixture
-def desk(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def pieces(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pieces]:
     monkeypatch.setattr(course, "LARGE_TABLE_ROWS", 10)
     monkeypatch.setattr(runs, "LARGE_TABLE_ROWS", 10)
     monkeypatch.setattr(source, "PIECE_ROWS", 25)
     monkeypatch.setattr(source, "CHUNK_ROWS", 7)
-    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
-        connection.autocommit = True
-        yield Desk(database, tmp_path, connection)
+    with Pieces.on(database, tmp_path) as pieces:
+        yield pieces
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, place: str, calls: int) -> None:
@@ -132,64 +114,64 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("place", "calls"), PLACES)
-def test_cut_off_anywhere_it_goes_on(place: str, calls: int, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_anywhere_it_goes_on(place: str, calls: int, pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """No row twice or missing, every index and key back, whatever the import was doing."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, place, calls)
         with pytest.raises(CutOff):
-            desk.take()
-    assert desk.all("select status from imports.runs") == [("running",)]
-    outcome = desk.take()
+            pieces.import_()
+    assert pieces.all("select status from imports.runs") == [("running",)]
+    outcome = pieces.import_()
     assert (outcome.exit_code, outcome.differences) == (3, [])
-    desk.complete()
+    pieces.complete()
 
 
-def test_primary_keys_step_aside_and_are_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_primary_keys_step_aside_and_are_recorded(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """While rows come in there is no key to be kept up to date; what brings it back is written down."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Loader._load_chunk", 1)
         with pytest.raises(CutOff):
-            desk.take()
+            pieces.import_()
     query = "select count(*) from pg_constraint where contype = 'p' and conrelid::regclass::text ~ '^transcriptions'"
-    assert desk.all(query) == [(0,)]
+    assert pieces.all(query) == [(0,)]
     recorded = "select table_name from imports.definitions where definition like 'CREATE UNIQUE%' order by 1"
-    assert ("transcriptions_2024_01",) in desk.all(recorded)
-    assert desk.take().exit_code == 3
-    assert desk.all(query) == desk.all("select count(*) from pg_partition_tree('transcriptions') where isleaf")
-    desk.complete()
+    assert ("transcriptions_2024_01",) in pieces.all(recorded)
+    assert pieces.import_().exit_code == 3
+    assert pieces.all(query) == pieces.all("select count(*) from pg_partition_tree('transcriptions') where isleaf")
+    pieces.complete()
 
 
-def test_pieces_may_be_others_than_before(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_may_be_others_than_before(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is loaded is known by its rows: another version may divide a table otherwise and go on."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Loader._load_chunk", 12)
         with pytest.raises(CutOff):
-            desk.take()
+            pieces.import_()
     monkeypatch.setattr(source, "PIECE_ROWS", 40)
     monkeypatch.setattr(source, "CHUNK_ROWS", 5)
-    assert desk.take().exit_code == 3
-    desk.complete()
+    assert pieces.import_().exit_code == 3
+    pieces.complete()
 
 
-def test_an_id_that_was_taken_meanwhile_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_that_was_taken_meanwhile_is_named(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that somebody wrote with an id of the import's keeps the key from coming back, until it is gone."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Target.restore_index", 1)
         with pytest.raises(CutOff):
-            desk.take()
+            pieces.import_()
     columns = "id, audio_file_id, speaker_id, start_time, end_time"
-    desk.connection.cursor().execute(f"insert into speaker_segments ({columns}) values (3, 1, 'mine', 0, 1)")
+    pieces.connection.cursor().execute(f"insert into speaker_segments ({columns}) values (3, 1, 'mine', 0, 1)")
     with pytest.raises(TargetError, match="wrote rows to speaker_segments with ids of the import's own"):
-        desk.take()
-    desk.connection.cursor().execute("delete from speaker_segments where speaker_id = 'mine'")
-    assert desk.take().exit_code == 3
-    desk.complete()
+        pieces.import_()
+    pieces.connection.cursor().execute("delete from speaker_segments where speaker_id = 'mine'")
+    assert pieces.import_().exit_code == 3
+    pieces.complete()
 
 
-def test_progress_ends_where_the_rows_end(desk: Desk) -> None:
+def test_progress_ends_where_the_rows_end(pieces: Pieces) -> None:
     """Every table's load and verification come to all of its rows, no more; never backwards."""
     told: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    assert desk.take(lambda what, done, total: told[what].append((done, total))).exit_code == 3
+    assert pieces.import_(lambda what, done, total: told[what].append((done, total))).exit_code == 3
     for table in ("audio_files", "speaker_segments", "transcriptions", "notes to imports.unmapped"):
         for verb in ("load", "verify"):
             steps = told[f"{verb} {table}"]
@@ -199,7 +181,7 @@ def test_progress_ends_where_the_rows_end(desk: Desk) -> None:
         assert told[what] == [(0, 1), (1, 1)]
 
 
-def test_interrupted_as_soon_as_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_as_soon_as_it_has_begun(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C may come after the plan is committed and before anybody knows: the snapshot must stay."""
     begin = runs._begin
 
@@ -210,12 +192,12 @@ def test_interrupted_as_soon_as_it_has_begun(desk: Desk, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(runs, "_begin", begin_and_interrupt)
         with pytest.raises(Interrupted):
-            desk.take()
-    assert desk.take().status == "rejects"
-    desk.complete()
+            pieces.import_()
+    assert pieces.import_().status == "rejects"
+    pieces.complete()
 
 
-def test_interrupted_before_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_before_it_has_begun(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no import leaves no snapshot."""
 
     def interrupt(*_: Any) -> int:
@@ -223,5 +205,5 @@ def test_interrupted_before_it_has_begun(desk: Desk, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(runs, "_begin", interrupt)
     with pytest.raises(Interrupted):
-        desk.take()
-    assert not desk.options.snapshots.exists()
+        pieces.import_()
+    assert not pieces.options.snapshots.exists()

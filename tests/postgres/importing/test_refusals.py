@@ -13,18 +13,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from click.testing import Result
-from psycopg2.extensions import connection as Connection
 
 from callytics.importer.source import snapshot
 from callytics.settings import Settings
-from tests.support.commands import invoke, start
+from tests.support.installation import Installation, write
 
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,
@@ -36,28 +34,8 @@ insert into transcriptions values (1, 1, null, 'hello', 0, 1, '2024-05-01 10:00:
 """
 
 
-def write(path: Path, script: str = AUDIO) -> Path:
-    """Write a SQLite file."""
-    with closing(sqlite3.connect(path)) as sqlite:
-        sqlite.executescript(script)
-    return path
-
-
-@dataclass
-class Desk:
-    """A working folder with a database: commands are run here."""
-
-    folder: Path
-    settings: Settings
-    connection: Connection
-
-    def run(self, *arguments: object, settings: Settings | None = None, owner: bool = True) -> Result:
-        """Run a command in this process."""
-        return invoke(settings or self.settings, *arguments, owner=owner)
-
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start a command as a process of its own."""
-        return start(self.settings, *arguments, folder=self.folder)
+class Desk(Installation):
+    """An installation whose rows and files are watched."""
 
     def listing(self) -> dict[str, bytes]:
         """Return every file and folder here with its content."""
@@ -80,12 +58,6 @@ class Desk:
                 ((found[table],),) = cursor.fetchall()
         return {table: count for table, count in found.items() if count}
 
-    def all(self, query: str) -> list[Any]:
-        """Return the rows of a query."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-
     @contextmanager
     def nothing_written(self) -> Iterator[None]:
         """Require that neither a row nor a file is another afterwards."""
@@ -98,9 +70,8 @@ class Desk:
 def desk(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A desk whose folder is the working folder."""
     monkeypatch.chdir(tmp_path)
-    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
-        connection.autocommit = True
-        yield Desk(tmp_path, database, connection)
+    with Desk.on(database, tmp_path) as desk:
+        yield desk
 
 
 def refused(result: Result, words: str, settings: Settings) -> None:
@@ -176,7 +147,7 @@ def test_a_file_that_can_t_be_used(kind: str, command: str, desk: Desk) -> None:
 
 def test_a_path_through_a_file(desk: Desk) -> None:
     """A file has no files in it; nor is there one whose name is beyond what file systems take."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     with desk.nothing_written():
         refused(desk.run("import", "calls.sqlite/inner.sqlite"), "cannot be read", desk.settings)
         refused(desk.run("import", "x" * 300), "cannot be read", desk.settings)
@@ -184,7 +155,7 @@ def test_a_path_through_a_file(desk: Desk) -> None:
 
 def test_one_bad_file_among_good_ones(desk: Desk) -> None:
     """All files or none: the good one before the bad one leaves no snapshot either."""
-    write(desk.folder / "good.sqlite")
+    write(desk.folder / "good.sqlite", AUDIO)
     (desk.folder / "bad.sqlite").write_text("no database")
     with desk.nothing_written():
         refused(desk.run("import", "good.sqlite", "bad.sqlite"), "bad.sqlite is not an SQLite database", desk.settings)
@@ -214,18 +185,17 @@ def public_folder() -> Iterator[Path]:
 
 def test_no_permission(desk: Desk, public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not be read is named with what to do."""
-    file = write(public_folder / "calls.sqlite")
+    file = write(public_folder / "calls.sqlite", AUDIO)
     file.chmod(0)
     monkeypatch.chdir(public_folder)
-    with unprivileged():
+    with desk.nothing_written(), unprivileged():
         result = desk.run("import", file)
     refused(result, "may not be read by this user", desk.settings)
-    assert desk.rows() == Desk(desk.folder, desk.settings, desk.connection).rows()
 
 
 def test_snapshot_folder_not_writable(desk: Desk, public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder where no snapshot can be written is named."""
-    file = write(public_folder / "calls.sqlite")
+    file = write(public_folder / "calls.sqlite", AUDIO)
     (public_folder / "kept").mkdir(0o555)
     public_folder.chmod(0o555)
     monkeypatch.chdir(public_folder)
@@ -238,7 +208,7 @@ def test_snapshot_folder_not_writable(desk: Desk, public_folder: Path, monkeypat
 
 def test_snapshot_folder_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room is asked for before anything is copied."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     usage = shutil.disk_usage(desk.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
     with desk.nothing_written():
@@ -247,7 +217,7 @@ def test_snapshot_folder_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_exclusive_lock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that another program holds for itself is waited for, but not for ever."""
-    file = write(desk.folder / "calls.sqlite")
+    file = write(desk.folder / "calls.sqlite", AUDIO)
     monkeypatch.setattr(snapshot, "LOCK_TIMEOUT_SECONDS", 0.2)
     with closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("begin exclusive")
@@ -262,7 +232,7 @@ ZONES = ["Mars/Olympus", "", "Asia", "../../etc/passwd", "/etc/localtime", "UTC+
 @pytest.mark.parametrize("zone", ZONES)
 def test_unknown_time_zone(zone: str, desk: Desk) -> None:
     """Only names of the time zone database are zones."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     for command in ("import", "inspect"):
         with desk.nothing_written():
             refused(desk.run(command, "calls.sqlite", "--timezone", zone), "is not a time zone", desk.settings)
@@ -298,7 +268,7 @@ def beside(desk: Desk) -> dict[str, bytes | None]:
 
 def test_a_hot_journal_is_rolled_back_in_the_copy(desk: Desk) -> None:
     """What a crashed writer had not committed does not arrive, and its journal stays where it is."""
-    file, crashed = write(desk.folder / "calls.sqlite"), desk.folder / "crashed.sqlite"
+    file, crashed = write(desk.folder / "calls.sqlite", AUDIO), desk.folder / "crashed.sqlite"
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.executescript("pragma cache_size = 1; begin; update audio_files set file_name = 'never';")
         writer.execute(
@@ -375,7 +345,7 @@ def test_a_target_that_can_t_be_reached(kind: str, arguments: tuple[str, ...], d
     """One line says who could not get where and what to do."""
     change, words = WRONG_TARGETS[kind]
     wrong = change(desk.settings)
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     with desk.nothing_written():
         result = desk.run(*arguments, "calls.sqlite", settings=wrong)
     refused(result, words, wrong)
@@ -384,14 +354,14 @@ def test_a_target_that_can_t_be_reached(kind: str, arguments: tuple[str, ...], d
 @pytest.mark.parametrize("command", ["import", "verify"])
 def test_migrations_missing(command: str, empty_database: Settings, desk: Desk) -> None:
     """A database without our tables is named as what it is."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     with desk.nothing_written():
         refused(desk.run(command, "calls.sqlite", settings=empty_database), "callytics migrate", desk.settings)
 
 
 def test_migrations_behind(desk: Desk) -> None:
     """A database that lacks the last migration is not imported into."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     with desk.connection.cursor() as cursor:
         cursor.execute(
             "delete from _yoyo_migration where migration_id = (select max(migration_id) from _yoyo_migration)"
@@ -403,7 +373,7 @@ def test_migrations_behind(desk: Desk) -> None:
 
 def test_the_application_s_role_may_not_import(desk: Desk) -> None:
     """callytics_user works with calls; it does not own the tables, and is told who does."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     for arguments in (("import",), ("import", "--dry-run")):
         with desk.nothing_written():
             refused(desk.run(*arguments, "calls.sqlite", owner=False), "POSTGRES_OWNER_USER", desk.settings)
@@ -411,7 +381,7 @@ def test_the_application_s_role_may_not_import(desk: Desk) -> None:
 
 def test_a_server_that_goes_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is cut in the middle ends in one line; the same command goes on."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
 
     def cut(*_: object, **__: object) -> None:
         with desk.connection.cursor() as cursor:
@@ -450,7 +420,7 @@ def test_no_content_in_an_error_nobody_foresaw(desk: Desk, monkeypatch: pytest.M
 
 def test_exit_codes(desk: Desk) -> None:
     """0 verified, 1 refused, 2 usage, 3 with rejects, 4 with differences."""
-    write(desk.folder / "clean.sqlite")
+    write(desk.folder / "clean.sqlite", AUDIO)
     write(desk.folder / "dirty.sqlite", AUDIO + "update audio_files set sample_rate = 'fast' where id = 2;")
     assert desk.run("verify", "clean.sqlite").exit_code == 1
     assert desk.run("import", "clean.sqlite").exit_code == 0
@@ -481,7 +451,7 @@ def test_results_as_json(desk: Desk) -> None:
 
 def test_dry_run_writes_nothing(desk: Desk) -> None:
     """--dry-run shows what would happen and leaves no trace."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     with desk.nothing_written():
         result = desk.run("import", "--dry-run", "--snapshots", "some/where/kept", "calls.sqlite")
         assert result.exit_code == 0
@@ -508,13 +478,13 @@ def test_strict_refuses_what_is_not_clean(kind: str, desk: Desk) -> None:
 
 def test_strict_takes_what_is_clean(desk: Desk) -> None:
     """A clean file passes --strict."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     assert desk.run("import", "--strict", "calls.sqlite").exit_code == 0
 
 
 def test_time_zone_of_the_installation(desk: Desk) -> None:
     """--timezone Asia/Seoul: ten o'clock there is one o'clock UTC, and verify knows without being told."""
-    write(desk.folder / "calls.sqlite")
+    write(desk.folder / "calls.sqlite", AUDIO)
     assert desk.run("import", "calls.sqlite", "--timezone", "Asia/Seoul").exit_code == 0
     assert (
         desk.all("select created_at at time zone 'UTC' from transcriptions")[0][0].isoformat() == "2024-05-01T01:00:00"
@@ -524,7 +494,7 @@ def test_time_zone_of_the_installation(desk: Desk) -> None:
 
 def test_verify_of_a_file_that_has_changed_since(desk: Desk) -> None:
     """What was imported is another content: verify says so instead of counting differences."""
-    file = write(desk.folder / "calls.sqlite")
+    file = write(desk.folder / "calls.sqlite", AUDIO)
     assert desk.run("import", "calls.sqlite").exit_code == 0
     write(file, "insert into audio_files values (3, '/3', 'three', 'pending', 1);")
     refused(desk.run("verify", "calls.sqlite"), "has changed since import 1", desk.settings)

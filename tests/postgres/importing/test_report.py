@@ -6,10 +6,8 @@ import base64
 import hashlib
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +17,12 @@ import pytest
 from click.testing import Result
 
 from callytics.exceptions import TargetError
-from callytics.importer.import_ import Options, import_files
 from callytics.report import FORMATS, LANGUAGES, completion_report
 from callytics.report.words import Words
 from callytics.settings import Settings
 from tests.support.browser import Browser
 from tests.support.commands import invoke
+from tests.support.installation import Installation, write
 from tests.support.servers import Databases, execute
 
 SECRET = "the customer said 010-1234-5678"
@@ -47,16 +45,8 @@ from n;
 """8 calls are rejected, and 600 transcripts lose their parent, in 3 months; 11 timestamps have an offset."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """Show no progress."""
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A database with an import of a file."""
-
-    settings: Settings
-    file: Path
+class Reported(Installation):
+    """An installation whose import is reported."""
 
     def report(self, **options: Any) -> str:
         """Return its report."""
@@ -69,21 +59,25 @@ class Imported:
 
 
 @pytest.fixture(scope="module")
-def kept(databases: Databases, template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
+def kept(databases: Databases, template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
     """An import of a file whose name no page should believe; clones of it are what tests use."""
-    file = tmp_path_factory.mktemp("report") / "calls <script>alert('f')<b> & \"q\".sqlite"
-    with closing(sqlite3.connect(file)) as sqlite:
-        sqlite.executescript(CALLS)
-    with databases.clone(template) as settings:
-        assert import_files(settings, [file], Options(file.parent / "kept"), silent).status == "rejects"
-        yield Imported(settings, file)
+    folder = tmp_path_factory.mktemp("report")
+    with (
+        databases.clone(template) as settings,
+        Reported.on(settings, folder, "calls <script>alert('f')<b> & \"q\".sqlite") as kept,
+    ):
+        kept.write(CALLS)
+        assert kept.import_().status == "rejects"
+        # Nobody may be connected to what is cloned.
+        kept.connection.close()
+        yield kept
 
 
 @pytest.fixture
-def imported(kept: Imported, databases: Databases) -> Iterator[Imported]:
+def imported(kept: Reported, databases: Databases) -> Iterator[Reported]:
     """A clone, whose records a test may change."""
-    with databases.clone(kept.settings) as settings:
-        yield replace(kept, settings=settings)
+    with databases.clone(kept.settings) as settings, Reported.on(settings, kept.folder, kept.file.name) as imported:
+        yield imported
 
 
 class Reader(HTMLParser):
@@ -132,7 +126,7 @@ def test_a_database_without_imports_is_told_to_import(database: Settings) -> Non
         completion_report(database)
 
 
-def test_an_import_that_does_not_exist(imported: Imported) -> None:
+def test_an_import_that_does_not_exist(imported: Reported) -> None:
     with pytest.raises(TargetError, match="there is no import 7 to report"):
         imported.report(run=7, format="html")
 
@@ -140,7 +134,7 @@ def test_an_import_that_does_not_exist(imported: Imported) -> None:
 # --- what it tells --------------------------------------------------------------------------------------------------
 
 
-def test_the_page_tells_everything(imported: Imported) -> None:
+def test_the_page_tells_everything(imported: Reported) -> None:
     """Verdict, rows, rejects, normalisations, orphans, checksums: each figure is counted here once more."""
     page = Reader(imported.report(format="html"))
     verdict = (
@@ -156,11 +150,11 @@ def test_the_page_tells_everything(imported: Imported) -> None:
         row for row in page.cells if row[:2] == ["transcriptions", "(audio_file_id) → audio_files(id) (3 partitions)"]
     ]
     assert [row[2] for row in orphans] == ["600"]
-    assert hashlib.sha256(next((imported.file.parent / "kept").glob("*.sqlite")).read_bytes()).hexdigest() in page.text
+    assert hashlib.sha256(next(imported.options.snapshots.glob("*.sqlite")).read_bytes()).hexdigest() in page.text
     assert str(imported.file) in page.text
 
 
-def test_figures_of_an_import_are_recorded(imported: Imported) -> None:
+def test_figures_of_an_import_are_recorded(imported: Reported) -> None:
     """Every phase has a time, every table that was written a size; a partitioned one's is that of its partitions."""
     (recorded,) = imported.recorded()
     assert {step["step"] for step in recorded["steps"]} == {"snapshot", "analyze", "index", "foreign key", "verify"}
@@ -169,7 +163,7 @@ def test_figures_of_an_import_are_recorded(imported: Imported) -> None:
     sizes = {row["target_table"]: row for row in recorded["sizes"]}
     assert sizes.keys() == {"audio_files", "transcriptions", "imports.unmapped"}
     query = "select sum(pg_table_size(relid)), sum(pg_indexes_size(relid)) from pg_partition_tree('transcriptions')"
-    assert execute(imported.settings, query) == [
+    assert imported.all(query) == [
         (
             sizes["transcriptions"]["table_bytes_after"],
             sizes["transcriptions"]["index_bytes_after"],
@@ -179,7 +173,7 @@ def test_figures_of_an_import_are_recorded(imported: Imported) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_form_believes_a_name_or_tells_a_content(imported: Imported, language: str) -> None:
+def test_no_form_believes_a_name_or_tells_a_content(imported: Reported, language: str) -> None:
     """Names of files, tables and columns are shown as they are; what somebody said is never shown."""
     for column in (
         "runs.version",
@@ -189,9 +183,9 @@ def test_no_form_believes_a_name_or_tells_a_content(imported: Imported, language
         "sources.sha256",
     ):
         table, _, name = column.partition(".")
-        execute(imported.settings, f"update imports.{table} set {name} = '<script>alert(''{name}'')</script>'")
-    execute(imported.settings, "update imports.sizes set target_table = '<img>' where target_table = 'audio_files'")
-    execute(imported.settings, "update imports.steps set name = '<img>'")
+        imported.all(f"update imports.{table} set {name} = '<script>alert(''{name}'')</script>'")
+    imported.all("update imports.sizes set target_table = '<img>' where target_table = 'audio_files'")
+    imported.all("update imports.steps set name = '<img>'")
     page = imported.report(language=language, format="html")
     elements = Reader(page).elements
     assert not {"script", "img", "link", "iframe", "object"} & {tag for tag, _ in elements}
@@ -205,7 +199,7 @@ def test_no_form_believes_a_name_or_tells_a_content(imported: Imported, language
         assert "010-1234" not in text
 
 
-def test_nothing_is_loaded_and_only_its_own_style_is_used(imported: Imported) -> None:
+def test_nothing_is_loaded_and_only_its_own_style_is_used(imported: Reported) -> None:
     page = imported.report(format="html")
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
     assert style
@@ -224,13 +218,11 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_every_verdict_has_its_sentence(status: str, imported: Imported) -> None:
-    execute(imported.settings, f"update imports.runs set status = '{status}'")
-    execute(imported.settings, "update imports.tables set different_rows = 2 where source_table = 'transcriptions'")
+def test_every_verdict_has_its_sentence(status: str, imported: Reported) -> None:
+    imported.all(f"update imports.runs set status = '{status}'")
+    imported.all("update imports.tables set different_rows = 2 where source_table = 'transcriptions'")
     if status == "running":
-        execute(
-            imported.settings, "update imports.runs set finished_at = null; update imports.tables set loaded_at = null"
-        )
+        imported.all("update imports.runs set finished_at = null; update imports.tables set loaded_at = null")
     for language, sentence in zip(LANGUAGES, STATUSES[status], strict=True):
         for format in ("html", "md"):
             assert sentence in imported.report(language=language, format=format)  # type: ignore[arg-type]
@@ -247,16 +239,14 @@ def test_an_import_whose_records_are_gone(database: Settings) -> None:
             assert completion_report(database, language=language, format=format)  # type: ignore[arg-type]
 
 
-def test_hundreds_of_reasons_and_imports(imported: Imported) -> None:
+def test_hundreds_of_reasons_and_imports(imported: Reported) -> None:
     """What is too much for a reader is counted, and listed where it is said to be."""
-    execute(
-        imported.settings,
+    imported.all(
         "insert into imports.rejected (table_id, source_table, source_rowid, source_column, reason, source_row) "
         "select t.id, t.source_table, 100000 + n * 3 + m, 'c' || n, 'reason ' || n, '{}' from imports.tables t, "
         "generate_series(1, 500) n, generate_series(0, 2) m where t.source_table = 'transcriptions'",
     )
-    execute(
-        imported.settings,
+    imported.all(
         "with r as (insert into imports.runs (status, version, timezone, finished_at) "
         "select 'verified', '1', 'UTC', now() from generate_series(1, 300) returning id) "
         "insert into imports.sources (run_id, path, snapshot_path, sha256, size_bytes) "
@@ -283,7 +273,7 @@ def report(settings: Settings, *arguments: object) -> Result:
     return result
 
 
-def test_the_format_is_asked_for_or_follows_from_the_file(imported: Imported, tmp_path: Path) -> None:
+def test_the_format_is_asked_for_or_follows_from_the_file(imported: Reported, tmp_path: Path) -> None:
     begins = {"html": "<!doctype html>", "md": "# Completion report", "json": "["}
     for format, beginning in begins.items():
         assert report(imported.settings, "--format", format).stdout.startswith(beginning)
@@ -348,14 +338,11 @@ SCREENS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def addresses(imported: Imported, tmp_path: Path) -> dict[str, str]:
+def addresses(imported: Reported, tmp_path: Path) -> dict[str, str]:
     """The page in each language, of two imports."""
     second = tmp_path / "second.sqlite"
-    with closing(sqlite3.connect(second)) as sqlite:
-        sqlite.executescript(
-            "create table Topic (ID integer primary key, Name text); insert into Topic values (5, 'x');"
-        )
-    import_files(imported.settings, [second], Options(tmp_path / "kept"), silent)
+    write(second, "create table Topic (ID integer primary key, Name text); insert into Topic values (5, 'x');")
+    replace(imported, files=[second]).import_()
     for language in LANGUAGES:
         page = imported.report(language=language, format="html")
         (tmp_path / f"{language}.html").write_text(page, encoding="utf-8")

@@ -3,90 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import CallyticsError, SourceError
-from callytics.importer.import_ import Options, Outcome, import_files, inspect_file, verify_files
-from callytics.settings import Settings
+from callytics.importer.import_ import import_files, inspect_file
 from tests.support.independent import problems
-
-
-class Installation:
-    """A database and the files that are imported into it."""
-
-    def __init__(self, settings: Settings, folder: Path, connection: Connection) -> None:
-        self.settings = settings
-        self.folder = folder
-        self.options = Options(snapshots=folder / "snapshots")
-        self.connection = connection
-
-    def write(self, script: str, name: str = "file.sqlite") -> Path:
-        """Write a SQLite file."""
-        path = self.folder / name
-        with closing(sqlite3.connect(path)) as sqlite:
-            sqlite.executescript(script)
-        return path
-
-    def take(self, *scripts: str | Path, code: int = 0) -> Outcome:
-        """Import files, given as such or as scripts; require the exit code, and that verify says the same."""
-        files = [
-            one if isinstance(one, Path) else self.write(one, f"{len(list(self.folder.iterdir()))}-{number}.sqlite")
-            for number, one in enumerate(scripts)
-        ]
-        outcome = import_files(self.settings, files, self.options, lambda *_: None)
-        assert (outcome.exit_code, outcome.differences) == (code, []), outcome.rejects
-        assert all(table.loaded + table.rejected == table.source_rows for table in outcome.tables)
-        again = verify_files(self.settings, files, self.options, lambda *_: None)
-        assert (again.exit_code, again.differences) == (code, [])
-        return outcome
-
-    def all(self, query: str, *parameters: Any) -> list[Any]:
-        """Return the rows of a query."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(query, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def one(self, query: str) -> Any:
-        """Return the only value of a query."""
-        ((value,),) = self.all(query)
-        return value
-
-    def unmapped(self) -> list[dict[str, Any]]:
-        """Return what imports.unmapped holds, in the order of the source."""
-        return [
-            row for (row,) in self.all("select source_row from imports.unmapped order by source_table, source_rowid")
-        ]
-
-    def rejected(self) -> list[tuple[str, int, str | None]]:
-        """Return (table, row number, column) of what was rejected."""
-        return self.all("select source_table, source_rowid, source_column from imports.rejected order by 1, 2")
-
-    def application(self, statement: str) -> Any:
-        """Run a statement as the application; returns its first value."""
-        with (
-            closing(psycopg2.connect(self.settings.conninfo())) as connection,
-            connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(statement)
-            return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
-
-
-@pytest.fixture
-def installation(database: Settings, tmp_path: Path) -> Iterator[Installation]:
-    """A fresh database to import into."""
-    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
-        connection.autocommit = True
-        yield Installation(database, tmp_path, connection)
-
+from tests.support.installation import Installation
 
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text not null unique, file_name text not null,
@@ -397,7 +321,7 @@ def test_a_child_without_parent_is_loaded_and_named(installation: Installation) 
     assert named == [("speaker_segments", "speaker_segments_audio_file_id_fkey", 2)]
     assert not_valid(installation) == {"speaker_segments_audio_file_id_fkey"}
     with pytest.raises(psycopg2.errors.ForeignKeyViolation):
-        installation.application(
+        installation.change(
             "insert into speaker_segments (audio_file_id, speaker_id, start_time, end_time) values (98, 's', 0, 1)"
         )
 
@@ -485,8 +409,8 @@ def test_an_orphan_below_a_moved_family_does_not_find_another_s_parent(installat
 
 def test_ids_that_the_application_took_meanwhile(installation: Installation) -> None:
     """Rows that the application made on PostgreSQL stay; the family that collides moves with all its references."""
-    installation.application("insert into audio_files (file_name) values ('mine')")
-    installation.application(
+    installation.change("insert into audio_files (file_name) values ('mine')")
+    installation.change(
         "insert into transcriptions (audio_file_id, text_content, start_time, end_time) values (1, 'mine', 0, 1)"
     )
     file = installation.write(AUDIO + audio(1, 2) + segment(1, 2) + transcription(1, 2, 1))
@@ -592,7 +516,7 @@ def test_the_application_inserts_while_an_import_is_cut_off(
         patched.setattr("callytics.importer.import_._run", lambda *_: (_ for _ in ()).throw(CallyticsError("cut off")))
         with pytest.raises(CallyticsError, match="cut off"):
             import_files(installation.settings, [file], installation.options, lambda *_: None)
-    assert installation.application("insert into audio_files (file_name) values ('mine') returning id") == 3
+    assert installation.change("insert into audio_files (file_name) values ('mine') returning id") == 3
     installation.take(file)
     assert installation.all("select id, file_name from audio_files order by 1") == [(1, "f1"), (2, "f2"), (3, "mine")]
     assert installation.all("select count(*) from imports.definitions where restored_at is null") == [(0,)]

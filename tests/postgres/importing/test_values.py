@@ -7,16 +7,16 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callytics.importer.import_ import Options, Outcome, import_files, inspect_file, verify_files
+from callytics.importer.import_ import Outcome, inspect_file
 from callytics.settings import Settings
 from tests.support.independent import (
     Impossible,
@@ -29,6 +29,7 @@ from tests.support.independent import (
     raw_form,
     storage_class,
 )
+from tests.support.installation import Installation, quiet
 
 # A table of generation 3 for each type, its columns declared without a type, so that SQLite keeps what it is given.
 RECORDING = ("file_path", "processing_status", "file_name")
@@ -49,17 +50,13 @@ FILLERS = {
 }  # fmt: skip
 
 
-class Trial:
+class Trial(Installation):
     """Files of one table and one column of interest, imported one after the other into the same database."""
 
-    def __init__(self, target: Settings, folder: Path) -> None:
-        self.target = target
-        self.options = Options(snapshots=folder / "snapshots", jobs=1)
-        self.file = folder / "trial.sqlite"
-        self.connection = psycopg2.connect(target.conninfo(owner=True))
-        self.connection.autocommit = True
+    def __post_init__(self) -> None:
+        self.all("set timezone = 'UTC'")
 
-    def write(self, kind: str, values: Sequence[Any]) -> None:
+    def write_values(self, kind: str, values: Sequence[Any]) -> None:
         """Write a file that has the values in a column of the kind, one a row, numbered from 1."""
         table, column, others = SHAPES[kind]
         self.file.unlink(missing_ok=True)
@@ -72,14 +69,10 @@ class Trial:
                 fillers = [str(FILLERS[name]).format(number) if FILLERS[name] else number for name in others]
                 sqlite.execute(f"insert into {table} values (?, {marks}, {mark})", (number, *fillers, value))
 
-    def run(self, zone: str = "UTC") -> Outcome:
+    def load(self, zone: str = "UTC") -> Outcome:
         """Empty the database, import the file, and require that all is accounted for and verified."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "truncate imports.runs, audio_files, agent_profiles, analysis_history, business_type_codes cascade"
-            )
-        options = Options(self.options.snapshots, zone, jobs=1)
-        outcome = import_files(self.target, [self.file], options, lambda *_: None)
+        self.all("truncate imports.runs, audio_files, agent_profiles, analysis_history, business_type_codes cascade")
+        outcome = replace(self, options=replace(self.options, timezone=zone)).import_()
         for snapshot in self.options.snapshots.iterdir():
             snapshot.unlink()
         assert outcome.differences == []
@@ -92,7 +85,7 @@ class Trial:
         cast = "::text" if kind == "jsonb" else ""
         return dict(self.all(f"select id, {column}{cast} from {table}"))
 
-    def rejected(self) -> dict[int, tuple[str | None, str, str | None, bytes | None, dict[str, Any]]]:
+    def rejected_values(self) -> dict[int, tuple[str | None, str, str | None, bytes | None, dict[str, Any]]]:
         """Return what was rejected, by row number: column, reason, storage class, raw bytes, row."""
         rows = self.all(
             "select source_rowid, source_column, reason, storage_class, raw, source_row::text from imports.rejected"
@@ -103,16 +96,9 @@ class Trial:
         """Return the names of the normalisations that were counted."""
         return {name for (name,) in self.all("select normalisation from imports.normalisations")}
 
-    def all(self, query: str) -> list[Any]:
-        """Return all rows of a query, with timestamps in UTC."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("set timezone = 'UTC'")
-            cursor.execute(query)
-            return cursor.fetchall()
-
     def check(self, kind: str, values: Sequence[Any]) -> None:
         """Require of every value: loaded as what it must be, or rejected with its raw bytes; NULL is loaded."""
-        loaded, rejected = self.loaded(kind), self.rejected()
+        loaded, rejected = self.loaded(kind), self.rejected_values()
         assert len(loaded) + len(rejected) == len(values)
         for number, value in enumerate(values, 1):
             if number in rejected:
@@ -149,9 +135,8 @@ def plainly_fits(value: Any, kind: str) -> bool:
 @pytest.fixture
 def trial(shared_database: Settings, tmp_path: Path) -> Iterator[Trial]:
     """A trial in an emptied database."""
-    trial = Trial(shared_database, tmp_path)
-    yield trial
-    trial.connection.close()
+    with Trial.on(shared_database, tmp_path, jobs=1) as trial:
+        yield trial
 
 
 # --- every value of its own -----------------------------------------------------------------------------------------
@@ -342,9 +327,9 @@ CASES: dict[str, list[tuple[Any, Any]]] = {
 def test_every_value_has_its_outcome(kind: str, trial: Trial) -> None:
     """What is written down beside each value is what becomes of it: this value in PostgreSQL, or a rejected row."""
     values = [value for value, _ in CASES[kind]]
-    trial.write(kind, values)
-    outcome = trial.run()
-    loaded, rejected = trial.loaded(kind), trial.rejected()
+    trial.write_values(kind, values)
+    outcome = trial.load()
+    loaded, rejected = trial.loaded(kind), trial.rejected_values()
     for number, (value, expected) in enumerate(CASES[kind], 1):
         shown = repr(value)[:80]
         if expected is REJECTED:
@@ -361,10 +346,10 @@ def test_every_value_has_its_outcome(kind: str, trial: Trial) -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_inspect_foretells_what_import_does(kind: str, trial: Trial) -> None:
     """The rows that inspect announces as rejected are those that import rejects."""
-    trial.write(kind, [value for value, _ in CASES[kind]])
-    profile = inspect_file(trial.file, trial.options, lambda *_: None)
-    trial.run()
-    assert sum(one.rows for one in profile.findings if one.rejected) == len(trial.rejected())
+    trial.write_values(kind, [value for value, _ in CASES[kind]])
+    profile = inspect_file(trial.file, trial.options, quiet)
+    trial.load()
+    assert sum(one.rows for one in profile.findings if one.rejected) == len(trial.rejected_values())
 
 
 NORMALISED = [
@@ -386,8 +371,8 @@ NORMALISED = [
 @pytest.mark.parametrize(("kind", "value", "name"), NORMALISED, ids=lambda value: str(value)[:20])
 def test_another_form_of_the_same_value_is_counted_by_name(kind: str, value: Any, name: str, trial: Trial) -> None:
     """Nothing is changed silently: each normalisation has a name, a count and an example."""
-    trial.write(kind, [value, None, value])
-    outcome = trial.run()
+    trial.write_values(kind, [value, None, value])
+    outcome = trial.load()
     assert outcome.exit_code == 0
     assert [(one.normalisation, one.rows, one.example_rowid) for one in outcome.normalisations] == [(name, 2, 1)]
 
@@ -396,18 +381,18 @@ def test_a_zone_is_where_timestamps_without_offset_were_written(trial: Trial) ->
     """In Asia/Seoul ten o'clock is one o'clock UTC; an offset still wins, and an hour that was skipped is refused."""
     kind = "timestamp with time zone"
     values = ["2024-05-01 10:00:00", "2024-05-01 10:00:00Z", "2024-05-01", "1988-05-08 02:30:00", "1988-10-09 02:30:00"]
-    trial.write(kind, [t(value) for value in values])
-    trial.run("Asia/Seoul")
+    trial.write_values(kind, [t(value) for value in values])
+    trial.load("Asia/Seoul")
     assert trial.loaded(kind) == {1: at(2024, 5, 1, 1), 2: at(2024, 5, 1, 10), 3: at(2024, 4, 30, 15)}
-    assert set(trial.rejected()) == {4, 5}
+    assert set(trial.rejected_values()) == {4, 5}
 
 
 def test_a_zone_s_rules_go_on_after_its_tables_end(trial: Trial) -> None:
     """Daylight saving time in New York is an hour in 2099 as in 2024, on the fast path and off it."""
     kind = "timestamp with time zone"
     values = ["2024-07-01 12:00:00", "2099-07-01 12:00:00", "2099-01-01 12:00:00", "2099-07-01 12:00"]
-    trial.write(kind, [t(value) for value in values])
-    trial.run("America/New_York")
+    trial.write_values(kind, [t(value) for value in values])
+    trial.load("America/New_York")
     assert [moment.hour for _, moment in sorted(trial.loaded(kind).items())] == [16, 16, 17, 16]
 
 
@@ -420,14 +405,14 @@ def test_a_hundred_megabytes_of_text_arrive(trial: Trial, tmp_path: Path) -> Non
             "insert into utterances values (1, hex(randomblob(5000)), '고객', ?)", ("상담 🙂 " * (size // 12),)
         )
         (length,) = sqlite.execute("select length(text) from utterances").fetchone()
-    assert trial.run().exit_code == 0
+    assert trial.load().exit_code == 0
     assert trial.all("select id, length(text) from utterances") == [(1, length)]
 
 
 def test_a_rejected_row_of_any_size_is_kept(trial: Trial) -> None:
     """A row beyond what one jsonb string can hold (256 MB) is not lost when it is rejected either."""
-    trial.write("text", [b"\xff" * 140_000_000, t("small")])
-    assert trial.run().exit_code == 3
+    trial.write_values("text", [b"\xff" * 140_000_000, t("small")])
+    assert trial.load().exit_code == 3
     assert trial.all("select length(raw) from imports.rejected") == [(140_000_000,)]
 
 
@@ -463,9 +448,9 @@ def test_a_row_that_a_constraint_refuses_is_kept_whole(constraint: str, trial: T
         source = [dict(row) for row in sqlite.execute(f"select * from {table}")]
     with trial.connection.cursor() as cursor:
         cursor.execute("truncate quality_metrics, agent_accounts, agent_team_memberships cascade")
-    outcome = trial.run()
+    outcome = trial.load()
     assert outcome.exit_code == 3
-    [(rowid, (name, reason, storage, raw, row))] = trial.rejected().items()
+    [(rowid, (name, reason, storage, raw, row))] = trial.rejected_values().items()
     assert (name, storage, raw) == (None, None, None)
     assert len(reason) < 200
     found = {key: value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
@@ -479,8 +464,8 @@ def test_one_refused_row_among_many(trial: Trial) -> None:
         sqlite.executescript(LAX)
         rows = [(n, 1, "llm", "lost" if n in (17, 4711) else "completed") for n in range(1, 5001)]
         sqlite.executemany("insert into analysis_history values (?, ?, ?, ?)", rows)
-    assert trial.run().exit_code == 3
-    assert set(trial.rejected()) == {17, 4711}
+    assert trial.load().exit_code == 3
+    assert set(trial.rejected_values()) == {17, 4711}
     assert trial.all("select count(*) from analysis_history") == [(4998,)]
 
 
@@ -488,10 +473,10 @@ def test_contents_are_in_no_reason(trial: Trial) -> None:
     """What a caller said is in no reason and no error, whatever is wrong with it."""
     secret = "my card number is 4111"
     for kind in CASES:
-        trial.write(kind, [t(secret), Text(secret.encode() + b"\xff"), t(secret + "\0"), secret.encode()])
-        outcome = trial.run()
+        trial.write_values(kind, [t(secret), Text(secret.encode() + b"\xff"), t(secret + "\0"), secret.encode()])
+        outcome = trial.load()
         assert "4111" not in repr(outcome)
-        assert not [reason for _, reason, *_ in trial.rejected().values() if "4111" in reason]
+        assert not [reason for _, reason, *_ in trial.rejected_values().values() if "4111" in reason]
 
 
 def test_utf_16_files_arrive_alike(trial: Trial) -> None:
@@ -504,7 +489,7 @@ def test_utf_16_files_arrive_alike(trial: Trial) -> None:
         sqlite.execute(
             "insert into audio_files values (1, '/상담', '고객🙂', 'pending', ''), (2, '/b', 'b', 'pending', x'00')"
         )
-    assert trial.run().exit_code == 3
+    assert trial.load().exit_code == 3
     assert trial.all("select file_path, file_name, error_message from audio_files") == [("/상담", "고객🙂", "")]
 
 
@@ -562,8 +547,8 @@ def test_any_value_in_any_column(kind: str, trial: Trial) -> None:
     @QUICK
     @given(st.lists(anything, min_size=40, max_size=120))
     def values_arrive(values: list[Any]) -> None:
-        trial.write(kind, values)
-        trial.run()
+        trial.write_values(kind, values)
+        trial.load()
         trial.check(kind, values)
 
     values_arrive()
@@ -586,7 +571,7 @@ def test_any_value_in_an_array(trial: Trial) -> None:
                     f"'f', {', '.join(marks)})",
                     (number, one, two),
                 )
-        trial.run()
+        trial.load()
         check_arrays(trial, pairs)
 
     arrays_arrive()
@@ -595,7 +580,7 @@ def test_any_value_in_an_array(trial: Trial) -> None:
 def check_arrays(trial: Trial, pairs: list[tuple[Any, Any]]) -> None:
     """Compare arrays with the pairs they were made of."""
     arrays = dict(trial.all("select audio_file_id, mfcc from audio_features"))
-    rejected = trial.rejected()
+    rejected = trial.rejected_values()
     for number, pair in enumerate(pairs, 1):
         try:
             wanted = [becomes(value, "double precision") for value in pair]
@@ -623,7 +608,7 @@ def test_any_value_in_a_table_that_nobody_knows(trial: Trial) -> None:
             for pair in pairs:
                 marks = ["cast(? as text)" if isinstance(value, Text) else "?" for value in pair]
                 sqlite.execute(f'insert into "select" values ({", ".join(marks)})', pair)
-        assert trial.run().exit_code == 0
+        assert trial.load().exit_code == 0
         kept = dict(trial.all("select source_rowid, source_row::text from imports.unmapped"))
         assert len(kept) == len(pairs)
         for number, (one, two) in enumerate(pairs, 1):
@@ -637,7 +622,7 @@ def test_any_value_in_a_table_that_nobody_knows(trial: Trial) -> None:
 
 def test_verify_agrees_any_time_later(trial: Trial) -> None:
     """The dirtiest file verifies again after its import, from the file itself."""
-    trial.write("text", [value for value, _ in CASES["text"]])
-    trial.run()
-    outcome = verify_files(trial.target, [trial.file], trial.options, lambda *_: None)
+    trial.write_values("text", [value for value, _ in CASES["text"]])
+    trial.load()
+    outcome = trial.verify()
     assert (outcome.exit_code, outcome.differences) == (3, [])
