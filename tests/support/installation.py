@@ -16,6 +16,8 @@ import psycopg2
 from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
+# Before the importer, which still imports callytics.cli, whose commands import the importer.
+import callytics.cli  # noqa: F401
 from callytics.importer.import_ import Options, Outcome, import_files, verify_files
 from callytics.importer.sync import Synced, sync_files
 from callytics.importer.undo import undo_import
