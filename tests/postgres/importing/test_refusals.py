@@ -332,8 +332,14 @@ def closed_port() -> int:
 
 WRONG_TARGETS: dict[str, tuple[Callable[[Settings], Settings], str]] = {
     "unreachable": (lambda s: replace(s, port=closed_port()), "Connection refused"),
-    "wrong password": (lambda s: replace(s, owner_password="not @/%'\" it"), "check the user's name and password"),
-    "no such role": (lambda s: replace(s, owner_user="nobody_here"), "check the user's name and password"),
+    "wrong password": (
+        lambda s: replace(s, owner_password="not @/%'\" it"),
+        "correct POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD",
+    ),
+    "no such role": (
+        lambda s: replace(s, owner_user="nobody_here"),
+        "correct POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD",
+    ),
     "no such database": (lambda s: replace(s, database="no_such_database"), "does not exist"),
     "no such host": (lambda s: replace(s, hosts=("no-such-host.invalid",)), "POSTGRES_HOST"),
 }

@@ -1,0 +1,160 @@
+"""The house keeps its shape: short modules, arrows that run one way, no circle, and nobody in another's drawers."""
+
+from __future__ import annotations
+
+from tests.support.structure import Module, circles, graph, levels, modules
+
+PRODUCT = modules("callytics", "deploy")
+TESTS = modules("tests")
+LINES, IMPORTER_LEVELS = 450, 8
+
+EVERYBODY = {"callytics", "callytics.exceptions"}
+ALLOWED = {
+    "callytics": set(),
+    "callytics.exceptions": set(),
+    "callytics.settings": set(),
+    "callytics.postgres": {"callytics.settings"},
+    "callytics.schema": {"callytics.postgres", "callytics.settings"},
+    "callytics.calls": {"callytics.postgres", "callytics.settings"},
+    "callytics.agents": {"callytics.postgres", "callytics.settings"},
+    "callytics.trial": {"callytics.postgres", "callytics.settings"},
+    "callytics.importer": {"callytics.schema", "callytics.postgres", "callytics.settings"},
+    # Of the importer it takes the records; test_the_report_takes_the_importers_records_alone sees to that.
+    "callytics.report": {"callytics.importer", "callytics.schema", "callytics.postgres", "callytics.settings"},
+}
+BELOW_THE_DOORS = set(ALLOWED) - EVERYBODY
+ALLOWED["callytics.api"] = BELOW_THE_DOORS - {"callytics.trial"}
+ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}
+"""Arrows run one way: the doors, what they open, then postgres, then settings."""
+
+KNOWN: dict[str, set[str]] = {
+    "long modules": {
+        "callytics.calls.manager",
+        "callytics.importer.convert.values",
+        "callytics.importer.import_",
+        "callytics.importer.sync",
+        "callytics.importer.target.compare",
+        "callytics.postgres.manager",
+        "callytics.report.document",
+        "callytics.settings",
+    },
+    "circles": {
+        "callytics.api.logins callytics.api.permits callytics.api.service callytics.api.status",
+        "callytics.importer.source.mapping callytics.importer.source.reader",
+    },
+    "arrows": {
+        "callytics.importer.import_ → callytics.cli.interrupt",
+        "callytics.importer.import_ → callytics.cli.progress",
+        "callytics.importer.sync → callytics.cli.interrupt",
+        "callytics.importer.sync → callytics.report",
+        "callytics.importer.undo → callytics.cli.interrupt",
+        "callytics.schema.doctor → callytics.importer.target.catalogue",
+    },
+    "report above records": {
+        "callytics.report → callytics.importer.import_",
+        "callytics.report → callytics.importer.profile",
+        "callytics.report.facts → callytics.importer.target.catalogue",
+        "callytics.report.facts → callytics.importer.target.load",
+        "callytics.report.terminal → callytics.importer.import_",
+        "callytics.report.terminal → callytics.importer.profile",
+    },
+    "package and deployment": {
+        "deploy.operations.scripts.schema → callytics.postgres.connect",
+        "deploy.operations.scripts.schema → callytics.schema.migrate",
+        "deploy.operations.scripts.schema → callytics.settings",
+        "deploy.templates.keep_partitions_ahead → callytics.postgres.connect",
+        "deploy.templates.keep_partitions_ahead → callytics.settings",
+    },
+    "private imports": {
+        "callytics.importer.sync: callytics.importer.import_._failures",
+        "callytics.importer.sync: callytics.importer.import_._no_new_folders",
+        "callytics.importer.sync: callytics.importer.import_._zone",
+        "callytics.importer.undo: callytics.importer.import_._failures",
+        "callytics.importer.undo: callytics.importer.import_._zone",
+    },
+    "importer levels": {
+        "11 levels",
+    },
+}
+"""Exceptions that are known and to go; one that is no longer needed fails its test too."""
+
+
+def found(rule: str, exceptions: set[str]) -> None:
+    """Require that a rule has exactly the exceptions that are known."""
+    assert sorted(exceptions - KNOWN[rule]) == [], f"new: {rule}"
+    assert sorted(KNOWN[rule] - exceptions) == [], f"no longer needed: take it from KNOWN[{rule!r}]"
+
+
+def test_no_module_is_long() -> None:
+    found("long modules", {name for name, module in PRODUCT.items() if module.lines > LINES})
+
+
+def test_no_import_circle() -> None:
+    found("circles", {" ".join(sorted(circle)) for circle in circles(graph(PRODUCT))})
+
+
+def arrows() -> set[tuple[Module, Module]]:
+    """Return the imports between modules of different rooms of the package."""
+    edges = graph(modules("callytics"))
+    pairs = {(PRODUCT[name], PRODUCT[target]) for name, targets in edges.items() for target in targets}
+    return {(one, other) for one, other in pairs if one.room != other.room}
+
+
+def test_arrows_run_one_way() -> None:
+    wrong = {
+        f"{one.name} → {other.name}"
+        for one, other in arrows()
+        if other.room not in ALLOWED[one.room] | EVERYBODY or (one.room in EVERYBODY and one.name != "callytics")
+    }
+    found("arrows", wrong)
+
+
+def test_every_room_has_its_place() -> None:
+    assert {module.room for module in modules("callytics").values()} - {"callytics.__main__"} == set(ALLOWED)
+
+
+def test_the_report_takes_the_importers_records_alone() -> None:
+    above = {
+        f"{one.name} → {other.name}"
+        for one, other in arrows()
+        if (one.room, other.room) == ("callytics.report", "callytics.importer")
+        and not other.name.startswith("callytics.importer.records")
+    }
+    found("report above records", above)
+
+
+def test_package_and_deployment_do_not_import_each_other() -> None:
+    across = {
+        f"{name} → {target}"
+        for name, targets in graph(PRODUCT).items()
+        for target in targets
+        if name.partition(".")[0] != target.partition(".")[0]
+    }
+    found("package and deployment", across)
+
+
+def test_private_names_stay_at_home() -> None:
+    found("private imports", {text for module in PRODUCT.values() for text in module.private_imports()})
+
+
+def test_the_importer_is_not_deep() -> None:
+    depth = levels(graph(modules("callytics/importer")))
+    found("importer levels", {f"{depth} levels"} if depth > IMPORTER_LEVELS else set())
+
+
+def test_no_test_imports_another() -> None:
+    """What tests share stands in tests/support, or is a fixture of a conftest.py."""
+    imported = [
+        (module.name, f"{one}.{name}".split("."))
+        for module in TESTS.values()
+        for one, name in module.imported
+        if one.startswith("tests.")
+    ]
+    assert [pair for pair in imported if any(part.startswith(("test_", "conftest")) for part in pair[1])] == []
+
+
+def test_circles_and_levels_are_seen() -> None:
+    """Otherwise nothing above would mean anything."""
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a"}}
+    assert circles({name: frozenset(targets) for name, targets in edges.items()}) == {frozenset("bc")}
+    assert levels({name: frozenset(targets) for name, targets in edges.items()}) == 4

@@ -1,0 +1,65 @@
+"""scripts/test: what its arguments mean, with a pytest that only says what it was given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.places import REPOSITORY
+
+QUICK = ["-m", "not slow and not demo and not infra", "--ignore", "tests/infra"]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose environment is complete and holds programs that do nothing."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("test", "environment"):
+        (tmp_path / "scripts" / name).write_bytes((REPOSITORY / "scripts" / name).read_bytes())
+    (tmp_path / "setup.cfg").touch()
+    programs = tmp_path / ".venv-test" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("ruff", "mypy", "dpkg"):
+        (programs / name).write_text("#!/bin/sh\n")
+    (programs / "python").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    (tmp_path / ".venv-test" / "installed---deploy-embedded-test-").touch()
+    return tmp_path
+
+
+def given_to_pytest(checkout: Path, *arguments: str) -> list[str]:
+    """Run the script and return what pytest would have been started with."""
+    path = f"{checkout / '.venv-test' / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "scripts/test", *arguments],
+        cwd=checkout,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line[1:-1] for line in done.stdout.splitlines()]
+
+
+def test_every_test_is_run(checkout: Path) -> None:
+    assert given_to_pytest(checkout) == ["-m", "pytest", "--numprocesses", "auto"]
+
+
+def test_quick_leaves_out_what_is_slow(checkout: Path) -> None:
+    assert given_to_pytest(checkout, "--quick") == ["-m", "pytest", "--numprocesses", "auto", *QUICK]
+
+
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_other_arguments_go_to_pytest_as_they_are(quick: list[str], checkout: Path) -> None:
+    arguments = ["-n", "0", "-k", "one or two", "tests/unit"]
+    assert given_to_pytest(checkout, *quick, *arguments)[-len(arguments) :] == arguments
+
+
+def test_help_says_what_there_is_and_runs_nothing(checkout: Path) -> None:
+    done = subprocess.run(["bash", "scripts/test", "--help"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: scripts/test [--quick]")
+    assert "<pytest>" not in done.stdout
