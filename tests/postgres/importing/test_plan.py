@@ -50,6 +50,7 @@ class CutOff(CallyticsError):
     """What ends an import in a test."""
 
 
+@dataclass
 class Pieces(Installation):
     """An installation whose tables all count as large and have many pieces and chunks."""
 

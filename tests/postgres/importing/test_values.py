@@ -7,7 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ FILLERS = {
 }  # fmt: skip
 
 
+@dataclass
 class Trial(Installation):
     """Files of one table and one column of interest, imported one after the other into the same database."""
 
