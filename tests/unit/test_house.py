@@ -35,7 +35,6 @@ KNOWN: dict[str, set[str]] = {
         "callytics.importer.sync",
         "callytics.importer.target.compare",
         "callytics.postgres.manager",
-        "callytics.report.document",
         "callytics.settings",
     },
     "circles": {
@@ -53,8 +52,8 @@ KNOWN: dict[str, set[str]] = {
     "report above records": {
         "callytics.report → callytics.importer.import_",
         "callytics.report → callytics.importer.profile",
-        "callytics.report.facts → callytics.importer.target.catalogue",
-        "callytics.report.facts → callytics.importer.target.load",
+        "callytics.report.recorded → callytics.importer.target.catalogue",
+        "callytics.report.recorded → callytics.importer.target.load",
         "callytics.report.terminal → callytics.importer.import_",
         "callytics.report.terminal → callytics.importer.profile",
     },
