@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.servers import Databases, migrated, private_server
 
+INFRA = Path(__file__).parent / "infra"
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep a file's tests in one process, and all that boot hosts in one: what their fixtures make is dear.
+    """Keep a file's tests in one process, and all that boot hosts in one: what their fixtures make is expensive.
 
     xdist's own groups are of no use with pytest 9.2, which does not let it rename tests.
     """
@@ -25,7 +28,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return "infra" if nodeid.startswith("tests/infra/") else nodeid.partition("::")[0]
 
+    # xdist would begin with the files that have the most tests, which are not those that take the longest.
+    config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes the longest, so that no process is left alone with it in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (INFRA not in item.path.parents, item.path not in slow))
 
 
 @pytest.fixture(autouse=True)

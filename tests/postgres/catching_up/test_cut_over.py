@@ -13,12 +13,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.commands import environment
 from tests.support.independent import problems
 from tests.support.places import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 PAGE = REPOSITORY / "docs/cut-over.md"
 

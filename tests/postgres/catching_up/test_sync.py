@@ -17,6 +17,8 @@ from callytics.exceptions import SourceError
 from callytics.importer.target.staging import Staging
 from tests.support.installation import Installation, contents
 
+pytestmark = pytest.mark.slow
+
 DIRTY = ("text", "", 7, -1, 2**62, 3.5, 1.0, b"\x00blob", None, "2024-02-30 10:00:00", "2024-05-01", "nul\0", "{}", "1")
 """Values of every storage class, some of which a column can take, some only otherwise, some not at all."""
 

@@ -39,6 +39,8 @@ from tests.support.faults import (
 from tests.support.needs import lacking
 from tests.support.servers import VOLATILE, migrated, private_server, superuser
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 GO_ON = "run the same command again"
 

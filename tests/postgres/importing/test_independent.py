@@ -19,6 +19,8 @@ from tests.support.independent import problems
 from tests.support.places import SHARED
 from tests.support.servers import Databases
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = ("callytics-1", "callytics-2", "callytics-3")
 
 

@@ -24,6 +24,8 @@ from callytics.importer.source import snapshot
 from callytics.settings import Settings
 from tests.support.installation import Installation, write
 
+pytestmark = pytest.mark.slow
+
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text, file_name text, processing_status text,
     sample_rate);

@@ -31,6 +31,8 @@ from tests.support.independent import (
 )
 from tests.support.installation import Installation, quiet
 
+pytestmark = pytest.mark.slow
+
 # A table of generation 3 for each type, its columns declared without a type, so that SQLite keeps what it is given.
 RECORDING = ("file_path", "processing_status", "file_name")
 PERSON = ("account_id", "employee_id", "full_name", "first_name", "last_name", "department", "position")

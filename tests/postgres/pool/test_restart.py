@@ -24,6 +24,8 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, manager_for
 from tests.support.servers import private_server, settings_for
 
+pytestmark = pytest.mark.slow
+
 CALLERS = 50
 # What is acknowledged must be on the disk.
 DURABLE = {"max_connections": "40", "shared_buffers": "32MB", "fsync": "on", "synchronous_commit": "on"}

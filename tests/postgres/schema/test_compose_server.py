@@ -24,6 +24,8 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.needs import need_postgres_15
 from tests.support.places import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((REPOSITORY / "docker-compose.yml").read_text())
 POSTGRES = COMPOSE["services"]["postgres"]
 AWKWARD = 'p @/%"\\$HOME # 비밀'

@@ -27,6 +27,8 @@ from tests.support.commands import environment
 from tests.support.needs import lacking, need_postgres_15
 from tests.support.servers import settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def owner(database: Settings) -> Iterator[Connection]:

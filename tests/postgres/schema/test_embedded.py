@@ -24,6 +24,8 @@ from callytics.trial.embedded import EmbeddedPostgres, Server, find_servers, sta
 from tests.support.needs import lacking
 from tests.support.servers import VOLATILE, settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[Callable[[Path], EmbeddedPostgres]]:

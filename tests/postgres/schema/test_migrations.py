@@ -30,6 +30,8 @@ from tests.support.migrating import down, others_at_work, up
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted(path for path in migrate.migrations_folder().glob("*.sql") if not path.name.endswith(".rollback.sql"))
 IDS = [path.stem for path in FILES]
 # A reader of a busy table may wait this long for a whole migration, on whatever machine runs the tests.

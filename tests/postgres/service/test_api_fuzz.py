@@ -17,6 +17,8 @@ from callytics.settings import Settings
 from tests.support.agents import KIM, PASSWORD, SERVICE, Counting
 from tests.support.serving import KEY, Served, served
 
+pytestmark = pytest.mark.slow
+
 # A longer run, another each time, with every field of an analysis missing, too long and of each wrong type in turn:
 # CALLYTICS_FUZZ_EXAMPLES=500 pytest tests/postgres/service/test_api_fuzz.py
 EXAMPLES = os.environ.get("CALLYTICS_FUZZ_EXAMPLES", "")

@@ -17,6 +17,8 @@ from tests.support.agents import KIM, PASSWORD, agents_of
 from tests.support.browser import Browser, Page
 from tests.support.serving import Served, kill_server, served, start_again
 
+pytestmark = pytest.mark.slow
+
 HEALTHY = "document.querySelector('#state').dataset.state === 'healthy'"
 UNHEALTHY = "document.querySelector('#state').dataset.state === 'unhealthy'"
 COUNTED = "document.querySelectorAll('#rows dd').length > 20"

@@ -35,6 +35,8 @@ from tests.support.serving import (
     wire_to,
 )
 
+pytestmark = pytest.mark.slow
+
 PROMISED_SECONDS = 2.0
 LOGIN = {"username": "nobody", "password": "what only nobody knows"}
 
