@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from callytics.agents.auth import AgentAuth
+from callytics.agents import AgentAuth
 from callytics.calls.manager import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings

@@ -89,8 +89,9 @@ class Account:
 class AgentAccounts:
     """Accounts, profiles and permissions of agents, by username.
 
-    Each method is one transaction, or a part of an open one. It raises AgentError where nobody bears the username.
-    Every change of an agent's account is a line of agent_activity_logs. Each method m has a twin am for coroutines.
+    Each method is one transaction, or a part of an open one. Raises AgentError if there is no such account.
+    Every change of an agent's account is a line of agent_activity_logs. Every method has an async counterpart,
+    prefixed with ``a``.
     """
 
     def __init__(self, postgres: PostgreSQLManager, *, passwords: Passwords | None = None) -> None:
@@ -255,7 +256,7 @@ class AgentAccounts:
 
 
 def full_name(first_name: str, last_name: str) -> str:
-    """Return a whole name: in Hangul and Chinese characters the family's first and no space, otherwise last."""
+    """Return a whole name: family name first and without a space in Hangul and Chinese characters, otherwise last."""
     name = last_name + first_name
     if name and all(unicodedata.name(letter, "").startswith(("HANGUL", "CJK")) for letter in name):
         return name
@@ -265,7 +266,7 @@ def full_name(first_name: str, last_name: str) -> str:
 def spellings(username: str) -> Mapping[str, str | None]:
     """Return the query parameters of a username: as it was typed, as imported ones are, and composed, as new ones are.
 
-    What PostgreSQL could not hold, or nobody is called, is None.
+    A username that no account can have is None.
     """
     if len(username) > LONGEST_USERNAME or not username.isprintable():
         return {"username": None, "composed": None}

@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 
-from callytics.agents.accounts import AgentAccounts, spellings
+from callytics.agents.accounts import spellings
 from callytics.agents.passwords import Passwords
 from callytics.agents.permissions import allows
 from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
@@ -63,18 +63,20 @@ class _Attempt:
     logged_at: datetime
 
 
-class AgentAuth(AgentAccounts):
-    """Logins by username and password, sessions as signed tokens that can be ended, and what `AgentAccounts` does.
+class AgentAuth:
+    """Logins by username and password, and sessions as signed tokens that can be ended.
 
-    Nothing here tells why somebody may not enter: not by words, and not by time. ``passwords`` decides how passwords
-    are hashed. Safe to share between threads.
+    Neither the words nor the time of a refusal tell its reason. It makes and changes no account, which is for
+    `AgentAccounts`: whatever holds an AgentAuth can let agents in, and nothing else. ``passwords`` decides how
+    passwords are hashed. Safe to share between threads.
     """
 
     def __init__(
         self, postgres: PostgreSQLManager, settings: ServiceSettings, *, passwords: Passwords | None = None
     ) -> None:
-        super().__init__(postgres, passwords=passwords)
+        self.postgres = postgres
         self.settings = settings
+        self.passwords = passwords or Passwords()
 
     def login(
         self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
@@ -101,14 +103,14 @@ class AgentAuth(AgentAccounts):
     async def alogin(
         self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
     ) -> Session:
-        """Log in as `login` does, in a thread that is none of the pool's: those reserve a connection each.
+        """Log in as `login` does, in a thread outside the pool, since pool threads hold a connection each.
 
         Joins no transaction. A login whose caller is cancelled goes on to its end, at which nobody gets the token.
         """
         return await asyncio.to_thread(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
 
     def logout(self, token: str) -> None:
-        """End a session; raise NotAuthenticated where it is none, or no longer."""
+        """End a session; raise NotAuthenticated if the token is not, or no longer, valid."""
         with self.postgres.transaction():
             agent = self.authenticate(token)
             values = {"agent_id": agent.id, "session_id": agent.session_id}
@@ -133,7 +135,8 @@ class AgentAuth(AgentAccounts):
     def require(self, agent: Agent, permission_type: str, level: str) -> None:
         """Raise NotPermitted unless the agent's permissions reach a level of a type; the type admin counts for all.
 
-        It looks at what `authenticate` returned, and asks nobody. ValueError for a type or level that does not exist.
+        Only what `authenticate` returned counts; the database is not asked. Raises ValueError for a type or level that
+        does not exist.
         """
         if not allows(agent.permissions, permission_type, level):
             raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")

@@ -1,7 +1,7 @@
 -- name: attempt
--- Takes one attempt of the account that bears a username, and logs the login as refused, which it is until `enter` says
+-- Takes one attempt of the account of a username, and logs the login as refused, which it is until `enter` says
 -- otherwise. One statement whose writes are the same for everybody: a guess is counted before its password is looked
--- at, however many are made at once, and a name that nobody bears takes as long. The hash is handed out only where the
+-- at, however many are made at once, and an unknown name takes as long. The hash is handed out only where the
 -- password still decides.
 with account as (
     select

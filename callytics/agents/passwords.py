@@ -54,8 +54,8 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None, *, at_once: int | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._slots = threading.BoundedSemaphore(at_once or min(os.cpu_count() or 1, MOST_AT_ONCE))
-        self._nobodys_argon2 = self._random_argon2()
-        self._nobodys_salt = secrets.token_hex(16).encode()
+        self._dummy_argon2 = self._random_argon2()
+        self._dummy_salt = secrets.token_hex(16).encode()
 
     def hash(self, password: str) -> str:
         """Return the Argon2id hash of a password, which must be one that `refuse_unfit` or `matches` has passed."""
@@ -68,8 +68,8 @@ class Passwords:
     def matches(self, stored: str | None, password: str) -> bool:
         """Tell whether a password belongs to a stored hash; False for a hash that is None, malformed or foreign.
 
-        One Argon2id and one PBKDF2 are computed in every case, over a hash of nobody where there is none of that kind,
-        so that the time does not tell what is stored, or whether anything is.
+        One Argon2id and one PBKDF2 are computed in every case, against a dummy hash if the account has none of that
+        kind, so that the time does not tell what is stored, or whether anything is.
         """
         typed = _typed(password)
         computed = typed or _Typed(b"", b"")
@@ -91,12 +91,12 @@ class Passwords:
             except (VerificationError, InvalidHashError):
                 pass  # Damaged, and therefore not computed.
         with suppress(VerifyMismatchError):
-            self._hasher.verify(self._nobodys_argon2, typed.composed)
+            self._hasher.verify(self._dummy_argon2, typed.composed)
         return False
 
     def _matches_pbkdf2(self, stored: str, typed: _Typed) -> bool:
         imported = PBKDF2.fullmatch(stored)
-        salt = imported[1].encode(errors="replace") if imported else self._nobodys_salt
+        salt = imported[1].encode(errors="replace") if imported else self._dummy_salt
         digest = hashlib.pbkdf2_hmac("sha256", typed.raw, salt, PBKDF2_ROUNDS)
         expected = bytes.fromhex(imported[2]) if imported else bytes(len(digest))
         return hmac.compare_digest(digest, expected) and imported is not None

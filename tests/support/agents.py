@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from callytics.agents.accounts import Grant, Profile
-from callytics.agents.auth import AgentAuth
+from callytics.agents import AgentAccounts, AgentAuth, Grant, Profile
 from callytics.agents.passwords import Passwords
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
@@ -57,9 +56,14 @@ def agents_of(database: Settings, *, passwords: Passwords | None = None, empty: 
         yield auth
 
 
+def accounts_of(auth: AgentAuth) -> AgentAccounts:
+    """Return the accounts of the database that an AgentAuth lets agents into."""
+    return AgentAccounts(auth.postgres, passwords=auth.passwords)
+
+
 def add_kim(auth: AgentAuth, *grants: Grant) -> int:
     """Make the account kim."""
-    return auth.add_agent("kim", PASSWORD, KIM, grants)
+    return accounts_of(auth).add_agent("kim", PASSWORD, KIM, grants)
 
 
 def ask(auth: AgentAuth, query: str, *values: object) -> Any:

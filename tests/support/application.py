@@ -15,7 +15,7 @@ from callytics.agents.auth import AgentAuth
 from callytics.api import create_app
 from callytics.api.service import Service
 from callytics.settings import Settings
-from tests.support.agents import KIM, PASSWORD, SERVICE, Counting, agents_of
+from tests.support.agents import KIM, PASSWORD, SERVICE, Counting, accounts_of, agents_of
 
 MAY = {
     "reader": Grant("analysis_view", "read"),
@@ -68,8 +68,9 @@ def api_on(database: Settings, *, passwords: Counting | None = None) -> Iterator
 def api_with_agents(database: Settings, *, empty: bool = True) -> Iterator[Api]:
     """Lend the application, with an agent of each name in MAY; ``empty``: and no others."""
     with agents_of(database, empty=empty) as auth:
+        accounts = accounts_of(auth)
         for name, grant in MAY.items():
-            auth.add_agent(name, PASSWORD, replace(KIM, email=None, employee_id=None), [grant] if grant else [])
+            accounts.add_agent(name, PASSWORD, replace(KIM, email=None, employee_id=None), [grant] if grant else [])
     with api_on(database) as api:
         yield api
 

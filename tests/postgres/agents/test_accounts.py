@@ -15,7 +15,7 @@ from callytics.agents.auth import AgentAuth
 from callytics.exceptions import AgentError, LoginRefused, PasswordRefused
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.support.agents import KIM, PASSWORD, WRONG, add_kim, agents_of, ask, run
+from tests.support.agents import KIM, PASSWORD, WRONG, accounts_of, add_kim, agents_of, ask, run
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 LEE = replace(KIM, last_name="이", email="lee@callytics.example", employee_id="E2")
@@ -66,10 +66,10 @@ def test_a_refused_account_leaves_nothing(
     auth: AgentAuth, server: EmbeddedPostgres, username: str, profile: Profile, message: str
 ) -> None:
     add_kim(auth)
-    auth.add_agent("이영희", PASSWORD, replace(LEE, email=None, employee_id=None))
+    accounts_of(auth).add_agent("이영희", PASSWORD, replace(LEE, email=None, employee_id=None))
     before = counts(auth)
     with pytest.raises(AgentError, match=message) as refusal:
-        auth.add_agent(username, PASSWORD, profile)
+        accounts_of(auth).add_agent(username, PASSWORD, profile)
     assert counts(auth) == before
     assert "argon2" not in str(refusal.value)
     assert "$argon2" not in server.log.read_text(encoding="utf-8", errors="replace")
@@ -89,19 +89,19 @@ def test_a_permission_that_does_not_exist_is_not_granted(auth: AgentAuth, grant:
     assert counts(auth) == [0, 0, 0, 0, 0]
     add_kim(auth)
     with pytest.raises(AgentError, match=message):
-        auth.grant("kim", grant)
+        accounts_of(auth).grant("kim", grant)
     assert counts(auth) == [1, 1, 1, 0, 1]
 
 
 def test_a_poor_password_is_refused_before_anything_is_written(auth: AgentAuth) -> None:
     with pytest.raises(PasswordRefused, match="fewer than 10"):
-        auth.add_agent("kim", "short", KIM)
+        accounts_of(auth).add_agent("kim", "short", KIM)
     with pytest.raises(PasswordRefused, match="is the username"):
-        auth.add_agent("kim.minsu.1990", "Kim.Minsu.1990", KIM)
+        accounts_of(auth).add_agent("kim.minsu.1990", "Kim.Minsu.1990", KIM)
     assert counts(auth) == [0, 0, 0, 0, 0]
     add_kim(auth)
     with pytest.raises(PasswordRefused):
-        auth.set_password("kim", "short")
+        accounts_of(auth).set_password("kim", "short")
     auth.login("kim", PASSWORD)
 
 
@@ -115,45 +115,49 @@ def enters(auth: AgentAuth, password: str = PASSWORD) -> bool:
 
 def test_lock_unlock_deactivate_activate(auth: AgentAuth) -> None:
     add_kim(auth)
-    auth.lock("kim")
-    assert (enters(auth), auth.list_agents()[0].state) == (False, "suspended")
-    auth.unlock("kim")
-    assert (enters(auth), auth.list_agents()[0].state) == (True, "active")
-    auth.deactivate("kim")
-    assert (enters(auth), auth.list_agents()[0].state) == (False, "inactive")
-    auth.lock("kim")
+    accounts_of(auth).lock("kim")
+    assert (enters(auth), accounts_of(auth).list_agents()[0].state) == (False, "suspended")
+    accounts_of(auth).unlock("kim")
+    assert (enters(auth), accounts_of(auth).list_agents()[0].state) == (True, "active")
+    accounts_of(auth).deactivate("kim")
+    assert (enters(auth), accounts_of(auth).list_agents()[0].state) == (False, "inactive")
+    accounts_of(auth).lock("kim")
     with pytest.raises(AgentError, match="is inactive, not locked: 'agent unlock --activate' lets it in"):
-        auth.unlock("kim")
+        accounts_of(auth).unlock("kim")
     assert not enters(auth)
-    auth.activate("kim")
-    assert (enters(auth), auth.list_agents()[0].state) == (True, "active")
+    accounts_of(auth).activate("kim")
+    assert (enters(auth), accounts_of(auth).list_agents()[0].state) == (True, "active")
 
 
 def test_unlock_and_a_new_password_open_what_wrong_ones_locked(auth: AgentAuth) -> None:
     add_kim(auth)
-    while auth.list_agents()[0].state != "locked":
+    while accounts_of(auth).list_agents()[0].state != "locked":
         assert not enters(auth, WRONG)
-    auth.unlock("kim")
+    accounts_of(auth).unlock("kim")
     assert enters(auth)
-    while auth.list_agents()[0].state != "locked":
+    while accounts_of(auth).list_agents()[0].state != "locked":
         assert not enters(auth, WRONG)
-    auth.set_password("kim", "새로운 비밀번호입니다")
+    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
     assert not enters(auth)
     assert enters(auth, "새로운 비밀번호입니다")
 
 
 def test_a_new_password_opens_no_account_that_was_closed_by_hand(auth: AgentAuth) -> None:
     add_kim(auth)
-    auth.lock("kim")
-    auth.set_password("kim", "새로운 비밀번호입니다")
+    accounts_of(auth).lock("kim")
+    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
     assert not enters(auth, "새로운 비밀번호입니다")
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "k\0m", "\ud800"])
 def test_nobody_is_named(auth: AgentAuth, name: str) -> None:
-    changes: list[Any] = [auth.lock, auth.unlock, auth.activate, auth.deactivate]
-    changes += [lambda name: auth.set_password(name, PASSWORD), lambda name: auth.grant(name, Grant("admin", "read"))]
-    changes += [lambda name: auth.revoke(name, "admin")]
+    accounts = accounts_of(auth)
+    changes: list[Any] = [accounts.lock, accounts.unlock, accounts.activate, accounts.deactivate]
+    changes += [
+        lambda name: accounts.set_password(name, PASSWORD),
+        lambda name: accounts.grant(name, Grant("admin", "read")),
+    ]
+    changes += [lambda name: accounts.revoke(name, "admin")]
     for change in changes:
         with pytest.raises(AgentError, match="there is no agent"):
             change(name)
@@ -162,19 +166,19 @@ def test_nobody_is_named(auth: AgentAuth, name: str) -> None:
 def test_an_account_without_profile_is_listed_and_can_be_closed(auth: AgentAuth) -> None:
     """Imported files have one: the administrator's."""
     run(auth, "insert into agent_accounts (username, password_hash) values ('admin', 'x')")
-    [account] = auth.list_agents()
+    [account] = accounts_of(auth).list_agents()
     assert (account.state, account.password, account.agent_id) == ("no profile", "unusable", None)
-    auth.set_password("admin", PASSWORD)
-    auth.lock("admin")
-    assert auth.list_agents()[0].state == "suspended"
+    accounts_of(auth).set_password("admin", PASSWORD)
+    accounts_of(auth).lock("admin")
+    assert accounts_of(auth).list_agents()[0].state == "suspended"
     with pytest.raises(AgentError, match="account 'admin' has no profile, so it can't hold permissions"):
-        auth.grant("admin", Grant("admin", "admin"))
+        accounts_of(auth).grant("admin", Grant("admin", "admin"))
 
 
 def test_the_list_bears_whatever_was_imported(auth: AgentAuth) -> None:
     add_kim(auth, Grant("trainer", "read"), Grant("admin", "write", SOON))
     auth.login("kim", PASSWORD)
-    [account] = auth.list_agents()
+    [account] = accounts_of(auth).list_agents()
     assert account.permissions == [
         {"type": "admin", "level": "write", "expires_at": SOON.isoformat()},
         {"type": "trainer", "level": "read", "expires_at": None},
@@ -185,20 +189,20 @@ def test_the_list_bears_whatever_was_imported(auth: AgentAuth) -> None:
         "update agent_accounts set account_locked_until = 'infinity', last_login_at = '4713-01-01 BC', "
         "login_attempts = null",
     )
-    [account] = auth.list_agents()
+    [account] = accounts_of(auth).list_agents()
     assert account.locked_until is not None
     assert (account.locked_until.year, account.last_login_at, account.login_attempts) == (9999, None, 0)
 
 
 def test_every_change_is_on_record(auth: AgentAuth) -> None:
     agent_id = add_kim(auth)
-    auth.grant("kim", Grant("trainer", "write"), granted_by=agent_id)
-    auth.revoke("kim", "trainer")
-    auth.set_password("kim", "새로운 비밀번호입니다")
-    auth.lock("kim")
-    auth.unlock("kim")
-    auth.deactivate("kim")
-    auth.activate("kim")
+    accounts_of(auth).grant("kim", Grant("trainer", "write"), granted_by=agent_id)
+    accounts_of(auth).revoke("kim", "trainer")
+    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
+    accounts_of(auth).lock("kim")
+    accounts_of(auth).unlock("kim")
+    accounts_of(auth).deactivate("kim")
+    accounts_of(auth).activate("kim")
     assert ask(auth, "select granted_by from agent_permissions") == agent_id
     changes = ask(
         auth,
@@ -219,8 +223,8 @@ def test_changes_in_one_transaction_happen_together(auth: AgentAuth) -> None:
 
     def grant_both() -> None:
         with auth.postgres.transaction():
-            auth.grant("kim", Grant("trainer", "read"))
-            auth.grant("nobody", Grant("trainer", "read"))
+            accounts_of(auth).grant("kim", Grant("trainer", "read"))
+            accounts_of(auth).grant("nobody", Grant("trainer", "read"))
 
     with pytest.raises(AgentError, match="there is no agent 'nobody'"):
         grant_both()

@@ -13,7 +13,7 @@ from callytics.exceptions import LoginRefused, NotAuthenticated
 from callytics.importer.import_ import Options, import_files
 from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
-from tests.support.agents import agents_of, ask, logged
+from tests.support.agents import accounts_of, agents_of, ask, logged
 
 CALLS = 60
 CHANGED = "새로운 비밀번호입니다"
@@ -32,7 +32,7 @@ def test_imported_agents_log_in_with_the_old_password(database: Settings, tmp_pa
     files = sorted((tmp_path / "old").iterdir())
     import_files(database, files, Options(tmp_path / "snapshots"), lambda *_: None)
     with agents_of(database, passwords=Passwords(), empty=False) as auth:
-        accounts = auth.list_agents()
+        accounts = accounts_of(auth).list_agents()
         assert {account.password for account in accounts} == {"pbkdf2"}
         states = {account.state: account.username for account in accounts}
         assert states.keys() == {"active", "no profile"}
@@ -50,7 +50,7 @@ def test_imported_agents_log_in_with_the_old_password(database: Settings, tmp_pa
         assert len(logged(auth)) == before + 2
         assert auth.authenticate(first.token).full_name == auth.authenticate(second.token).full_name
 
-        auth.set_password(username, CHANGED)
+        accounts_of(auth).set_password(username, CHANGED)
         for token in (first.token, second.token):
             with pytest.raises(NotAuthenticated):
                 auth.authenticate(token)

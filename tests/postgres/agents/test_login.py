@@ -28,6 +28,7 @@ from tests.support.agents import (
     SERVICE,
     WRONG,
     Counting,
+    accounts_of,
     add_kim,
     agents_of,
     ask,
@@ -218,7 +219,7 @@ def test_what_imported_accounts_may_hold_counts(
     for _ in range(MOST + 1):
         refused(auth)
     assert sum(stored is not None for stored in passwords.checked) == left
-    assert auth.list_agents()[0].state == "locked"
+    assert accounts_of(auth).list_agents()[0].state == "locked"
 
 
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
@@ -306,9 +307,9 @@ def test_the_recommended_profile_works_with_everything(auth: AgentAuth) -> None:
 # ---- changes between the check and the entry
 
 CHANGES: dict[str, Callable[[AgentAuth], None]] = {
-    "password": lambda auth: auth.set_password("kim", "새로운 비밀번호입니다"),
-    "lock": lambda auth: auth.lock("kim"),
-    "deactivation": lambda auth: auth.deactivate("kim"),
+    "password": lambda auth: accounts_of(auth).set_password("kim", "새로운 비밀번호입니다"),
+    "lock": lambda auth: accounts_of(auth).lock("kim"),
+    "deactivation": lambda auth: accounts_of(auth).deactivate("kim"),
     "profile": lambda auth: run(auth, "update agent_profiles set is_active = false"),
     "deletion": lambda auth: run(auth, "delete from agent_accounts"),
 }
@@ -337,8 +338,8 @@ def test_an_account_that_changes_while_its_password_is_checked_is_not_entered(
 def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
     add_kim(auth)
     session = auth.login("kim", PASSWORD)
-    shown = " ".join(map(repr, (auth, auth.passwords, auth.settings, session, auth.list_agents())))
-    shown += json.dumps([account.as_dict() for account in auth.list_agents()], default=str)
+    shown = " ".join(map(repr, (auth, auth.passwords, auth.settings, session, accounts_of(auth).list_agents())))
+    shown += json.dumps([account.as_dict() for account in accounts_of(auth).list_agents()], default=str)
     log = server.log.read_text(encoding="utf-8", errors="replace")
     secrets = (
         PASSWORD,
@@ -356,7 +357,7 @@ def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
 
 def test_the_same_for_coroutines(auth: AgentAuth) -> None:
     async def a_day() -> tuple[Session, Any]:
-        await auth.aadd_agent("kim", PASSWORD, KIM)
+        await accounts_of(auth).aadd_agent("kim", PASSWORD, KIM)
         with pytest.raises(LoginRefused):
             await auth.alogin("kim", WRONG)
         sessions = await asyncio.gather(*(auth.alogin("kim", PASSWORD, ip_address="10.0.0.8") for _ in range(2)))

@@ -15,7 +15,18 @@ from callytics.agents.accounts import Grant
 from callytics.agents.auth import AgentAuth, Session
 from callytics.exceptions import AgentError, NotAuthenticated, NotPermitted
 from callytics.settings import Settings
-from tests.support.agents import KIM, PASSWORD, SERVICE, add_kim, agents_of, ask, count_queries, logged, run
+from tests.support.agents import (
+    KIM,
+    PASSWORD,
+    SERVICE,
+    accounts_of,
+    add_kim,
+    agents_of,
+    ask,
+    count_queries,
+    logged,
+    run,
+)
 
 OTHER_KEY = "another key for tests that is long enough too"
 
@@ -132,9 +143,9 @@ def test_logout_ends_this_session_once(auth: AgentAuth, session: Session) -> Non
 
 
 ENDS: dict[str, Callable[[AgentAuth], None]] = {
-    "password": lambda auth: auth.set_password("kim", "새로운 비밀번호입니다"),
-    "lock": lambda auth: auth.lock("kim"),
-    "deactivation": lambda auth: auth.deactivate("kim"),
+    "password": lambda auth: accounts_of(auth).set_password("kim", "새로운 비밀번호입니다"),
+    "lock": lambda auth: accounts_of(auth).lock("kim"),
+    "deactivation": lambda auth: accounts_of(auth).deactivate("kim"),
 }
 
 
@@ -142,11 +153,11 @@ ENDS: dict[str, Callable[[AgentAuth], None]] = {
 def test_what_ends_every_session_of_an_account(
     auth: AgentAuth, session: Session, reason: str, change: Callable[[AgentAuth], None]
 ) -> None:
-    auth.add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id=None))
+    accounts_of(auth).add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id=None))
     others = auth.login("lee", PASSWORD)
     change(auth)
     assert_nobodys(auth, session.token)
-    auth.activate("kim")
+    accounts_of(auth).activate("kim")
     assert_nobodys(auth, session.token)
     assert ask(auth, "select reason from agent_sessions where id = %s", session.agent.session_id) == reason
     assert auth.authenticate(others.token) == others.agent
@@ -213,22 +224,22 @@ def test_permissions_in_force_are_those_of_the_moment(auth: AgentAuth, session: 
     assert now() == {"audio_upload": "write", "supervisor": "read"}
     run(auth, "update agent_permissions set expires_at = now() where permission_type = 'supervisor'")
     assert now() == {"audio_upload": "write"}
-    auth.grant("kim", Grant("audio_upload", "read"))
+    accounts_of(auth).grant("kim", Grant("audio_upload", "read"))
     assert now() == {"audio_upload": "read"}
-    auth.revoke("kim", "audio_upload")
+    accounts_of(auth).revoke("kim", "audio_upload")
     assert now() == {}
     with pytest.raises(AgentError, match="has no permission of type 'audio_upload'"):
-        auth.revoke("kim", "audio_upload")
+        accounts_of(auth).revoke("kim", "audio_upload")
 
 
 def test_what_is_required_is_held_or_refused(auth: AgentAuth) -> None:
-    auth.grant("kim", Grant("analysis_view", "write"))
+    accounts_of(auth).grant("kim", Grant("analysis_view", "write"))
     agent = auth.login("kim", PASSWORD).agent
     auth.require(agent, "analysis_view", "read")
     auth.require(agent, "analysis_view", "write")
     for permission_type, level in (("analysis_view", "admin"), ("audio_upload", "read"), ("admin", "read")):
         with pytest.raises(NotPermitted, match=f"takes the permission {permission_type}:{level}"):
             auth.require(agent, permission_type, level)
-    auth.grant("kim", Grant("admin", "admin"))
+    accounts_of(auth).grant("kim", Grant("admin", "admin"))
     agent = auth.login("kim", PASSWORD).agent
     auth.require(agent, "audio_upload", "admin")

@@ -14,7 +14,7 @@ from callytics.agents.accounts import Grant
 from callytics.agents.auth import AgentAuth
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
-from tests.support.agents import KIM, PASSWORD, SERVICE, Counting
+from tests.support.agents import KIM, PASSWORD, SERVICE, Counting, accounts_of
 from tests.support.serving import KEY, Served, served
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def new_token(own_database: Settings) -> Iterator[Token]:
     with PostgreSQLManager(own_database) as postgres:
         auth = AgentAuth(postgres, SERVICE, passwords=Counting())
         # Not the name of the examples, whose wrong passwords would lock it.
-        auth.add_agent("fuzz", PASSWORD, KIM, [Grant("admin", "admin")])
+        accounts_of(auth).add_agent("fuzz", PASSWORD, KIM, [Grant("admin", "admin")])
         yield lambda: auth.login("fuzz", PASSWORD).token
 
 

@@ -13,7 +13,7 @@ from callytics.agents.accounts import Grant
 from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.support.agents import KIM, PASSWORD, agents_of
+from tests.support.agents import KIM, PASSWORD, accounts_of, agents_of
 from tests.support.browser import Browser, Page
 from tests.support.serving import Served, kill_server, served, start_again
 
@@ -42,8 +42,11 @@ def service(own_database: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     with closing(connect(own_database, owner=True)) as owner, owner, owner.cursor() as cursor:
         cursor.execute(IMPORT, {"file": FILE})
     with agents_of(own_database) as auth:
-        auth.add_agent("kim", PASSWORD, KIM, [Grant("report_generation", "read")])
-        auth.add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id=None), [Grant("analysis_view", "admin")])
+        accounts = accounts_of(auth)
+        accounts.add_agent("kim", PASSWORD, KIM, [Grant("report_generation", "read")])
+        accounts_of(auth).add_agent(
+            "lee", PASSWORD, replace(KIM, email=None, employee_id=None), [Grant("analysis_view", "admin")]
+        )
     with served(own_database, tmp_path_factory.mktemp("page") / "log") as started:
         yield started
 
