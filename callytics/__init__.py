@@ -1,3 +1,3 @@
 """Callytics on PostgreSQL: schema, import and proof for call-centre analyses kept in SQLite."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -34,7 +34,7 @@ class ImportedTable(BaseModel):
 class ImportReport(Verdict):
     """An import, table by table."""
 
-    version: str = Field(description="The Callytics that did it", examples=["0.1.0"])
+    version: str = Field(description="The Callytics that did it", examples=["0.2.0"])
     tables: list[ImportedTable]
 
 

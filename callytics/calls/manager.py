@@ -20,7 +20,7 @@ from callytics.postgres.sql import queries
 from callytics.postgres.twins import twin
 
 SQL = queries(Path(__file__).with_name("manager.sql"))
-CONDITIONS = queries(Path(__file__).with_name("conditions.sql"))
+FILTERS = queries(Path(__file__).with_name("conditions.sql"))
 # The tables that are written, with the application's short names of their columns.
 TABLES: Mapping[str, Mapping[str, str]] = {
     "audio_files": {"format_type": "format", "status": "processing_status"},
@@ -659,7 +659,7 @@ def _without_index(element: Any) -> Any:
 def _conditions(values: Mapping[str, Any]) -> sql.Composable:
     """Return the conditions of the filters that are used, so that each can use its index."""
     used = [name for name, given in CONDITIONS.items() if any(values[value] is not None for value in given)]
-    return sql.SQL(" and ").join([sql.SQL(CONDITIONS[name]) for name in used] or [sql.SQL("true")])
+    return sql.SQL(" and ").join([sql.SQL(FILTERS[name]) for name in used] or [sql.SQL("true")])
 
 
 def _after_call(position: Position | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from callytics import __version__, settings
-from callytics.cli import agents, environment, imports, serving, trial
+from callytics.cli import agents, completion, environment, imports, serving, trial
 from callytics.exceptions import CallyticsError
 
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -30,6 +30,7 @@ COMMANDS = (
     imports.report,
     serving.serve,
     agents.agent,
+    completion.completion,
 )
 
 

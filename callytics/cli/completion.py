@@ -1,0 +1,26 @@
+"""The command that makes a shell complete the others."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete commands, options and files.
+
+    \b
+    bash: eval "$(callytics completion bash)" in ~/.bashrc
+    zsh:  eval "$(callytics completion zsh)" in ~/.zshrc
+    fish: callytics completion fish > ~/.config/fish/completions/callytics.fish
+    """
+    complete = get_completion_class(shell)
+    if complete is None:
+        raise click.UsageError(f"click has no completion for {shell}")
+    program = context.find_root().command
+    click.echo(complete(program, {}, "callytics", "_CALLYTICS_COMPLETE").source())
