@@ -1,0 +1,96 @@
+"""What the pages on operations and platforms tell an administrator to run does what they say."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from callytics.schema.migrate import migrate
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres, find_servers
+from callytics.trial.sample import write_sample
+from tests.support.commands import environment, invoke
+from tests.support.manual import blocks, page
+from tests.support.needs import lacking
+from tests.support.servers import execute, private_server, settings_for, superuser
+
+
+@pytest.fixture
+def folder(tmp_path: Path, database: Settings) -> Path:
+    """A folder with the .env of a database, and a sample file that was imported from there."""
+    write_env(tmp_path, database)
+    write_sample(tmp_path / "calls.sqlite", generation=2, calls=20, seed=1)
+    imported = invoke(database, "import", "--snapshots", tmp_path / "snapshots", tmp_path / "calls.sqlite")
+    assert imported.exit_code == 0, imported.output
+    return tmp_path
+
+
+def write_env(folder: Path, settings: Settings) -> None:
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in environment(settings).items()]
+    (folder / ".env").write_text("".join(lines), encoding="utf-8")
+
+
+def section(name: str, title: str) -> str:
+    return page(name).partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def run(commands: str, folder: Path) -> str:
+    """Run commands in one shell, which ends at the first that fails, with the programs of the server's version."""
+    programs = next(find_servers()).bin
+    if not shutil.which("pg_dump", path=str(programs)):
+        lacking(f"{programs} has no pg_dump: install postgresql-client-15")
+    env = {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
+    done = subprocess.run(["sh", "-euc", commands], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_dump_is_restored_and_every_value_verified(
+    folder: Path, database: Settings, server: EmbeddedPostgres
+) -> None:
+    dump, restore = blocks(section("operations", "Back up and restore"), "sh")
+    restored = replace(database, database="callytics_restored")
+    server.provide(restored)
+    try:
+        run(dump + restore.replace("callytics doctor\n", ""), folder)
+        count = "select count(*) from utterances"
+        assert execute(restored, count) == execute(database, count) != [(0,)]
+        verified = invoke(restored, "verify", "--snapshots", folder / "snapshots", folder / "calls.sqlite")
+        assert verified.exit_code == 0, verified.output
+        assert migrate(restored, report=lambda line: None) == []
+    finally:
+        superuser(server, "drop database {} with (force)", restored.database)
+
+
+def test_rows_that_the_application_added_are_counted(folder: Path, database: Settings) -> None:
+    [statement] = blocks(section("operations", "Go back"), "sql")
+    assert execute(database, statement) == [(0,)]
+    execute(database, "insert into audio_files (file_path, file_name) values ('/new.wav', 'new.wav')")
+    assert execute(database, statement) == [(1,)]
+
+
+def test_months_to_come_are_created(folder: Path) -> None:
+    [commands] = blocks(section("operations", "Partitions of the months to come"), "sh")
+    assert "keep_partitions_ahead" in run(commands, folder)
+
+
+def test_a_server_without_superuser_is_set_up_as_shown(tmp_path: Path) -> None:
+    """By a role that may create roles and databases, which is all that managed servers give."""
+    with private_server(tmp_path / "server") as server:
+        superuser(server, "create role {} login createrole createdb password 'secret'", "chief")
+        settings = settings_for(server, "callytics")
+        settings = replace(settings, password="application", owner_password="owner")
+        write_env(tmp_path, settings)
+        [commands] = blocks(section("platforms", "Managed PostgreSQL"), "sh")
+        commands = commands.replace("YOUR_ADMIN", "chief").replace("sslmode=require", "sslmode=disable")
+        run(f"export PGPASSWORD=secret PGPORT={server.port}\n{commands}", tmp_path)
+        migrate(settings, report=lambda line: None)
+        write_sample(tmp_path / "calls.sqlite", generation=2, calls=5, seed=1)
+        imported = invoke(settings, "import", "--snapshots", tmp_path / "snapshots", tmp_path / "calls.sqlite")
+        assert imported.exit_code == 0, imported.output
