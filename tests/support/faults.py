@@ -29,9 +29,8 @@ from callytics.importer.source import reader as source
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
+from tests.support import commands
 from tests.support.catalogue import catalogue
-from tests.support.commands import environment
-from tests.support.places import REPOSITORY
 from tests.support.servers import superuser
 
 SECONDS = 60.0
@@ -50,7 +49,6 @@ for module, values in {values!r}.items():
     for name, value in values.items():
         setattr(importlib.import_module(module), name, value)
 from callytics.cli import main
-from tests.support.places import REPOSITORY
 main()
 """
 
@@ -102,23 +100,14 @@ class Attempt:
     def start(self, *arguments: object, settings: Settings | None = None) -> subprocess.Popen[str]:
         """Start the import as a process of its own."""
         values = SMALL if self.small else {}
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                PROGRAM.format(values=values),
-                "import",
-                str(self.file),
-                "--quiet",
-                *map(str, arguments),
-            ],
-            cwd=self.folder,
-            env={**os.environ, **environment(settings or self.settings), "PYTHONPATH": str(REPOSITORY)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        process = commands.start(
+            settings or self.settings,
+            "import",
+            self.file,
+            "--quiet",
+            *arguments,
+            folder=self.folder,
+            program=(sys.executable, "-c", PROGRAM.format(values=values)),
         )
         self.started.append(process)
         return process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from callytics.exceptions import DatabaseUnavailable
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres, find_servers
@@ -38,6 +40,18 @@ def private_server(folder: Path, options: Mapping[str, str] = VOLATILE) -> Itera
             yield embedded
     finally:
         embedded.remove()
+
+
+def start_again(server: EmbeddedPostgres, seconds: float = 20.0) -> None:
+    """Start a server that was killed; what is left of it may hold its memory for a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return server.start()
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def settings_for(server: EmbeddedPostgres, database: str) -> Settings:

@@ -21,7 +21,6 @@ from typing import Any
 
 import httpx2 as httpx
 
-from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.commands import environment
@@ -122,18 +121,6 @@ def kill_server(server: EmbeddedPostgres) -> None:
 def _children(parent: int) -> list[int]:
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
     return [int(pid) for pid in found.stdout.split()]
-
-
-def start_again(server: EmbeddedPostgres) -> None:
-    """Start a server that was killed; what is left of it may hold its memory for a moment."""
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            return server.start()
-        except DatabaseUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 class Wire:

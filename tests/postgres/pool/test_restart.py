@@ -22,7 +22,7 @@ from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, manager_for
-from tests.support.servers import private_server, settings_for
+from tests.support.servers import private_server, settings_for, start_again
 
 pytestmark = pytest.mark.slow
 
@@ -100,18 +100,6 @@ def stop_at_once(server: EmbeddedPostgres) -> None:
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGQUIT)
     assert eventually(lambda: not (server.data / "postmaster.pid").exists(), 10)
-
-
-def start_again(server: EmbeddedPostgres) -> None:
-    """Start a server that was killed; what is left of the old one may be in the way for a moment."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            return server.start()
-        except DatabaseUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def storms(manager: PostgreSQLManager, ledger: Ledger) -> Iterator[Callable[[int], Any]]:

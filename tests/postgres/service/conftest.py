@@ -9,8 +9,7 @@ import pytest
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.application import Api, api_with_agents
-from tests.support.servers import Databases, migrated, private_server
-from tests.support.serving import start_again
+from tests.support.servers import Databases, migrated, private_server, start_again
 
 
 @pytest.fixture(scope="module")

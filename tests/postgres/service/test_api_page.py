@@ -15,7 +15,8 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, accounts_of, agents_of
 from tests.support.browser import Browser, Page
-from tests.support.serving import Served, kill_server, served, start_again
+from tests.support.servers import start_again
+from tests.support.serving import Served, kill_server, served
 
 pytestmark = pytest.mark.slow
 

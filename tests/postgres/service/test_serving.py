@@ -24,6 +24,7 @@ from callytics.api import server as servers
 from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import ServiceSettings, Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.servers import start_again
 from tests.support.serving import (
     KEY,
     Served,
@@ -31,7 +32,6 @@ from tests.support.serving import (
     refused,
     served,
     service_environment,
-    start_again,
     wire_to,
 )
 
