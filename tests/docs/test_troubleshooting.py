@@ -1,4 +1,4 @@
-"""Every error line that a user can meet is explained, and no line that nobody can meet."""
+"""Every error line that a user can meet is explained, and no other line."""
 
 from __future__ import annotations
 

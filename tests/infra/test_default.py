@@ -46,7 +46,7 @@ def test_one_command_makes_a_database_of_this_machine(provisioned: LabHost) -> N
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
 
 
-def test_the_seed_s_question_is_answered(provisioned: LabHost) -> None:
+def test_the_application_can_count_its_files(provisioned: LabHost) -> None:
     """SELECT COUNT(*) FROM audio_files, with the settings that the application has."""
     question = "set -a; . /etc/callytics/app.env; export PGPASSWORD=$POSTGRES_PASSWORD PGSSLMODE PGSSLROOTCERT"
     psql = 'psql -XAt -h localhost -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "select count(*) from audio_files"'
@@ -80,6 +80,6 @@ def test_nothing_listens_for_others(provisioned: LabHost) -> None:
 
 
 def test_a_mistyped_limit_is_no_success(provisioned: LabHost) -> None:
-    """pyinfra itself ends well when it reached nobody."""
+    """pyinfra itself succeeds when it reached no host."""
     answer = provisioned.run(f"{PYINFRA} --limit nobody inventory.py deploy/site.py", check=False)
     assert answer.returncode != 0

@@ -136,7 +136,7 @@ def test_other_hosts_stay_when_one_goes(lab: Lab, bare: LabHost) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "../up", "a b", "-x", "x" * 40])
-def test_a_name_that_is_none_is_refused(lab: Lab, name: str) -> None:
+def test_an_invalid_name_is_refused(lab: Lab, name: str) -> None:
     with pytest.raises(LabError, match="is no name for a host"):
         lab.host(name)
 

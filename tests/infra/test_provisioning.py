@@ -94,7 +94,7 @@ def test_each_file_runs_alone(apart: Deployment, chapter: str) -> None:
     assert_nothing_changed(apart.run(f"deploy/{chapter}"))
 
 
-def test_an_administrator_who_is_not_root_needs_sudo_only(alone: Deployment) -> None:
+def test_an_administrator_who_is_not_root_only_needs_sudo(alone: Deployment) -> None:
     """The same operations, and the same proof that there was nothing to do."""
     alone.database.run(
         "useradd --create-home --shell /bin/bash admin && cp -r /root/.ssh /home/admin/ && chown -R admin: /home/admin "

@@ -41,7 +41,7 @@ SMALL = {
     "callytics.importer.plan.graph": {"PIECE_ROWS": 3000, "LARGE_TABLE_ROWS": 1500},
     "callytics.importer.import_": {"LARGE_TABLE_ROWS": 1500},
 }
-"""Bounds that make a small file go every way of a large one: chunks, pieces, keys that step aside."""
+"""Bounds that make a small file go every way of a large one: chunks, pieces, deferred keys."""
 
 PROGRAM = """
 import importlib, sys

@@ -579,7 +579,7 @@ def speaker_role(speaker: str | None) -> str | None:
     return roles.get((speaker or "").strip().lower())
 
 
-# --- rows kept aside ------------------------------------------------------------------------------------------------
+# --- rejected and unmapped rows --------------------------------------------------------------------------------------
 
 
 def storage_class(value: Any) -> str:

@@ -93,7 +93,7 @@ class Databases:
 
     @contextmanager
     def clone(self, template: Settings) -> Iterator[Settings]:
-        """Copy a database that nobody is connected to; the copy belongs to callytics_owner."""
+        """Copy a database, which must have no sessions; the copy belongs to callytics_owner."""
         settings = replace(template, database=self._name())
         superuser(
             self.server,

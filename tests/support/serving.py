@@ -124,7 +124,7 @@ def _children(parent: int) -> list[int]:
 
 
 class Wire:
-    """A way to a port of this machine that can go dead: what is sent arrives nowhere, and nobody is told."""
+    """A way to a port of this machine that can go dead: what is sent arrives nowhere, without an error."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -159,7 +159,7 @@ def test_every_check_costs_the_same(passwords: Passwords, work: Work) -> None:
             assert len(work.done) == 2
 
 
-def test_a_hash_that_asks_for_more_memory_than_there_is_gets_none(passwords: Passwords, work: Work) -> None:
+def test_a_hash_that_needs_more_memory_than_there_is_does_not_match(passwords: Passwords, work: Work) -> None:
     greedy = next(text for text in MALFORMED if "m=4294967295" in text)
     assert not passwords.matches(greedy, PASSWORD)
     assert work.done == {"sha256 100000": 1, "m=8,t=1,p=1": 1}

@@ -40,7 +40,7 @@ def test_nothing_allows_nothing() -> None:
 
 
 @pytest.mark.parametrize(("name", "level"), [("analysis-view", "read"), ("analysis_view", "owner"), ("", "")])
-def test_what_does_not_exist_is_nobodys_permission(name: str, level: str) -> None:
+def test_what_does_not_exist_is_permitted_to_no_one(name: str, level: str) -> None:
     """A word mistyped in the program must not look like a refusal."""
     with pytest.raises(ValueError, match=r"does not exist|not in"):
         allows({"admin": "admin"}, name, level)

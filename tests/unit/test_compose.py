@@ -165,7 +165,7 @@ def dockerfile() -> list[tuple[str, str]]:
     return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines]
 
 
-def test_image_runs_as_nobody_in_particular() -> None:
+def test_image_runs_as_a_user_of_its_own() -> None:
     instructions = dict(dockerfile())
     assert instructions["USER"] == "callytics"
     assert "--uid 10001" in instructions["RUN"]

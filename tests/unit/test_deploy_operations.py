@@ -182,7 +182,7 @@ def test_modification_times() -> None:
     ("found", "words"),
     [({"configured": True, "filled": True}, []), ({}, [True])],
 )
-def test_cluster_is_created_where_none_is(found: dict[str, bool], words: list[bool]) -> None:
+def test_cluster_is_created_if_there_is_no_cluster(found: dict[str, bool], words: list[bool]) -> None:
     created = commands(clusters.present, CLUSTER, facts={clusters.ClusterState: found})
     assert ["pg_createcluster --start 15 main " in str(command) for command in created] == words
 
@@ -351,7 +351,7 @@ def test_a_service_s_state_is_read() -> None:
     assert found == {"active": True, "enabled": True, "started": 100.25}
 
 
-def test_a_service_that_is_not_there_is_none_that_runs() -> None:
+def test_a_missing_service_is_not_running() -> None:
     found = systemd.ServiceState().process(["ExecMainStartTimestamp=", "ActiveState=inactive", "UnitFileState="])
     assert found == {"active": False, "enabled": False, "started": 0.0}
 

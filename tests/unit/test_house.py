@@ -1,4 +1,4 @@
-"""The house keeps its shape: short modules, arrows that run one way, no circle, and nobody in another's drawers."""
+"""The shape of the code: short modules, imports that run one way, no circle, no private name of another module."""
 
 from __future__ import annotations
 

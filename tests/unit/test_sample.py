@@ -347,7 +347,7 @@ def test_teams_are_as_large_as_their_triggers_would_say(korean: Path) -> None:
     assert all(size > 1 for _, size in sizes)
 
 
-def test_a_call_may_be_analysed_twice(tmp_path: Path) -> None:
+def test_a_call_can_be_analysed_twice(tmp_path: Path) -> None:
     """Generation 2 keeps both, with the same path."""
     write_sample(tmp_path / "out", generation=2, calls=300, seed=1)
     twice = "select count(*), count(distinct file_path) from audio_properties"

@@ -52,7 +52,7 @@ def test_snapshot_holds_what_is_in_the_wal(file: Path, tmp_path: Path) -> None:
 
 
 def test_snapshot_of_an_idle_wal_database_creates_nothing_beside_it(file: Path, tmp_path: Path) -> None:
-    """A database in WAL mode that nobody has open keeps no -wal and no -shm from being read."""
+    """A database in WAL mode that is not open anywhere can be read without -wal and -shm."""
     with closing(sqlite3.connect(file)) as writer:
         writer.execute("pragma journal_mode = wal")
     take_snapshot(file, tmp_path / "snapshots")
@@ -131,7 +131,7 @@ def test_hot_journal_is_recovered_in_a_copy(file: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_killed_command_left_is_removed(file: Path, tmp_path: Path) -> None:
-    """Scratch that nobody holds is rubbish; scratch of a command that runs is not, nor is any snapshot."""
+    """Scratch without an owner is rubbish; that of a running command is not, and no snapshot is."""
     folder = tmp_path / "snapshots"
     kept = take_snapshot(file, folder).path
     for name in (".snapshot-dead.sqlite", ".snapshot-dead.sqlite-journal", ".snapshot-alive.sqlite"):

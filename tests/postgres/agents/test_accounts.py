@@ -150,7 +150,7 @@ def test_a_new_password_opens_no_account_that_was_closed_by_hand(auth: AgentAuth
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "k\0m", "\ud800"])
-def test_nobody_is_named(auth: AgentAuth, name: str) -> None:
+def test_an_unknown_name_is_refused(auth: AgentAuth, name: str) -> None:
     accounts = accounts_of(auth)
     changes: list[Any] = [accounts.lock, accounts.unlock, accounts.activate, accounts.deactivate]
     changes += [
@@ -175,7 +175,7 @@ def test_an_account_without_profile_is_listed_and_can_be_closed(auth: AgentAuth)
         accounts_of(auth).grant("admin", Grant("admin", "admin"))
 
 
-def test_the_list_bears_whatever_was_imported(auth: AgentAuth) -> None:
+def test_the_list_shows_whatever_was_imported(auth: AgentAuth) -> None:
     add_kim(auth, Grant("trainer", "read"), Grant("admin", "write", SOON))
     auth.login("kim", PASSWORD)
     [account] = accounts_of(auth).list_agents()

@@ -88,7 +88,7 @@ def test_the_right_password_enters(auth: AgentAuth) -> None:
 
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize("typed", ["NFC", "NFD"])
-def test_a_korean_username_may_be_typed_composed_and_as_it_was_imported(
+def test_a_korean_username_can_be_typed_composed_or_as_it_was_imported(
     auth: AgentAuth, stored: str, typed: str
 ) -> None:
     add_kim(auth)
@@ -149,7 +149,7 @@ def test_a_refusal_says_nothing_costs_the_same_and_is_logged(
 @pytest.mark.parametrize(
     "username", ["", "\0", "kim\0", "\ud800", "x" * 100_000, "kim ", "' or true --", "%s"], ids=len
 )
-def test_odd_names_are_nobodys(auth: AgentAuth, passwords: Counting, username: str) -> None:
+def test_odd_names_belong_to_no_account(auth: AgentAuth, passwords: Counting, username: str) -> None:
     add_kim(auth)
     refused(auth, username, PASSWORD, ip_address="1\0\ud800" * 100, user_agent="\0" + "말" * 10_000)
     [line] = logged(auth)

@@ -137,7 +137,7 @@ def not_valid(office: Installation) -> list[str]:
 
 
 def test_rows_that_only_postgresql_refuses(office: Installation) -> None:
-    """A table that lost key and constraints in SQLite: a changed row and a new one are kept aside, and come back."""
+    """A table that lost key and constraints in SQLite: a changed row and a new one are rejected, and come back."""
     office.write(
         "create table copied as select * from speaker_segments order by -id; drop table speaker_segments; "
         "create table speaker_segments as select * from copied; drop table copied; "
@@ -189,7 +189,7 @@ def test_children_whose_parent_is_deleted_stay(office: Installation) -> None:
 
 
 def test_tables_and_columns_come_and_go(office: Installation) -> None:
-    """A new table nobody knows, a new column, a table that is dropped, and one of ours that the file had not yet."""
+    """An unknown table, a new column, a table that is dropped, and one of ours that the file did not have yet."""
     office.write(
         "create table notes (id integer primary key, note); insert into notes values (1, 'a'), (2, x'00');"
         "alter table audio_files add column mood text; update audio_files set mood = 'good' where id = 1;"
@@ -279,7 +279,7 @@ def test_theirs_takes_what_sqlite_holds(office: Installation) -> None:
 
 
 def test_a_row_that_the_application_touched_has_changed(office: Installation) -> None:
-    """updated_at moves with every update of the application, and with none of ours."""
+    """Every update of the application moves updated_at; ours leave it alone."""
     office.write("update audio_files set channels = channels + 1 where id = 2;")
     assert office.sync().exit_code == 0
     office.change("update audio_files set channels = channels where id = 1")

@@ -68,7 +68,7 @@ class Clean:
 
 @pytest.fixture(scope="module")
 def clean(site: Site) -> Clean:
-    """An import that nobody disturbed."""
+    """An undisturbed import."""
     file = write_calls(site.folder / "calls.sqlite", calls=600)
     attempt = site.attempt(file)
     seconds = attempt.duration()
@@ -208,7 +208,7 @@ def test_interrupted(phase: str, attempt: Attempt, clean: Clean) -> None:
     recovered(attempt, clean)
 
 
-def test_interrupted_while_somebody_else_holds_a_table(attempt: Attempt, clean: Clean) -> None:
+def test_interrupted_while_another_session_holds_a_table(attempt: Attempt, clean: Clean) -> None:
     """Waiting for a lock in the server is no reason not to listen."""
     with closing(psycopg2.connect(attempt.settings.conninfo(owner=True))) as holder, holder.cursor() as cursor:
         cursor.execute("lock table audio_files in access exclusive mode")
@@ -225,7 +225,7 @@ def test_interrupted_while_somebody_else_holds_a_table(attempt: Attempt, clean: 
     recovered(attempt, clean)
 
 
-def test_interrupted_while_somebody_holds_a_table_that_is_loaded(attempt: Attempt, clean: Clean) -> None:
+def test_interrupted_while_another_session_holds_a_table_being_loaded(attempt: Attempt, clean: Clean) -> None:
     """The same for a COPY."""
     process = attempt.start()
     assert attempt.reached(process, "load")

@@ -197,7 +197,7 @@ def test_the_next_id_is_the_one_that_sqlite_would_have_given(
         assert ask(application, INSERTS[table]) == stood + 1
 
 
-def test_the_next_id_after_a_family_moved(
+def test_the_next_id_after_ids_moved(
     samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
 ) -> None:
     """Where ids moved, the next id moves with them."""
@@ -381,7 +381,7 @@ def test_verify_is_green_again_once_the_value_is_put_back(
 
 
 @pytest.mark.parametrize("statement", TAMPERED_ASIDE)
-def test_verify_notices_tampering_with_what_was_kept_aside(
+def test_verify_notices_tampering_with_rejected_and_unmapped_rows(
     statement: str, imported: Settings, aside: Path, options: Options
 ) -> None:
     """Rejected and unmapped rows are part of what is verified: every byte of them."""

@@ -87,7 +87,7 @@ def pieces(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, place: str, calls: int) -> None:
-    """Have the import end at the so-manieth call of a method."""
+    """End the import at a method's nth call."""
     class_name, _, name = place.rpartition(".")
     owner = getattr(crew, class_name)
     original, lock, made = getattr(owner, name), threading.Lock(), [0]
@@ -116,7 +116,9 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("place", "calls"), PLACES)
-def test_cut_off_anywhere_it_goes_on(place: str, calls: int, pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_anywhere_it_is_resumed(
+    place: str, calls: int, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No row twice or missing, every index and key back, whatever the import was doing."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, place, calls)
@@ -128,7 +130,7 @@ def test_cut_off_anywhere_it_goes_on(place: str, calls: int, pieces: Pieces, mon
     pieces.complete()
 
 
-def test_primary_keys_step_aside_and_are_recorded(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_primary_keys_are_deferred_and_recorded(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """While rows come in there is no key to be kept up to date; what brings it back is written down."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Loader._load_chunk", 1)
@@ -143,7 +145,7 @@ def test_primary_keys_step_aside_and_are_recorded(pieces: Pieces, monkeypatch: p
     pieces.complete()
 
 
-def test_pieces_may_be_others_than_before(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_import_can_divide_tables_differently(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is loaded is known by its rows: another version may divide a table otherwise and go on."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Loader._load_chunk", 12)
@@ -156,7 +158,7 @@ def test_pieces_may_be_others_than_before(pieces: Pieces, monkeypatch: pytest.Mo
 
 
 def test_an_id_that_was_taken_meanwhile_is_named(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that somebody wrote with an id of the import's keeps the key from coming back, until it is gone."""
+    """A row that another session wrote with one of the import's ids prevents the key's return until it is gone."""
     with monkeypatch.context() as patched:
         cut_off_at(patched, "Target.restore_index", 1)
         with pytest.raises(CutOff):

@@ -165,7 +165,7 @@ def test_one_bad_file_among_good_ones(desk: Desk) -> None:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Be nobody for a while; who is nobody in particular already stays so."""
+    """Drop root's rights for a while; any other user stays as they are."""
     if os.geteuid() != 0:
         yield
         return
@@ -326,7 +326,7 @@ def test_a_database_that_is_being_written_to(journal: str, desk: Desk) -> None:
 
 
 def closed_port() -> int:
-    """Return a port where nobody listens."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -405,7 +405,7 @@ def test_a_server_that_goes_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     assert (result.exit_code, "going on with import 1" in result.stdout) == (0, True)
 
 
-def test_no_content_in_an_error_nobody_foresaw(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_content_in_an_unforeseen_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even an error of our own making shows neither a password nor what a caller said."""
     write(
         desk.folder / "calls.sqlite",

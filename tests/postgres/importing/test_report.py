@@ -68,7 +68,7 @@ def kept(databases: Databases, template: Settings, tmp_path_factory: pytest.Temp
     ):
         kept.write(CALLS)
         assert kept.import_().status == "rejects"
-        # Nobody may be connected to what is cloned.
+        # A database with sessions cannot be cloned.
         kept.connection.close()
         yield kept
 

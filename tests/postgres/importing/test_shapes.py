@@ -149,7 +149,7 @@ def test_a_table_that_shadows_every_name_of_the_row_number(installation: Install
 
 
 def test_unknown_columns_are_kept_beside_the_row(installation: Installation) -> None:
-    """A column that nobody maps goes to imports.unmapped by row number; the rest of the row goes its way."""
+    """An unmapped column goes to imports.unmapped by row number; the rest of the row goes to its table."""
     script = AUDIO + 'alter table audio_files add column "order" text; alter table audio_files add column source_rowid;'
     installation.take(
         script + audio(4, 9) + """update audio_files set "order" = 'vip', source_rowid = 1.5 where id = 9;"""
@@ -186,7 +186,7 @@ def test_names_in_other_letter_case(installation: Installation) -> None:
 
 
 def test_a_known_name_with_other_columns_is_unknown(installation: Installation) -> None:
-    """A table is told by its columns too: an audio_files of somebody else's is kept, not forced into ours."""
+    """A table is recognised by its columns too: another application's audio_files is kept, not forced into ours."""
     installation.take(
         "create table audio_files (id integer primary key, title text); insert into audio_files values (1, 'song');"
     )
@@ -394,7 +394,7 @@ def test_an_orphan_does_not_find_another_s_parent(installation: Installation) ->
     assert rows == [(1, None), (2, "/31")]
 
 
-def test_an_orphan_below_a_moved_family_does_not_find_another_s_parent(installation: Installation) -> None:
+def test_an_orphan_below_moved_ids_does_not_find_another_s_parent(installation: Installation) -> None:
     """Where ids move because they collide, a reference to a deleted parent moves into free space too."""
     installation.take(AUDIO + audio(*range(1, 21)))
     installation.take(AUDIO + audio(5, 6) + segment(1, 1) + segment(2, 6))
@@ -408,7 +408,7 @@ def test_an_orphan_below_a_moved_family_does_not_find_another_s_parent(installat
 
 
 def test_ids_that_the_application_took_meanwhile(installation: Installation) -> None:
-    """Rows that the application made on PostgreSQL stay; the family that collides moves with all its references."""
+    """Rows that the application made on PostgreSQL stay; the ids that collide move with all their references."""
     installation.change("insert into audio_files (file_name) values ('mine')")
     installation.change(
         "insert into transcriptions (audio_file_id, text_content, start_time, end_time) values (1, 'mine', 0, 1)"
@@ -489,7 +489,7 @@ def test_a_file_that_was_analysed_again_stays_twice(installation: Installation) 
 
 
 def test_no_ids_left(installation: Installation) -> None:
-    """Where a family would have to move beyond the last bigint, the import is refused and nothing written."""
+    """Where ids would have to move beyond the last bigint, the import is refused and nothing written."""
     installation.take(AUDIO + audio(1, 2**63 - 1))
     with pytest.raises(CallyticsError, match="no ids are left"):
         installation.take(AUDIO + audio(1, 7))

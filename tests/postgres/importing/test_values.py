@@ -347,7 +347,7 @@ def test_every_value_has_its_outcome(kind: str, trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_inspect_foretells_what_import_does(kind: str, trial: Trial) -> None:
+def test_inspect_predicts_what_import_does(kind: str, trial: Trial) -> None:
     """The rows that inspect announces as rejected are those that import rejects."""
     trial.write_values(kind, [value for value, _ in CASES[kind]])
     profile = inspect_file(trial.file, trial.options, quiet)
@@ -390,7 +390,7 @@ def test_a_zone_is_where_timestamps_without_offset_were_written(trial: Trial) ->
     assert set(trial.rejected_values()) == {4, 5}
 
 
-def test_a_zone_s_rules_go_on_after_its_tables_end(trial: Trial) -> None:
+def test_a_zone_s_rules_hold_after_its_tables_end(trial: Trial) -> None:
     """Daylight saving time in New York is an hour in 2099 as in 2024, on the fast path and off it."""
     kind = "timestamp with time zone"
     values = ["2024-07-01 12:00:00", "2099-07-01 12:00:00", "2099-01-01 12:00:00", "2099-07-01 12:00"]
@@ -482,7 +482,7 @@ def test_contents_are_in_no_reason(trial: Trial) -> None:
         assert not [reason for _, reason, *_ in trial.rejected_values().values() if "4111" in reason]
 
 
-def test_utf_16_files_arrive_alike(trial: Trial) -> None:
+def test_utf_16_files_arrive_unchanged(trial: Trial) -> None:
     """A database that keeps its text as UTF-16 holds the same text."""
     with closing(sqlite3.connect(trial.file)) as sqlite, sqlite:
         sqlite.execute("pragma encoding = 'UTF-16le'")
@@ -599,7 +599,7 @@ def bits(array: list[float | None] | None) -> list[bytes | None] | None:
     return None if array is None else [None if one is None else struct.pack(">d", one) for one in array]
 
 
-def test_any_value_in_a_table_that_nobody_knows(trial: Trial) -> None:
+def test_any_value_in_an_unmapped_table(trial: Trial) -> None:
     """Unmapped rows keep every value with its storage class."""
 
     @QUICK

@@ -311,7 +311,7 @@ def test_joins_the_open_transaction(manager: PostgreSQLManager) -> None:
 
 
 def test_what_the_callers_rows_raise_is_passed_on(manager: PostgreSQLManager, server: Any) -> None:
-    """And its words, which may be somebody's, are not told to the server, which would log them."""
+    """Its words, which may be a caller's, are not sent to the server, which would log them."""
 
     def rows() -> Iterator[tuple[int]]:
         yield (1,)

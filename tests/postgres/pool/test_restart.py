@@ -79,7 +79,7 @@ class Ledger:
 
 
 def kill(server: EmbeddedPostgres) -> None:
-    """End the server as a crash does: nothing is written, nobody is told."""
+    """End the server as a crash does: without a checkpoint and without notice to its sessions."""
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGKILL)
     # Its children notice, and let go of the shared memory.

@@ -40,7 +40,7 @@ def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def test_everything_has_a_twin(empty_database: Settings) -> None:
+def test_every_method_has_an_async_counterpart(empty_database: Settings) -> None:
     async def main() -> None:
         async with manager_for(empty_database) as manager:
             await manager.aexecute_query("CREATE TABLE notes (id int PRIMARY KEY, text text)", fetch="none")

@@ -336,7 +336,7 @@ def test_health_when_every_connection_is_in_use(empty_database: Settings) -> Non
         assert health.reason == "every connection to the database is in use"
 
 
-def test_health_when_nobody_answers(empty_database: Settings) -> None:
+def test_health_without_an_answer(empty_database: Settings) -> None:
     """The port accepts, and says nothing: a server that hangs, or a network that swallows."""
     with socket.create_server(("127.0.0.1", 0)) as silent, manager_for(empty_database) as manager:
         end_from_outside(manager)

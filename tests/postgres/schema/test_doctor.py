@@ -128,7 +128,7 @@ def test_unknown_migration(database: Settings, owner: Connection) -> None:
     assert found(database, "schema") == [("warning", text)]
 
 
-def test_table_that_somebody_dropped(database: Settings, owner: Connection) -> None:
+def test_table_that_was_dropped(database: Settings, owner: Connection) -> None:
     run(owner, "drop table imports.definitions")
     assert found(database, "imports") == [("error", 'relation "imports.definitions" does not exist')]
 

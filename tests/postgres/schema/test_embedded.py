@@ -71,7 +71,7 @@ def test_second_start_keeps_data_port_and_passwords(private: Callable[..., Embed
     connection.close()
 
 
-def test_taken_port_is_left_to_who_has_it(private: Callable[..., EmbeddedPostgres]) -> None:
+def test_taken_port_is_left_alone(private: Callable[..., EmbeddedPostgres]) -> None:
     server = private()
     start_private(server.folder)
     port = server.port
@@ -237,7 +237,7 @@ def test_removal_asks_at_a_terminal(private: Callable[..., EmbeddedPostgres], mo
     assert not server.folder.exists()
 
 
-def test_start_that_was_killed_is_gone_on_with(private: Callable[..., EmbeddedPostgres]) -> None:
+def test_start_that_was_killed_is_resumed(private: Callable[..., EmbeddedPostgres]) -> None:
     """All that may be there then is the folder, or the folder and the file that says whose it is."""
     server = private()
     server.folder.mkdir()

@@ -39,7 +39,7 @@ READER_SECONDS = 2.0
 
 
 def silent(line: str) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_ids_go_on_where_they_were_after_each_way(empty_database: Settings, owne
 
 
 @pytest.mark.slow
-def test_nobody_waits_long_for_a_migration(empty_database: Settings, owner: Connection) -> None:
+def test_no_one_waits_long_for_a_migration(empty_database: Settings, owner: Connection) -> None:
     """Readers of a table of 200,000 rows go on while it is indexed, partitioned, and made plain again."""
     up(empty_database, "0007")
     fill(owner, 200, 200_000)
@@ -174,7 +174,7 @@ def test_nobody_waits_long_for_a_migration(empty_database: Settings, owner: Conn
         assert waits.locked < READER_SECONDS
 
 
-def test_a_busy_table_is_tried_again_while_nobody_waits_behind_it(empty_database: Settings, owner: Connection) -> None:
+def test_a_busy_table_is_tried_again_while_no_one_waits_behind_it(empty_database: Settings, owner: Connection) -> None:
     up(empty_database, "0031z")
     told: list[str] = []
     run(owner, "select 1")
@@ -277,7 +277,7 @@ def slow_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("program", [SLOW_PLAIN_YOYO, SLOW_OURS], ids=["plain yoyo", "callytics"])
-def test_a_killed_run_is_gone_on_with(
+def test_a_killed_run_is_resumed(
     empty_database: Settings, superuser: Connection, slow_folder: Path, program: str
 ) -> None:
     """Killed for good in the middle of a migration, a run leaves yoyo's lock and an open transaction behind."""
@@ -356,7 +356,7 @@ def test_an_edited_applied_migration_is_refused(empty_database: Settings, own_fo
         migrate.migrate(empty_database, report=silent)
 
 
-def test_a_migration_may_be_edited_before_it_is_applied(empty_database: Settings, own_folder: Path) -> None:
+def test_a_migration_can_be_edited_before_it_is_applied(empty_database: Settings, own_folder: Path) -> None:
     up(empty_database, "0002z")
     edit(own_folder / "0003.views.sql")
     assert migrate.migrate(empty_database, report=silent) == IDS[2:]

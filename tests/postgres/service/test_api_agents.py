@@ -54,7 +54,7 @@ def test_every_refused_login_reads_the_same(api: Api) -> None:
         b"Bearer \xff\xfe",
     ],
 )
-def test_a_token_that_is_none_is_refused(api: Api, header: str | bytes) -> None:
+def test_an_invalid_token_is_refused(api: Api, header: str | bytes) -> None:
     headers: Any = {"Authorization": header}
     is_problem(api.client.get("/auth/me", headers=headers), 401)
 

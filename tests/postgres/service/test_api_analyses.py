@@ -208,7 +208,7 @@ def test_a_strangers_body_is_not_read(api: Api) -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "-1", str(BIGINT), "9" * 400, "1.5", "x", "%00", "%ff", "1e3", "١"])
-def test_an_id_that_is_none_is_refused(api: Api, given: str) -> None:
+def test_an_invalid_id_is_refused(api: Api, given: str) -> None:
     answer = api.client.get(f"/analyses/{given}", headers=api.log_in("reader"))
     assert answer.status_code in (404, 422)
     is_problem(answer, answer.status_code)
@@ -238,7 +238,7 @@ def test_a_call_that_is_not_there_is_404(api: Api) -> None:
         "unknown=1",
     ],
 )
-def test_a_filter_that_is_none_is_refused(api: Api, query: str) -> None:
+def test_an_invalid_filter_is_refused(api: Api, query: str) -> None:
     answer = api.client.get(f"/calls?{query}", headers=api.log_in("reader"))
     if not query.startswith("since=9999") and not query.startswith("since=0001"):
         is_problem(answer, 422)
