@@ -155,10 +155,29 @@ def written(page: str) -> str:
     return PART.sub(lambda part: part[1] + GENERATED[part[2]](part[3].strip()) + part[4], page)
 
 
+def heading(path: tuple[str, ...]) -> str:
+    """Return what begins a command's section in the page of commands."""
+    marker = f"<!-- generated: help {' '.join(('callytics', *path))} -->"
+    return f"{'###' if path[1:] else '##'} {' '.join(path) or 'callytics'}\n\n{marker}\n"
+
+
+def with_every_command(page: str) -> str:
+    """Return the page of commands with a section for each command, new ones in their place."""
+    following = ""
+    for path in reversed([*every_command()]):
+        section = heading(path)
+        if section not in page:
+            new = f"{section}<!-- end -->\n"
+            page = page.replace(following, f"{new}\n{following}", 1) if following else f"{page}\n{new}"
+        following = section
+    return page
+
+
 def update() -> None:
     """Write the generated parts of every page of the manual, in every language."""
     for path in MANUAL.rglob("*.md"):
         page = path.read_text(encoding="utf-8")
+        page = with_every_command(page) if path.name == "commands.md" else page
         path.write_text(written(page), encoding="utf-8")
 
 
