@@ -12,14 +12,16 @@ from typing import Any
 import click
 
 from callytics import __version__, settings
-from callytics.cli import agents, completion, environment, imports, serving, trial
+from callytics.cli import agents, completion, environment, imports, schema, serving, trial
 from callytics.exceptions import CallyticsError
 
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
 COMMANDS = (
     environment.env,
-    environment.migrate,
-    environment.doctor,
+    schema.migrate,
+    schema.grants,
+    schema.partitions,
+    schema.doctor,
     trial.sample,
     trial.server,
     imports.inspect,

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from callytics import cli
-from callytics.cli import environment
+from callytics.cli import schema
 from callytics.exceptions import SourceError
 from tests.support.places import REPOSITORY
 
@@ -116,7 +116,7 @@ def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result
     def fail(*_arguments: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(environment, "migrate_database", fail)
+    monkeypatch.setattr(schema, "migrate_database", fail)
     write_env()
     return run("migrate")
 
@@ -189,7 +189,7 @@ def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
     script = (
         "import time\n"
         "from callytics import cli\n"
-        "cli.environment.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
+        "cli.schema.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
         "cli.cli(['migrate'])"
     )
     write_env()

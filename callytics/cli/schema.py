@@ -1,0 +1,121 @@
+"""Commands for the schema: its migrations, its roles' privileges, its partitions, and its state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from callytics.postgres.connect import connected
+from callytics.schema import doctor as doctors
+from callytics.schema import grants as privileges
+from callytics.schema import partitions as months_of
+from callytics.schema.grants import Difference
+from callytics.schema.migrate import migrate as migrate_database
+from callytics.schema.migrate import pending
+from callytics.settings import Settings
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only name the migrations that are missing; 1 is the exit code then.")
+@as_json_option
+@click.pass_obj
+def migrate(env_file: Path, check: bool, as_json: bool) -> None:
+    """Bring the database's tables to where this version needs them."""
+    settings = Settings.load(env_file=env_file)
+    if check:
+        _check_migrations(settings, as_json)
+    applied = migrate_database(settings, report=lambda line: click.echo(line, err=as_json))
+    said = f"{len(applied)} migrations applied" if applied else "Every migration is applied already"
+    _echo({"ok": True, "applied": applied}, [said], as_json)
+
+
+def _check_migrations(settings: Settings, as_json: bool) -> None:
+    """Name what is missing, and end."""
+    with connected(settings, owner=True) as connection:
+        missing = pending(connection)
+    said = [*missing, f"{len(missing)} missing: run 'callytics migrate'"] if missing else ["Every migration is applied"]
+    _echo({"ok": not missing, "missing": missing}, said, as_json)
+    raise click.exceptions.Exit(int(bool(missing)))
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only name the differences; 1 is the exit code where there are any.")
+@as_json_option
+@click.pass_obj
+def grants(env_file: Path, check: bool, as_json: bool) -> None:
+    """Give the roles the privileges that the migrations give them.
+
+    No more and no less: what was granted by hand to callytics_user, callytics_readonly, callytics_monitor or everybody
+    is revoked, what is missing is granted, all at once, as the owner. Other roles keep what they have.
+
+    Exit codes: 0 the privileges are right, 1 they are not, or could not be looked at.
+    """
+    settings = Settings.load(env_file=env_file)
+    differences = privileges.check(settings) if check else privileges.apply(settings)
+    said = [_found(one) if check else _done(one) for one in differences]
+    ok = not (check and differences)
+    document = {"ok": ok, "differences": [asdict(difference) for difference in differences]}
+    _echo(document, said or ["The roles' privileges are as the migrations say"], as_json)
+    raise click.exceptions.Exit(int(not ok))
+
+
+@click.group()
+def partitions() -> None:
+    """The monthly partitions of the tables that grow without end."""
+
+
+@partitions.command("ahead")
+@click.option(
+    "--months", type=click.IntRange(0, 120), default=3, show_default=True, help="How many months after this one."
+)
+@as_json_option
+@click.pass_obj
+def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
+    """Make the partitions of this month and of those to come.
+
+    Let a timer call it, at least every other month, as the application's login. Rows that wait for their month in a
+    default partition move there.
+    """
+    made = months_of.make_ahead(Settings.load(env_file=env_file), months)
+    said = [*made, f"{len(made)} partitions made" if made else "Every partition is there already"]
+    _echo({"ok": True, "made": made}, said, as_json)
+
+
+@click.command()
+@as_json_option
+@click.pass_obj
+def doctor(env_file: Path, as_json: bool) -> None:
+    """Examine the database as the application meets it, and say what to do.
+
+    Writes nothing. Exit codes: 0 no error, 1 errors found.
+    """
+    examined = doctors.examine(Settings.load(env_file=env_file))
+    _echo(examined.as_dict(), list(doctors.lines(examined)), as_json)
+    raise click.exceptions.Exit(examined.exit_code)
+
+
+def _found(difference: Difference) -> str:
+    which = ", ".join(difference.privileges)
+    if difference.kind == "missing":
+        return f"{difference.role} lacks {which} on {difference.object}"
+    return f"{difference.role} has {which} on {difference.object}, which the migrations do not give"
+
+
+def _done(difference: Difference) -> str:
+    which = f"{', '.join(difference.privileges)} on {difference.object}"
+    return (
+        f"granted {which} to {difference.role}"
+        if difference.kind == "missing"
+        else f"revoked {which} from {difference.role}"
+    )
+
+
+def _echo(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))

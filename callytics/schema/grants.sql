@@ -1,0 +1,100 @@
+-- name: patience
+-- Wait a few seconds for whatever else is changing privileges, but not for longer; one comparison at a time.
+select set_config('lock_timeout', '5s', true), pg_advisory_xact_lock(hashtext('callytics grants'))
+
+-- name: owner
+-- Who owns the procedure that grants, and who asks; no row before the migrations are applied.
+select pg_get_userbyid(proowner) as owner, current_user::text as login
+from pg_proc
+where oid = to_regprocedure('public.grant_to_callytics_roles()')
+
+-- name: privileges
+-- Every privilege that others have on what the owner owns, and on the schemas: on what, whose, and which.
+select pg_describe_object(given.class, given.object, given.part), coalesce(r.rolname, 'everybody'), privilege
+from (
+    select
+        'pg_class'::regclass as class,
+        oid as object,
+        0 as part,
+        relowner as owner,
+        relacl as acl
+    from pg_class
+    where relowner = current_user::regrole
+    union all
+    select 'pg_class'::regclass, t.attrelid, t.attnum, c.relowner, t.attacl
+    from pg_attribute as t
+    join pg_class as c on c.oid = t.attrelid
+    where c.relowner = current_user::regrole
+    union all
+    select 'pg_namespace'::regclass, oid, 0, nspowner, nspacl
+    from pg_namespace
+    where nspname in ('public', 'imports')
+    union all
+    -- Without a list everybody may execute: to write that out, as revoking does, is not a difference.
+    select 'pg_proc'::regclass, oid, 0, proowner, coalesce(proacl, acldefault('f', proowner))
+    from pg_proc
+    where proowner = current_user::regrole
+    union all
+    select 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl
+    from pg_default_acl
+    where defaclrole = current_user::regrole
+) as given
+cross join aclexplode(given.acl) as a
+cross join unnest(
+    array[a.privilege_type] || case when a.is_grantable then 'grant option for ' || a.privilege_type end
+) as privilege
+left join pg_roles as r on r.oid = a.grantee
+where a.grantee <> given.owner and privilege is not null
+
+-- name: revoke
+-- Take every privilege from our roles, and those on tables from everybody, as if nothing had been granted yet.
+-- The owner may be one of our roles, and keeps his own. PUBLIC's privileges on the schema public are the server's
+-- defaults, not grants of the migrations: hosts close it, other servers need not.
+do $$
+declare
+    ours constant text := (
+        select string_agg(quote_ident(rolname), ', ')
+        from pg_roles
+        where rolname in ('callytics_user', 'callytics_readonly', 'callytics_monitor') and rolname <> current_user
+    );
+    all_of_them constant text := concat_ws(', ', ours, 'public');
+    object record;
+begin
+    for object in
+        select c.oid::regclass as name, case c.relkind when 'S' then 'sequence' else 'table' end as kind
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        where c.relowner = current_user::regrole
+            and c.relkind in ('r', 'p', 'v', 'm', 'S')
+            and n.nspname in ('public', 'imports')
+    loop
+        execute format('revoke all on %s %s from %s cascade', object.kind, object.name, all_of_them);
+    end loop;
+    execute format('revoke all on schema imports from %s cascade', all_of_them);
+    execute format(
+        'alter default privileges in schema public, imports revoke all on tables from %s', all_of_them
+    );
+    execute format(
+        'alter default privileges in schema public, imports revoke all on sequences from %s', all_of_them
+    );
+    if to_regprocedure('public.keep_partitions_ahead(integer)') is not null then
+        revoke all on function public.keep_partitions_ahead(integer) from public cascade;
+    end if;
+    if ours is null then
+        return;
+    end if;
+    execute format('revoke all on schema public from %s cascade', ours);
+    for object in
+        select p.oid::regprocedure as name
+        from pg_proc as p
+        join pg_namespace as n on n.oid = p.pronamespace
+        where p.proowner = current_user::regrole and p.proacl is not null and n.nspname in ('public', 'imports')
+    loop
+        execute format('revoke all on routine %s from %s cascade', object.name, ours);
+    end loop;
+end
+$$
+
+-- name: grant
+-- What the migrations give, as they wrote it down.
+call public.grant_to_callytics_roles()

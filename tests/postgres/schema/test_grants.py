@@ -1,0 +1,245 @@
+"""What the roles may do is what the migrations give them: every difference is named, and put right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+import pytest
+from click.testing import CliRunner, Result
+from psycopg2.extensions import connection as Connection
+
+from callytics.cli import cli
+from callytics.exceptions import MigrationError
+from callytics.postgres import connect
+from callytics.schema import grants
+from callytics.schema.grants import Difference
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+
+
+@pytest.fixture
+def superuser(server: EmbeddedPostgres, database: Settings) -> Iterator[Connection]:
+    with closing(psycopg2.connect(server.superuser_conninfo(database.database))) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+@pytest.fixture
+def execute(database: Settings) -> Iterator[Callable[[str], None]]:
+    """A way to run a statement as the owner."""
+    with closing(connect(database, owner=True)) as connection:
+        connection.autocommit = True
+
+        def run(statement: str) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+        yield run
+
+
+@pytest.fixture
+def callytics(database: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """The command, with the database's settings in its environment."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "POSTGRES_HOST": database.hosts[0],
+        "POSTGRES_PORT": str(database.port),
+        "POSTGRES_DB": database.database,
+        "POSTGRES_USER": database.user,
+        "POSTGRES_PASSWORD": database.password,
+        "POSTGRES_OWNER_USER": database.owner_user or "",
+        "POSTGRES_OWNER_PASSWORD": database.owner_password or "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return lambda *arguments: CliRunner().invoke(cli, arguments)
+
+
+def test_what_was_just_migrated_needs_nothing(database: Settings) -> None:
+    assert grants.check(database) == []
+    assert grants.apply(database) == []
+
+
+# A change by hand, and what it makes differ.
+DRIFTS = {
+    "revoke insert, select on audio_files from callytics_user": Difference(
+        "missing", "table audio_files", "callytics_user", ("INSERT", "SELECT")
+    ),
+    "revoke all on schema public from callytics_user": Difference(
+        "missing", "schema public", "callytics_user", ("USAGE",)
+    ),
+    "revoke execute on function keep_partitions_ahead(integer) from callytics_user": Difference(
+        "missing", "function keep_partitions_ahead(integer)", "callytics_user", ("EXECUTE",)
+    ),
+    "alter default privileges in schema public revoke insert on tables from callytics_user": Difference(
+        "missing",
+        "default privileges on new relations belonging to role callytics_owner in schema public",
+        "callytics_user",
+        ("INSERT",),
+    ),
+    "grant select on imports.runs to callytics_user": Difference(
+        "excess", "table imports.runs", "callytics_user", ("SELECT",)
+    ),
+    "grant truncate on utterances to callytics_user": Difference(
+        "excess", "table utterances", "callytics_user", ("TRUNCATE",)
+    ),
+    "grant select (file_name) on audio_files to public": Difference(
+        "excess", "column file_name of table audio_files", "everybody", ("SELECT",)
+    ),
+    "grant all on topics to public": Difference(
+        "excess",
+        "table topics",
+        "everybody",
+        ("DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE"),
+    ),
+    "grant execute on function keep_partitions_ahead(integer) to public": Difference(
+        "excess", "function keep_partitions_ahead(integer)", "everybody", ("EXECUTE",)
+    ),
+    "grant execute on procedure grant_to_callytics_roles() to callytics_user": Difference(
+        "excess", "function grant_to_callytics_roles()", "callytics_user", ("EXECUTE",)
+    ),
+    "grant select on topics to callytics_user with grant option": Difference(
+        "excess", "table topics", "callytics_user", ("grant option for SELECT",)
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", DRIFTS)
+def test_a_difference_is_named_and_put_right(
+    database: Settings, execute: Callable[[str], None], statement: str
+) -> None:
+    execute(statement)
+    assert grants.check(database) == [DRIFTS[statement]]
+    # Looking at it changed nothing.
+    assert grants.apply(database) == [DRIFTS[statement]]
+    assert grants.check(database) == []
+
+
+def test_every_role_of_ours_is_looked_at(
+    database: Settings, superuser: Connection, execute: Callable[[str], None]
+) -> None:
+    """And of what it was given, what it handed on to others, too; another role keeps what the owner gave it."""
+    with superuser.cursor() as cursor:
+        cursor.execute("create role callytics_readonly")
+        cursor.execute("create role callytics_monitor")
+        cursor.execute("create role analyst")
+    try:
+        execute("grant select on topics to analyst")
+        execute("grant select on topics to callytics_user with grant option")
+        with superuser.cursor() as cursor:
+            cursor.execute("set role callytics_user; grant select on topics to callytics_monitor; reset role")
+        found = {(one.kind, one.role) for one in grants.apply(database)}
+        assert found == {
+            ("missing", "callytics_readonly"),
+            ("missing", "callytics_monitor"),
+            ("excess", "callytics_monitor"),
+            ("excess", "callytics_user"),
+        }
+        assert grants.check(database) == []
+        with superuser.cursor() as cursor:
+            cursor.execute(
+                "select has_table_privilege('analyst', 'topics', 'select'), "
+                "has_table_privilege('callytics_readonly', 'topics', 'select'), "
+                "has_table_privilege('callytics_monitor', 'topics', 'select')"
+            )
+            assert cursor.fetchone() == (True, True, False)
+    finally:
+        with superuser.cursor() as cursor:
+            for role in ("callytics_readonly", "callytics_monitor", "analyst"):
+                cursor.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_an_owner_who_is_the_application_keeps_his_tables(
+    database: Settings, superuser: Connection, execute: Callable[[str], None]
+) -> None:
+    """An installation may have one role for everything."""
+    with superuser.cursor() as cursor:
+        cursor.execute("reassign owned by callytics_owner to callytics_user")
+    alone = replace(database, owner_user=None, owner_password=None)
+    grants.apply(alone)
+    assert grants.check(alone) == []
+    with closing(connect(alone)) as connection, connection.cursor() as cursor:
+        cursor.execute("insert into audio_files (file_name) values ('a.wav')")
+    with superuser.cursor() as cursor:
+        cursor.execute("reassign owned by callytics_user to callytics_owner")
+
+
+def test_without_migrations_it_says_what_to_do(empty_database: Settings) -> None:
+    with pytest.raises(MigrationError, match="run 'callytics migrate'"):
+        grants.check(empty_database)
+
+
+def test_whoever_does_not_own_the_tables_is_refused(database: Settings) -> None:
+    with pytest.raises(MigrationError, match="are callytics_owner's: set POSTGRES_OWNER_USER to it"):
+        grants.apply(replace(database, owner_user=None, owner_password=None))
+
+
+def test_the_command_names_the_differences_then_puts_them_right(
+    callytics: Callable[..., Result], execute: Callable[[str], None]
+) -> None:
+    execute("revoke insert on audio_files from callytics_user")
+    execute("grant truncate on topics to callytics_user")
+    checked = callytics("grants", "--check")
+    assert (checked.exit_code, checked.stdout.splitlines()) == (
+        1,
+        [
+            "callytics_user lacks INSERT on table audio_files",
+            "callytics_user has TRUNCATE on table topics, which the migrations do not give",
+        ],
+    )
+    applied = callytics("grants")
+    assert (applied.exit_code, applied.stdout.splitlines()) == (
+        0,
+        [
+            "granted INSERT on table audio_files to callytics_user",
+            "revoked TRUNCATE on table topics from callytics_user",
+        ],
+    )
+    again = callytics("grants", "--check")
+    assert (again.exit_code, again.stdout) == (0, "The roles' privileges are as the migrations say\n")
+
+
+def test_the_command_answers_in_json(callytics: Callable[..., Result], execute: Callable[[str], None]) -> None:
+    execute("grant truncate on topics to callytics_user")
+    difference = {"kind": "excess", "object": "table topics", "role": "callytics_user", "privileges": ["TRUNCATE"]}
+    checked, applied = callytics("grants", "--check", "--json"), callytics("grants", "--json")
+    assert json.loads(checked.stdout) == {"ok": False, "differences": [difference]}
+    assert json.loads(applied.stdout) == {"ok": True, "differences": [difference]}
+    assert (checked.exit_code, applied.exit_code) == (1, 0)
+
+
+def test_migrate_names_what_is_missing_and_applies_nothing(
+    callytics: Callable[..., Result], execute: Callable[[str], None]
+) -> None:
+    assert callytics("migrate", "--check").exit_code == 0
+    assert json.loads(callytics("migrate", "--check", "--json").stdout) == {"ok": True, "missing": []}
+    execute("delete from _yoyo_migration where migration_id = '0003.views'")
+    for _ in range(2):
+        checked = callytics("migrate", "--check")
+        assert checked.exit_code == 1
+        assert checked.stdout.splitlines() == ["0003.views", "1 missing: run 'callytics migrate'"]
+
+
+# ---- months ahead
+
+
+def test_partitions_of_the_months_to_come_are_made_once(callytics: Callable[..., Result]) -> None:
+    made = json.loads(callytics("partitions", "ahead", "--months", "2", "--json").stdout)["made"]
+    assert len(made) >= 4 * 2
+    assert {name[:-8] for name in made} == {"transcriptions", "utterances", "processing_logs", "agent_activity_logs"}
+    again = callytics("partitions", "ahead", "--months", "2")
+    assert (again.exit_code, again.stdout) == (0, "Every partition is there already\n")
+    more = callytics("partitions", "ahead")
+    assert more.exit_code == 0
+    assert more.stdout.splitlines()[-1] == "4 partitions made"
+    assert len(more.stdout.splitlines()) == 5
+
+
+def test_partitions_want_the_migrations(empty_database: Settings, callytics: Callable[..., Result]) -> None:
+    refused = CliRunner().invoke(cli, ["partitions", "ahead"], env={"POSTGRES_DB": empty_database.database})
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.endswith("is not partitioned yet: run 'callytics migrate'\n")
