@@ -40,9 +40,10 @@ from (
     where defaclrole = current_user::regrole
 ) as given
 cross join aclexplode(given.acl) as a
-cross join unnest(
-    array[a.privilege_type] || case when a.is_grantable then 'grant option for ' || a.privilege_type end
-) as privilege
+cross join
+    unnest(
+        array[a.privilege_type] || case when a.is_grantable then 'grant option for ' || a.privilege_type end
+    ) as privilege
 left join pg_roles as r on r.oid = a.grantee
 where a.grantee <> given.owner and privilege is not null
 
