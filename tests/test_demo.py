@@ -7,11 +7,12 @@ import pwd
 import re
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from callytics.trial.sample import write_sample
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
@@ -38,17 +39,19 @@ def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """A way to run scripts/demo in the clone, as another account if told how; its server ends with the test."""
     last: tuple[str, ...] = ()
 
-    def run(*account: str, **changes: str) -> str:
+    def run(*account: str, arguments: Sequence[str | Path] = ("50",), **changes: str) -> str:
         nonlocal last
         last = account
-        command = [*account, "scripts/demo", "50"]
+        command = [*account, "scripts/demo", *arguments]
         done = subprocess.run(command, cwd=clone, env=login(tmp_path, **changes), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     yield run
-    stop = [*last, clone / ".venv/bin/callytics", "server", "stop", "--remove", ".demo"]
-    subprocess.run(stop, cwd=clone, env=login(tmp_path), check=True)
+    for folder in (".demo", ".demo-files"):
+        if (clone / folder).exists():
+            stop = [*last, clone / ".venv/bin/callytics", "server", "stop", "--remove", folder]
+            subprocess.run(stop, cwd=clone, env=login(tmp_path), check=True)
 
 
 def login(home: Path, **changes: str) -> Mapping[str, str]:
@@ -60,10 +63,77 @@ def check(clone: Path, said: str) -> None:
     """Check that what the demo says at its end is true."""
     assert "==> Done: 50 calls of each of three generations are in PostgreSQL, every value compared" in said
     assert (clone / ".demo/report.md").read_text(encoding="utf-8").startswith("# ")
+    assert recordings(clone, said) == 150
+
+
+def recordings(clone: Path, said: str) -> int:
+    """Count the recordings by the command that the demo names at its end."""
     connect = re.search(r"^Connect: \((.*)\)$", said, re.MULTILINE)
     assert connect
     count = ["sh", "-c", f"{connect[1]} -XAtc 'SELECT count(*) FROM audio_files'"]
-    assert subprocess.run(count, cwd=clone, capture_output=True, text=True, check=True).stdout == "150\n"
+    return int(subprocess.run(count, cwd=clone, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a user's: two SQLite files, and something that is none."""
+    folder = tmp_path_factory.mktemp("own files")
+    write_sample(folder / "one.sqlite", generation=1, calls=20, seed=3)
+    write_sample(folder / "it's two.db", generation=2, calls=20, seed=4)
+    (folder / "notes.txt").write_text("SQLite files lie here")
+    return folder
+
+
+@pytest.mark.demo
+@pytest.mark.slow
+def test_demo_imports_own_files(clone: Path, demo: Callable[..., str], own_files: Path) -> None:
+    """A folder stands for the SQLite files in it; they stay as they are, and a second run changes nothing."""
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in own_files.iterdir()}
+    said = demo(arguments=("--timezone", "Asia/Seoul", own_files))
+    assert "Done: 2 file(s) are in PostgreSQL" in said
+    assert recordings(clone, said) == 40
+    assert (clone / ".demo-files/report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not (clone / ".demo").exists()
+    again = demo(arguments=("--timezone", "Asia/Seoul", own_files))
+    assert "already imported" in again
+    assert recordings(clone, again) == 40
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in own_files.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.sqlite"], "missing.sqlite is not there"),
+        (["{own}/notes.txt"], "notes.txt is not an SQLite database"),
+        (["{own}/one.sqlite", "{own}/notes.txt"], "notes.txt is not an SQLite database"),
+        (["{empty}"], "no SQLite file is in the folder {empty}"),
+        (["--calls", "none"], "--calls takes a number from 1 to 9999999, not none"),
+        (["0"], "--calls takes a number from 1 to 9999999, not 0"),
+        (["--calls"], "--calls lacks its value: see scripts/demo --help"),
+        (["--calls", "5", "{own}"], "--calls is for the sample calls: leave it out where files are given"),
+        (["--timezone", "Asia/Seoul"], "--timezone is for files: the sample calls have one"),
+        (["--timezone", "Mars/Olympus", "{own}"], "Mars/Olympus is not a time zone: use a name such as Asia/Seoul"),
+        (["--fast"], "there is no option --fast: see scripts/demo --help"),
+    ],
+)
+def test_arguments_are_checked_first(tmp_path: Path, own_files: Path, arguments: list[str], said: str) -> None:
+    """Nothing is installed, started or emptied for a command line that can't be meant."""
+    for name in ("demo", "environment"):
+        place = tmp_path / "clone/scripts" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((REPOSITORY / "scripts" / name).read_bytes())
+    names = {"own": str(own_files), "empty": str(tmp_path / "clone/scripts")}
+    command = ["bash", tmp_path / "clone/scripts/demo", *(argument.format(**names) for argument in arguments)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.endswith(f"{said.format(**names)}\n")
+    assert sorted(path.name for path in (tmp_path / "clone").rglob("*")) == ["demo", "environment", "scripts"]
+
+
+def test_help_tells_how_to_use_it() -> None:
+    done = subprocess.run(["bash", REPOSITORY / "scripts/demo", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: scripts/demo [--calls N]\n")
 
 
 @pytest.mark.demo
