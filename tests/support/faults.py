@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
 from tests.support import commands
 from tests.support.catalogue import catalogue
-from tests.support.servers import superuser
+from tests.support.servers import Databases
 
 SECONDS = 60.0
 """Longer than any import here may take."""
@@ -418,17 +418,14 @@ class Site:
     server: EmbeddedPostgres
     template: Settings
     folder: Path
-    numbers: Iterator[int]
+    databases: Databases
 
     def attempt(self, file: Path) -> Attempt:
         """Return an attempt to import a file into a fresh database and from a fresh folder."""
-        name = f"attempt_{next(self.numbers)}"
-        superuser(
-            self.server, "create database {} template {} owner {}", name, self.template.database, "callytics_owner"
-        )
-        folder = self.folder / name
+        settings = self.databases.copy(self.template)
+        folder = self.folder / settings.database
         folder.mkdir()
-        return Attempt(replace(self.template, database=name), file, folder)
+        return Attempt(settings, file, folder)
 
 
 def delays(rng: random.Random, duration: float) -> Iterator[float]:

@@ -85,15 +85,14 @@ def superuser(server: EmbeddedPostgres, statement: str, *values: str | Path) -> 
 
 
 class Databases:
-    """The databases of a server: each has a name of its own and is dropped at the end of its block."""
+    """The databases of a server: each has a name of its own, and those that are lent are dropped afterwards."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.server = server
         self._numbers = itertools.count(1)
 
-    @contextmanager
-    def clone(self, template: Settings) -> Iterator[Settings]:
-        """Copy a database, which must have no sessions; the copy belongs to callytics_owner."""
+    def copy(self, template: Settings) -> Settings:
+        """Copy a database, which must have no sessions; the copy belongs to callytics_owner and stays."""
         settings = replace(template, database=self._name())
         superuser(
             self.server,
@@ -101,6 +100,12 @@ class Databases:
             settings.database,
             template.database,
         )
+        return settings
+
+    @contextmanager
+    def clone(self, template: Settings) -> Iterator[Settings]:
+        """Lend a copy of a database."""
+        settings = self.copy(template)
         try:
             yield settings
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -37,7 +36,7 @@ from tests.support.faults import (
     write_calls,
 )
 from tests.support.needs import lacking
-from tests.support.servers import VOLATILE, migrated, private_server, superuser
+from tests.support.servers import VOLATILE, Databases, migrated, private_server, superuser
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with private_server(folder / "server", VOLATILE | {"synchronous_commit": "on"}) as server:
         template = migrated(server, "template_callytics")
-        yield Site(server, template, folder, itertools.count(1))
+        yield Site(server, template, folder, Databases(server))
         # Nothing of it is wanted any more.
         kill_server(server)
 
