@@ -45,10 +45,10 @@ SMALL = {
 
 PROGRAM = """
 import importlib, sys
+from callytics.cli import main
 for module, values in {values!r}.items():
     for name, value in values.items():
         setattr(importlib.import_module(module), name, value)
-from callytics.cli import main
 main()
 """
 
