@@ -55,6 +55,7 @@ def follow(commands: Iterable[tuple[str, str]], folder: Path, settings: Settings
         assert shown(output, done.stdout or done.stderr), f"{command}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
 def test_five_commands_of_the_readme_print_what_is_shown(empty_database: Settings, checkout: Path) -> None:
     """All but the first, which installs, on a file of the quick start; the demonstration is test_demo.py's."""
     write_sample(checkout / "Callytics_new.sqlite", generation=2, calls=100, seed=1)
@@ -65,6 +66,7 @@ def test_five_commands_of_the_readme_print_what_is_shown(empty_database: Setting
     follow(commands[1:], checkout, empty_database)
 
 
+@pytest.mark.slow
 def test_quick_start_prints_what_is_shown(empty_database: Settings, checkout: Path) -> None:
     follow(console(page("quickstart")), checkout, empty_database)
     [statement] = blocks(page("quickstart"), "sql")
@@ -73,6 +75,7 @@ def test_quick_start_prints_what_is_shown(empty_database: Settings, checkout: Pa
         assert cursor.fetchone() == (int(statement.split("-- ")[1]),)
 
 
+@pytest.mark.slow
 def test_demonstration_shows_the_counts_of_its_samples(database: Settings, tmp_path: Path) -> None:
     shown_output = dict(console(ENGLISH))["scripts/demo"]
     verdicts = []

@@ -26,7 +26,8 @@ def is_covered(message: str, lines: set[str]) -> bool:
 
 def test_every_error_line_is_explained() -> None:
     found = [(place, message) for place, message in messages() if WORDS.search(message)]
-    unexplained = [f"{place}: {message}" for place, message in found if not is_covered(message, explained())]
+    lines = explained()
+    unexplained = [f"{place}: {message}" for place, message in found if not is_covered(message, lines)]
     assert len(found) > 150
     assert not unexplained, "\n".join(["explain these in docs/troubleshooting.md:", *unexplained])
 
