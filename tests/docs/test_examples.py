@@ -27,6 +27,8 @@ from tests.support.manual import ENGLISH, ENGLISH_PAGES, blocks, console, page, 
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef0123456789abcdef"
 
 

@@ -22,12 +22,11 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "setup.cfg").touch()
     programs = tmp_path / ".venv-test" / "bin"
     programs.mkdir(parents=True)
-    for name in ("ruff", "mypy", "dpkg"):
+    for name in ("ruff", "sqlfluff", "mypy", "dpkg"):
         (programs / name).write_text("#!/bin/sh\n")
     (programs / "python").write_text('#!/bin/sh\nfor word; do echo "<$word>"; done\n')
     for program in programs.iterdir():
         program.chmod(0o755)
-    (tmp_path / ".venv-test" / "installed---deploy-embedded-test-").touch()
     return tmp_path
 
 

@@ -17,7 +17,8 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, WRONG, accounts_of, add_kim, agents_of, ask, run
 
-SOON = datetime.now(UTC) + timedelta(hours=1)
+# PostgreSQL writes no trailing zeros of a second, Python does.
+SOON = datetime.now(UTC).replace(microsecond=654321) + timedelta(hours=1)
 LEE = replace(KIM, last_name="이", email="lee@callytics.example", employee_id="E2")
 
 

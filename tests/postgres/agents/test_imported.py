@@ -15,6 +15,8 @@ from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
 from tests.support.agents import accounts_of, agents_of, ask, logged
 
+pytestmark = pytest.mark.slow
+
 CALLS = 60
 CHANGED = "새로운 비밀번호입니다"
 

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from callytics.importer.import_ import Options, import_files
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
 from tests.support.commands import environment
 from tests.support.places import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = REPOSITORY / "examples" / "analysis.py"
 SHOWN = """\

@@ -15,6 +15,8 @@ from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.installation import Imported, Installation, contents
 
+pytestmark = pytest.mark.slow
+
 
 def other(office: Installation, folder: Path) -> Installation:
     """Return another installation, with the same files as the one that is imported, not imported yet."""

@@ -25,6 +25,8 @@ from tests.support.commands import invoke
 from tests.support.installation import Installation, write
 from tests.support.servers import Databases, execute
 
+pytestmark = pytest.mark.slow
+
 SECRET = "the customer said 010-1234-5678"
 HOSTILE = "<script>alert('t')</script> \"&\" | `x`"
 CALLS = f"""
