@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from callytics.agents import AgentAuth
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
 

@@ -19,6 +19,7 @@ from callytics.agents.permissions import allows
 from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.sql import queries
+from callytics.postgres.text import replaced
 from callytics.postgres.twins import twin
 from callytics.settings import ServiceSettings
 
@@ -217,4 +218,4 @@ def _text(text: str | None, most: int) -> str | None:
     """Return what a client says about itself as PostgreSQL can hold it."""
     if text is None:
         return None
-    return text.replace("\0", "").encode(errors="replace").decode()[:most]
+    return replaced(text, "?")[:most]

@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from callytics.api import permits, problems, service
-from callytics.api.results import NewAnalysis
 from callytics.api.text import RowId
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
+from callytics.calls.fields import Count, Name, Path, Seconds
+from callytics.calls.models import AudioFile, Quality, Recorded
 
 reading = APIRouter(
     prefix="/analyses",
@@ -29,6 +30,24 @@ writing = APIRouter(
 )
 
 Row = Annotated[dict[str, Any], Field(description="A row of the table, by column")]
+
+
+class Recording(AudioFile):
+    """The recording."""
+
+    file_path: Path = Field(examples=["/srv/calls/2026/0001.wav"])
+    file_size: Count = Field(description="Bytes", examples=[1_920_044])
+    duration_seconds: Seconds = Field(examples=[60.0])
+    sample_rate: Count = Field(description="Samples a second", examples=[16_000])
+    channels: Count = Field(examples=[1])
+    format_type: Name = Field(validation_alias=AudioFile.model_fields["format_type"].validation_alias, examples=["wav"])
+
+
+class NewAnalysis(Recorded):
+    """One call's whole analysis."""
+
+    audio_file: Recording
+    quality: Quality | None = None
 
 
 class Stored(BaseModel):
@@ -94,17 +113,16 @@ async def read(request: Request, audio_file_id: RowId) -> Analysis:
 
 
 def _store(databases: MultiDatabaseManager, analysis: NewAnalysis) -> Stored:
-    given = analysis.model_dump(exclude_unset=True)
-    quality = given.pop("quality", None)
+    """Store what was checked when it came in, the recording and its consultation in one transaction."""
     with databases.postgres.transaction():
-        audio_file_id = databases.save_audio_analysis(_without_none(given))["audio_file_id"]
-        session_id = None
-        if quality:
-            quality = _without_none(quality) | {"audio_file_id": audio_file_id}
-            session_id = databases.save_quality_analysis(quality)["session_id"]
-    return Stored(audio_file_id=audio_file_id, session_id=session_id)
+        found = databases.save_audio_analysis(_given(analysis, but="quality"))["audio_file_id"]
+        session = None
+        if analysis.quality:
+            session = databases.save_quality_analysis(_given(analysis.quality) | {"audio_file_id": found})["session_id"]
+    return Stored(audio_file_id=found, session_id=session)
 
 
-def _without_none(parts: dict[str, Any]) -> dict[str, Any]:
+def _given(part: Recorded | Quality, but: str = "") -> dict[str, Any]:
     """Return the parts that are there: null means the same as leaving a part out."""
-    return {name: part for name, part in parts.items() if part is not None}
+    given = {name: getattr(part, name) for name in part.model_fields_set if name != but}
+    return {name: value for name, value in given.items() if value is not None}

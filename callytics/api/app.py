@@ -17,7 +17,7 @@ from callytics.api.guards import LastResort, SecurityHeaders
 from callytics.api.limits import BodyLimit
 from callytics.api.logs import RequestLog
 from callytics.api.service import Service
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
 

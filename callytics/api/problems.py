@@ -162,7 +162,10 @@ def _invalid_value(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [FieldProblem(field=_field(one["loc"]), detail=one["msg"]) for one in error.errors()]
+    found = [
+        FieldProblem(field=_field(one["loc"]), detail=one["msg"].removeprefix("Value error, "))
+        for one in error.errors()
+    ]
     return response(request, 422, INVALID, errors=found)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from callytics.agents.auth import AgentAuth
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
--- Conditions of find_calls in manager.sql, by name; each is an expression, not a statement, so that no linter reads
+-- Conditions of find_calls in search.sql, by name; each is an expression, not a statement, so that no linter reads
 -- them.
 
 -- name: calls_after

@@ -12,6 +12,7 @@ from typing import Any
 
 from callytics.exceptions import InvalidSearch
 from callytics.postgres import Row
+from callytics.postgres.text import storable
 
 MOST = 500
 EARLIEST = "-infinity"
@@ -40,7 +41,7 @@ def make_page(kind: str, rows: list[Row], limit: int, columns: Sequence[str]) ->
 
 
 def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
-    """Return the position that a cursor holds; raise InvalidSearch for anything that was made up."""
+    """Return the position that a cursor holds; raises InvalidSearch for a cursor we did not issue."""
     if cursor is None:
         return None
     try:
@@ -54,10 +55,22 @@ def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
 
 
 def check_limit(limit: int) -> int:
-    """Return the size of a page; raise InvalidSearch where it is none."""
+    """Return the size of a page; raise InvalidSearch for what is not between 1 and 500."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise InvalidSearch(f"limit: must be a whole number between 1 and {MOST}")
     return limit
+
+
+def searched(text: Any) -> str | None:
+    """Return a text that may stand in the database, or None; raise InvalidSearch for any other, which nothing has."""
+    if text is None:
+        return None
+    try:
+        if isinstance(text, str):
+            return storable(text)
+    except ValueError:
+        pass  # Refused below, with what is not text.
+    raise InvalidSearch("what is looked for must be text, without NUL and half characters")
 
 
 def _cursor(kind: str, row: Row, columns: Sequence[str]) -> str:

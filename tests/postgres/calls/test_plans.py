@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callytics.calls.manager import MultiDatabaseManager
+from callytics.calls import MultiDatabaseManager
 from callytics.calls.paging import Page
 from callytics.exceptions import InvalidAnalysis, InvalidSearch
 from callytics.importer.import_ import Options, import_files
@@ -176,7 +176,7 @@ def test_statistics(calls: MultiDatabaseManager, monkeypatch: pytest.MonkeyPatch
     for table in ("audio_files", "transcriptions", "consultation_sessions", "agent_teams"):
         assert stats["tables"][table] == {"rows": ask(calls, f"select count(*) from {table}"), "exact": True}
     assert not [name for name in stats["tables"] if name.startswith("_") or "yoyo" in name or "default" in name]
-    monkeypatch.setattr("callytics.calls.manager.COUNTED_ROWS", 100)
+    monkeypatch.setattr("callytics.calls.reading.COUNTED_ROWS", 100)
     big = calls.get_database_stats()["tables"]["transcriptions"]
     assert not big["exact"]
     assert big["rows"] == pytest.approx(stats["tables"]["transcriptions"]["rows"], rel=0.2)
@@ -371,7 +371,9 @@ def test_coroutines_return_the_same(imported: Settings, calls: MultiDatabaseMana
 
 
 def test_every_method_has_its_coroutine() -> None:
-    public = {name for name, value in vars(MultiDatabaseManager).items() if callable(value) and name[0] != "_"}
+    public = {
+        name for name in dir(MultiDatabaseManager) if name[0] != "_" and callable(getattr(MultiDatabaseManager, name))
+    }
     plain = {name for name in public if f"a{name}" in public}
     assert public == plain | {f"a{name}" for name in plain}
     assert len(plain) >= 25

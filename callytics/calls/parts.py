@@ -1,0 +1,116 @@
+"""One part of a call, checked: a model whose refusals name element and field, and nothing of what was said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from callytics.calls.fields import INSIDE, whole
+from callytics.exceptions import InvalidAnalysis
+
+LONGEST_NAME = 63
+# How pydantic prints the values of a Literal.
+LISTED = re.compile("'([^']*)'")
+
+
+class Part(BaseModel):
+    """A part of an analysis. Unknown fields are refused, so that a misspelt one is not lost."""
+
+    # By name over HTTP; `checked` understands the columns' names too.
+    model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, validate_by_alias=False)
+    table: ClassVar[str] = ""
+    kind: ClassVar[str] = "field"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what has no field, or has one twice; over HTTP pydantic's own refusal is enough."""
+        if info.context is not INSIDE or not isinstance(value, Mapping):
+            return dict(value) if isinstance(value, Mapping) else value
+        columns = cls.columns()
+        seen = set()
+        for name in value:
+            column = columns.get(name, name) if isinstance(name, str) else None
+            if column not in columns.values():
+                raise _unknown(cls, name)
+            if column in seen:
+                raise PydanticCustomError(
+                    "placed", "{at}is given twice, as {of} too", {"at": f".{name}: ", "of": column}
+                )
+            seen.add(column)
+        return dict(value)
+
+    @classmethod
+    def columns(cls) -> dict[str, str]:
+        """Return the column of each field."""
+        aliases = {name: field.validation_alias for name, field in cls.model_fields.items()}
+        return {name: str(a.choices[-1]) if isinstance(a, AliasChoices) else name for name, a in aliases.items()}
+
+    def row(self) -> dict[str, Any]:
+        """Return what was given, by column. What is absent takes the column's default; None is NULL."""
+        columns = type(self).columns()
+        return {columns[name]: getattr(self, name) for name in self.model_fields_set}
+
+
+Checked = TypeVar("Checked", bound=Part)
+
+
+def checked(model: type[Checked], element: Any, name: str = "") -> Checked:
+    """Return an element that fits; raise InvalidAnalysis, which names element and field and no value."""
+    try:
+        return model.model_validate(element, context=INSIDE, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise InvalidAnalysis(_refusal(name, error.errors(include_url=False)[0])) from None
+
+
+def checked_all(model: type[Checked], elements: Any, name: str) -> list[Checked]:
+    """Return a list's elements; raise InvalidAnalysis with the index and field of the first that does not fit."""
+    if not isinstance(elements, Sequence) or isinstance(elements, str | bytes):
+        raise InvalidAnalysis(f"{name}: must be a list")
+    return [checked(model, element, f"{name}[{index}]") for index, element in enumerate(elements)]
+
+
+def identifier(value: Any, name: str) -> int:
+    """Return an id; raise InvalidAnalysis for what can't be one."""
+    if value is None:
+        raise InvalidAnalysis(f"{name}: is required")
+    try:
+        return whole(value)
+    except ValueError as error:
+        raise InvalidAnalysis(f"{name}: {error}") from None
+
+
+def _unknown(model: type[Part], name: Any) -> PydanticCustomError:
+    """Report an unknown field. Names that are not identifiers are not echoed: they could contain anything."""
+    shown = isinstance(name, str) and name.isidentifier() and len(name) <= LONGEST_NAME
+    what = f".{name}: there is no such {model.kind}" if shown else f": a {model.kind} has no name"
+    use = ", ".join(sorted(model.model_fields))
+    return PydanticCustomError("placed", "{what}: use {use}", {"what": what, "use": use})
+
+
+def _refusal(name: str, error: ErrorDetails) -> str:
+    place = name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    if error["type"] == "placed":
+        text = place + error["msg"]
+        return f"analysis{text}" if text.startswith(":") else text.removeprefix(".")
+    return f"{place.removeprefix('.') or 'analysis'}: {_reason(error)}"
+
+
+def _reason(error: ErrorDetails) -> str:
+    kind = error["type"]
+    if kind == "missing" or (error["input"] is None and error["loc"] and isinstance(error["loc"][-1], str)):
+        return "is required"
+    if kind == "literal_error":
+        return f"must be one of {', '.join(LISTED.findall(error['ctx']['expected']))}"
+    if kind == "model_type":
+        return "must be a dict"
+    return str(error["ctx"]["error"]) if kind == "value_error" else error["msg"]
+
+
+def _twice(name: str, column: str) -> PydanticCustomError:
+    where = f".{name}: "
+    return PydanticCustomError("placed", "{where}is given twice, as {column} too", {"where": where, "column": column})

@@ -1,0 +1,137 @@
+"""What is known of a call is read again, whichever generation it was imported from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import sql
+
+from callytics.calls.paging import searched
+from callytics.calls.parts import identifier
+from callytics.calls.store import OnCalls
+from callytics.postgres import Row
+from callytics.postgres.sql import Queries
+from callytics.postgres.twins import twin
+
+SQL = Queries(Path(__file__).with_name("read.sql"))
+# Rows up to which a table is counted, not estimated.
+COUNTED_ROWS = 50_000
+# The lists of a session's analysis: under which name, and from which table.
+SESSION_LISTS = {
+    "metrics": "quality_metrics",
+    "sentiment": "sentiment_analysis",
+    "patterns": "communication_patterns",
+    "suggestions": "improvement_suggestions",
+}
+
+
+class Reading(OnCalls):
+    """Reads calls: a part, or all of one as of one moment."""
+
+    def get_audio_file_by_path(self, file_path: str) -> Row | None:
+        """Return the newest recording of a path."""
+        return self._one("audio_file_by_path", file_path=searched(file_path))
+
+    aget_audio_file_by_path = twin(get_audio_file_by_path)
+
+    def get_session_by_audio_file_id(self, audio_file_id: int) -> Row | None:
+        """Return the newest session of a recording."""
+        return self._one("session_by_audio_file", id=identifier(audio_file_id, "audio_file_id"))
+
+    aget_session_by_audio_file_id = twin(get_session_by_audio_file_id)
+
+    def get_audio_features(self, audio_file_id: int) -> Row | None:
+        """Return what was measured of a recording, and its topic's name as ``topic``."""
+        return self._one("audio_features", id=identifier(audio_file_id, "audio_file_id"))
+
+    aget_audio_features = twin(get_audio_features)
+
+    def get_communication_quality(self, audio_file_id: int | None = None, audio_path: str | None = None) -> Row | None:
+        """Return the newest communication quality of a recording by its id (which finds those by path too) or path."""
+        if audio_file_id is None and audio_path is not None:
+            return self._one("communication_quality_by_path", audio_path=searched(audio_path))
+        return self._one("communication_quality", id=identifier(audio_file_id, "audio_file_id"))
+
+    aget_communication_quality = twin(get_communication_quality)
+
+    def get_transcript(self, audio_file_id: int) -> list[Row]:
+        """Return what was said in a recording, in order, from whichever table holds it; ``source`` tells which.
+
+        Each has speaker, speaker_role (customer, agent or None), start_time and end_time in seconds, text, confidence,
+        and of utterances sequence, sentiment and profane. Utterances count where there are no transcriptions.
+        """
+        return self._all("transcript", id=identifier(audio_file_id, "audio_file_id"))
+
+    aget_transcript = twin(get_transcript)
+
+    def get_complete_analysis_result(self, audio_file_id: int) -> dict[str, Any] | None:
+        """Return all that is known of a recording, as of one moment, or None where there is no such recording.
+
+        ``audio_analysis`` holds audio_file, features, metrics, speaker_segments and transcriptions;
+        ``consultation_quality`` session (the newest), its metrics, sentiment, patterns and suggestions,
+        communication_quality and consultation_analysis; ``transcript`` what :meth:`get_transcript` returns.
+        """
+        found = identifier(audio_file_id, "audio_file_id")
+        with self.postgres.transaction(isolation="repeatable read", read_only=True):
+            file = self._one("audio_file", id=found)
+            if file is None:
+                return None
+            return {
+                "audio_analysis": {
+                    "audio_file": file,
+                    "features": self.get_audio_features(found),
+                    "metrics": self._one("audio_metrics", id=found),
+                    "speaker_segments": self._all("speaker_segments", id=found),
+                    "transcriptions": self._all("transcriptions", id=found),
+                },
+                "consultation_quality": self._consultation_quality(found),
+                "transcript": self.get_transcript(found),
+            }
+
+    aget_complete_analysis_result = twin(get_complete_analysis_result)
+
+    def get_analysis_statistics(self) -> list[Row]:
+        """Return the consultation analyses counted by business type, classification and result."""
+        return self._all("analysis_statistics")
+
+    aget_analysis_statistics = twin(get_analysis_statistics)
+
+    def get_database_stats(self) -> dict[str, Any]:
+        """Return the database's size in bytes, and of each table ``rows`` and whether that is ``exact``.
+
+        Tables of about 50,000 rows and more are not counted: theirs is the planner's estimate.
+        """
+        with self.postgres.transaction(isolation="repeatable read", read_only=True):
+            estimates = {row["name"]: row["estimate"] for row in self._all("table_sizes")}
+            big = {name: rows for name, rows in estimates.items() if rows is not None and rows >= COUNTED_ROWS}
+            counted = self._count([name for name in estimates if name not in big])
+            size = self.postgres.execute_query(SQL["database_size"], fetch="val")
+        tables = {name: {"rows": counted.get(name, big.get(name)), "exact": name in counted} for name in estimates}
+        return {"size_bytes": size, "tables": tables}
+
+    aget_database_stats = twin(get_database_stats)
+
+    def _one(self, name: str, **values: Any) -> Row | None:
+        return self.postgres.execute_query(SQL[name], values, fetch="one")
+
+    def _all(self, name: str, **values: Any) -> list[Row]:
+        return self.postgres.execute_query(SQL[name], values)
+
+    def _consultation_quality(self, audio_file_id: int) -> dict[str, Any]:
+        session = self.get_session_by_audio_file_id(audio_file_id)
+        lists = {name: self._all(table, id=session["id"]) if session else [] for name, table in SESSION_LISTS.items()}
+        return {
+            "session": session,
+            **lists,
+            "communication_quality": self._one("communication_quality", id=audio_file_id),
+            "consultation_analysis": self._one("consultation_analysis", id=audio_file_id),
+        }
+
+    def _count(self, tables: Sequence[str]) -> dict[str, int]:
+        if not tables:
+            return {}
+        counts = [SQL.text("count", label=sql.Literal(table), table=table) for table in tables]
+        found = self.postgres.execute_query(sql.SQL(" union all ").join(counts))
+        return {row["name"]: row["rows"] for row in found}

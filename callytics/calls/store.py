@@ -1,0 +1,121 @@
+"""Rows of a call's tables: inserted, replaced and updated, each where what it belongs to stays while it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import errors, sql
+from psycopg2.extensions import AsIs
+from psycopg2.extras import execute_values
+
+from callytics.calls.parts import Part, checked, identifier
+from callytics.exceptions import AnalysisNotFound, InvalidAnalysis
+from callytics.postgres import PostgreSQLManager, Row
+from callytics.postgres.sql import Queries
+
+SQL = Queries(Path(__file__).with_name("write.sql"))
+DEFAULT = AsIs("DEFAULT")
+# Rows of one INSERT.
+INSERT_ROWS = 1_000
+# What others belong to: the queries that lock and update one.
+LOCKS = {"audio_file": "lock_audio_file", "session": "lock_session"}
+UPDATES = {"audio_file": "update_audio_status", "session": "update_session_status"}
+# The time of a row stays that of its first version.
+KEPT = ("created_at",)
+
+
+class Store:
+    """Writes rows in the manager's open transaction, or in one of their own."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self.postgres = postgres
+
+    @contextmanager
+    def belonging(self, parent: str, parent_id: Any) -> Iterator[int]:
+        """Open a transaction in which a recording or session stays, and return its id.
+
+        Raises AnalysisNotFound where it is not there, and InvalidAnalysis for what can't be an id.
+        """
+        found = identifier(parent_id, f"{parent}_id")
+        with self.postgres.transaction():
+            if self.postgres.execute_query(SQL[LOCKS[parent]], {"id": found}, fetch="one") is None:
+                raise _not_found(parent, found)
+            yield found
+
+    def add(self, part: Part, **known: Any) -> int:
+        """Insert one row, with what is known besides, and return its id."""
+        return self.add_all([part], **known)[0]
+
+    def add_all(self, parts: Sequence[Part], **known: Any) -> list[int]:
+        """Insert rows of one table, with what is known of all besides, and return their ids in order."""
+        return self.insert(parts[0].table, [part.row() | known for part in parts]) if parts else []
+
+    def insert(self, table: str, rows: Sequence[Row]) -> list[int]:
+        """Insert rows, a thousand in a statement; a column that a row does not have takes its default."""
+        if not rows:
+            return []
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        with self.postgres.transaction() as connection, connection.cursor() as cursor:
+            # Reserved, since INSERT … RETURNING promises no order.
+            ids: list[int] = SQL.value(connection, "reserve_ids", {"table": table, "count": len(rows)})
+            values = (
+                (row_id, *(row.get(column, DEFAULT) for column in columns))
+                for row_id, row in zip(ids, rows, strict=True)
+            )
+            statement = SQL.text("insert", table=table, columns=["id", *columns])
+            execute_values(cursor, statement, list(values), page_size=INSERT_ROWS)
+        return ids
+
+    def replace(self, part: Part, name: str, audio_file_id: int) -> int:
+        """Insert a recording's only row in a table, or put it in the place of the one there."""
+        row = part.row() | {"audio_file_id": audio_file_id}
+        replaced = [column for column in type(part).columns().values() if column not in KEPT]
+        statement = SQL.text(
+            "replace",
+            table=part.table,
+            columns=list(row),
+            values=sql.SQL(", ").join(map(sql.Placeholder, row)),
+            replaced=replaced,
+            excluded=sql.SQL(", ").join(sql.Identifier("excluded", column) for column in replaced),
+        )
+        try:
+            return int(self.postgres.execute_query(statement, row, fetch="val"))
+        except errors.ForeignKeyViolation:
+            raise InvalidAnalysis(f"{name}.topic_id: there is no such topic") from None
+
+    def update(self, parent: str, parent_id: Any, model: type[Part], values: Mapping[str, Any]) -> None:
+        """Set a recording's or session's status; raise AnalysisNotFound where it is not there."""
+        found = identifier(parent_id, f"{parent}_id")
+        row = checked(model, values, parent).row()
+        if not self.postgres.execute_query(SQL[UPDATES[parent]], row | {"id": found}, fetch="none"):
+            raise _not_found(parent, found)
+
+    def check_segments(self, audio_file_id: int, rows: Sequence[Row]) -> None:
+        """Refuse transcriptions whose segment another recording has, or none."""
+        wanted = {row["speaker_segment_id"] for row in rows if row.get("speaker_segment_id") is not None}
+        values = {"ids": list(wanted), "audio_file_id": audio_file_id}
+        elsewhere = self.postgres.execute_query(SQL["segments_elsewhere"], values) if wanted else []
+        strange = {row["id"] for row in elsewhere}
+        for index, row in enumerate(rows):
+            if row.get("speaker_segment_id") in strange:
+                raise InvalidAnalysis(f"transcriptions[{index}].speaker_segment_id: the recording has no such segment")
+
+
+class OnCalls:
+    """What the parts of MultiDatabaseManager share."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self._postgres = postgres
+        self._store = Store(postgres)
+
+    @property
+    def postgres(self) -> PostgreSQLManager:
+        """The manager whose connections are used."""
+        return self._postgres
+
+
+def _not_found(parent: str, parent_id: int) -> AnalysisNotFound:
+    return AnalysisNotFound(f"{parent}_id {parent_id}: there is no such {parent.replace('_', ' ')}")
