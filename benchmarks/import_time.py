@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from callytics.importer.import_ import Options, import_files
+from callytics.importer import Options, import_files
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres

@@ -14,6 +14,7 @@ import click
 from callytics import __version__, settings
 from callytics.cli import agents, completion, environment, imports, schema, serving, trial
 from callytics.exceptions import CallyticsError
+from callytics.importer import Limits
 
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
 COMMANDS = (
@@ -63,6 +64,7 @@ class Callytics(click.Group):
 @click.pass_context
 def cli(context: click.Context, env_file: Path) -> None:
     """Bring Callytics from SQLite to PostgreSQL, and prove that everything arrived."""
+    context.meta[imports.LIMITS] = context.obj or Limits()
     context.obj = env_file
 
 
@@ -70,6 +72,9 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
-def main() -> None:
-    """Run the command line."""
-    cli(prog_name="callytics")
+def main(limits: Limits | None = None) -> None:
+    """Run the command line.
+
+    `limits` are those of its imports: tests and benchmarks that run commands as processes of their own set them so.
+    """
+    cli(prog_name="callytics", obj=limits)

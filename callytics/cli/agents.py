@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callytics.cli.tables import table_lines
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def agent_list(env_file: Path, as_json: bool) -> None:
         rows = [account.as_dict() for account in found]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
     else:
-        click.echo("\n".join(_table([HEAD, *map(_cells, found)])))
+        click.echo("\n".join(table_lines(HEAD, map(_cells, found))))
 
 
 @contextmanager
@@ -206,15 +206,3 @@ def _cells(account: Account) -> tuple[str, ...]:
 
 def _minute(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows with columns under each other; a Korean letter takes two places of a terminal."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
 import click
 
 from callytics import report as reports
 from callytics.cli.interrupt import ending_in_time
+from callytics.cli.outcomes import as_json as json_of
+from callytics.cli.outcomes import folder_line, outcome_lines, profile_lines, sync_lines, undo_lines
 from callytics.cli.progress import Display
-from callytics.importer.import_ import (
+from callytics.importer import (
     INTERRUPTED,
+    FolderContents,
     Options,
     Outcome,
+    Profile,
     check_target,
+    files_of,
     holds_calls,
     import_files,
     inspect_file,
+    plan_files,
+    sync_files,
+    undo_import,
     verify_files,
+    zone_named,
 )
-from callytics.importer.profile import Profile
-from callytics.importer.sync import sync_files, sync_lines
-from callytics.importer.undo import undo_import, undo_lines
 from callytics.settings import Settings
 
+LIMITS = "callytics.limits"
+"""Where a command's context keeps the `Limits` that were given to `main`."""
 FOLDER = click.Path(file_okay=False, path_type=Path)
 JSON_HELP = "Print JSON instead of tables, and progress as JSON lines on stderr."
 TIMEZONE = click.option(
-    "--timezone", default="UTC", show_default=True, help="Where timestamps without offset were written."
+    "--timezone",
+    "zone",
+    default="UTC",
+    show_default=True,
+    callback=lambda _context, _parameter, name: zone_named(name),
+    help="Where timestamps without offset were written.",
 )
+JOBS = click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
 
 
 def import_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what inspect, import and verify have in common."""
+    """Add what inspect, import, verify and sync have in common."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help=JSON_HELP),
         click.option("--quiet", is_flag=True, help="Show no progress."),
@@ -47,24 +63,37 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _options(**options: Any) -> Options:
+    return Options(limits=click.get_current_context().meta[LIMITS], **options)
+
+
+def _files(named: Sequence[Path]) -> list[Path]:
+    """Return the files that are meant: a folder stands for the SQLite files in it, and a line says which."""
+    folders: list[FolderContents] = []
+    files = list(dict.fromkeys(files_of(named, folders)))
+    for contents in folders:
+        click.echo(folder_line(contents), err=True)
+    return files
+
+
 @click.command()
 @import_options
 @TIMEZONE
-def inspect(files: tuple[Path, ...], snapshots: Path, timezone: str, quiet: bool, as_json: bool) -> None:
+def inspect(files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
     """Tell what is in SQLite files and what would become of it.
 
-    Needs no server, and writes nothing that stays.
+    A folder stands for the SQLite files in it. Needs no server, and writes nothing that stays.
     """
-    _inspect(files, Options(snapshots, timezone), quiet, as_json)
+    _inspect(_files(files), _options(snapshots=snapshots, zone=zone), quiet, as_json)
 
 
-def _inspect(files: tuple[Path, ...], options: Options, quiet: bool, as_json: bool) -> list[Profile]:
+def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool) -> list[Profile]:
     with Display(quiet, events=as_json) as display:
         profiles = [inspect_file(file, options, display.update) for file in files]
     if as_json:
-        click.echo(reports.as_json(profiles))
+        click.echo(json_of(profiles))
     else:
-        click.echo("\n\n".join("\n".join(reports.profile_lines(profile)) for profile in profiles))
+        click.echo("\n\n".join("\n".join(profile_lines(profile)) for profile in profiles))
     return profiles
 
 
@@ -72,46 +101,60 @@ def _inspect(files: tuple[Path, ...], options: Options, quiet: bool, as_json: bo
 @import_options
 @TIMEZONE
 @click.option("--dry-run", is_flag=True, help="Check the target, inspect the files, and stop.")
+@click.option("--plan", "show_plan", is_flag=True, help="With --dry-run, print the plan instead: every step, in order.")
 @click.option("--strict", is_flag=True, help="Refuse files of which anything is rejected, normalised or unmapped.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+@JOBS
 @click.option("--again", is_flag=True, help="Import a file that changed since its import as new rows.")
 @click.option("--yes", is_flag=True, help="Do not ask before importing into a database that holds calls.")
 @click.pass_obj
 def import_command(
     env_file: Path,
+    /,
     files: tuple[Path, ...],
-    snapshots: Path,
-    timezone: str,
     quiet: bool,
     as_json: bool,
     dry_run: bool,
-    strict: bool,
-    jobs: int,
-    again: bool,
+    show_plan: bool,
     yes: bool,
+    **options: Any,
 ) -> None:
     """Import SQLite files: snapshot, load, verify every value.
+
+    A folder stands for the SQLite files in it.
 
     Exit codes: 0 all loaded and verified, 1 refused or failed, 2 usage, 3 done with rejected rows, 4 differences
     found, 130 interrupted.
     """
-    target, options = Settings.load(env_file=env_file), Options(snapshots, timezone, strict, jobs, again)
+    if show_plan and not dry_run:
+        raise click.UsageError("--plan shows what --dry-run would do: name both")
+    target, named = Settings.load(env_file=env_file), _files(files)
     if dry_run:
         check_target(target)
-        for profile in _inspect(files, options, quiet, as_json):
-            if strict:
-                profile.refuse_unclean()
+        _dry_run(target, named, _options(**options), quiet, as_json, show_plan)
         return
     if not yes and sys.stdin.isatty() and holds_calls(target):
         click.confirm(f"{target.database} holds calls already: add these to them?", abort=True, err=True)
-    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED):
-        outcome = import_files(target, files, options, display.update)
-    _finish(outcome, as_json)
+    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
+        outcome = import_files(target, named, _options(cancellation=cancellation, **options), display.update)
+    _end(outcome, outcome_lines(outcome), as_json)
+
+
+def _dry_run(
+    target: Settings, files: Sequence[Path], options: Options, quiet: bool, as_json: bool, show_plan: bool
+) -> None:
+    if show_plan:
+        with Display(quiet, events=as_json) as display:
+            plan = plan_files(target, files, options, display.update)
+        click.echo(plan)
+        return
+    for profile in _inspect(files, options, quiet, as_json):
+        if options.strict:
+            profile.refuse_unclean()
 
 
 @click.command()
 @import_options
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+@JOBS
 @click.pass_obj
 def verify(
     env_file: Path,
@@ -123,12 +166,16 @@ def verify(
 ) -> None:
     """Compare every value of imported files with what is there now.
 
+    A folder stands for the SQLite files in it.
+
     Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 differences found,
     130 interrupted.
     """
-    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED):
-        outcome = verify_files(Settings.load(env_file=env_file), files, Options(snapshots, jobs=jobs), display.update)
-    _finish(outcome, as_json)
+    target, named = Settings.load(env_file=env_file), _files(files)
+    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
+        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation)
+        outcome = verify_files(target, named, options, display.update)
+    _end(outcome, outcome_lines(outcome), as_json)
 
 
 @click.command()
@@ -140,7 +187,7 @@ def verify(
 @click.option(
     "--theirs", "choice", flag_value="theirs", help="Take SQLite's rows where they were changed in PostgreSQL."
 )
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+@JOBS
 @click.pass_obj
 def sync(
     env_file: Path,
@@ -154,21 +201,16 @@ def sync(
 ) -> None:
     """Catch up with imported files that have changed since.
 
-    Only what differs is written, in one transaction. Rows that were changed in PostgreSQL are not overwritten: they
-    are listed, and nothing is written until --ours or --theirs decides.
+    A folder stands for the SQLite files in it. Only what differs is written, in one transaction. Rows that were changed
+    in PostgreSQL are not overwritten: they are listed, and nothing is written until --ours or --theirs decides.
 
     Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 rows were changed in
     PostgreSQL or differences found, 130 interrupted.
     """
-    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED):
-        outcome = sync_files(
-            Settings.load(env_file=env_file),
-            files,
-            Options(snapshots, jobs=jobs),
-            display.update,
-            choice=choice,
-            dry_run=dry_run,
-        )
+    target, named = Settings.load(env_file=env_file), _files(files)
+    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
+        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation)
+        outcome = sync_files(target, named, options, display.update, choice=choice, dry_run=dry_run)
     _end(outcome, sync_lines(outcome), as_json)
 
 
@@ -176,7 +218,7 @@ def sync(
 @click.argument("run", metavar="IMPORT", type=int)
 @click.option("--force", is_flag=True, help="Delete also what was changed in PostgreSQL since, or added to its rows.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+@JOBS
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
@@ -195,18 +237,15 @@ def undo(
     target = Settings.load(env_file=env_file)
     if not (yes or dry_run):
         click.confirm(f"Delete all rows of import {run} from {target.database}?", abort=True, err=True)
-    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED):
-        outcome = undo_import(target, run, display.update, force=force, dry_run=dry_run, jobs=jobs)
+    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
+        options = _options(jobs=jobs, cancellation=cancellation)
+        outcome = undo_import(target, run, options, display.update, force=force, dry_run=dry_run)
     _end(outcome, undo_lines(outcome), as_json)
 
 
 def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
-    click.echo(reports.as_json(outcome) if as_json else "\n".join(lines))
+    click.echo(json_of(outcome) if as_json else "\n".join(lines))
     raise click.exceptions.Exit(outcome.exit_code)
-
-
-def _finish(outcome: Outcome, as_json: bool) -> None:
-    _end(outcome, reports.outcome_lines(outcome), as_json)
 
 
 @click.command()

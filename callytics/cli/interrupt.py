@@ -11,14 +11,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-
-import psycopg2
-from psycopg2.extensions import connection as Connection
+from contextlib import contextmanager
 
 from callytics.exceptions import Interrupted
-from callytics.importer.target.load import import_connection
-from callytics.settings import Settings
+from callytics.importer import Cancellation
 
 GRACE_SECONDS = 0.7
 """How long a command may take to end in good order. What it leaves then is what a crash leaves: nothing is lost."""
@@ -53,24 +49,12 @@ def _listen(reader: int, outer: int, act: Callable[[], None]) -> None:
 
 
 @contextmanager
-def interruptible_connection(settings: Settings) -> Iterator[Connection]:
-    """Yield a connection for an import whose statements Ctrl-C cancels; close it afterwards."""
-    with closing(import_connection(settings)) as connection:
-
-        def cancel() -> None:
-            with suppress(psycopg2.Error):
-                connection.cancel()
-
-        with on_interrupt(cancel):
-            yield connection
-
-
-@contextmanager
-def ending_in_time(words: str) -> Iterator[None]:
-    """End the process soon after Ctrl-C, with these words, even where the block can't be interrupted.
+def ending_in_time(words: str) -> Iterator[Cancellation]:
+    """Yield what Ctrl-C cancels, and end the process soon after it, with these words, even where that does not help.
 
     Only for commands that may be killed at any moment.
     """
+    cancellation = Cancellation()
 
     def end() -> None:
         print(f"Error: {words}", file=sys.stderr, flush=True)  # noqa: T201
@@ -82,11 +66,13 @@ def ending_in_time(words: str) -> Iterator[None]:
         timer = threading.Timer(GRACE_SECONDS, end)
         timer.daemon = True
         timers.append(timer)
+        # First the timer: a server that hangs keeps whoever cancels waiting.
         timer.start()
+        cancellation.cancel()
 
     try:
         with on_interrupt(count_down):
-            yield
+            yield cancellation
     finally:
         for timer in timers:
             timer.cancel()

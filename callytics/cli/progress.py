@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
+from callytics.importer import PHASE
+
 BAR_WIDTH = 20
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
 EVENT_SECONDS = 1.0
 SLOW_SECONDS = 1.0
 """Without a terminal the end of a step is worth a line only if the step took this long."""
-PHASE = ": "
-"""What separates a step from the phase of it that the server says it is in."""
 TWO_WORDS = ("foreign key",)
 
 

@@ -1,1 +1,40 @@
-"""SQLite to PostgreSQL: snapshot, load, verify; knows nothing of the command line."""
+"""SQLite to PostgreSQL: one public function a verb, and what they take and return.
+
+Nothing here knows of the command line: progress and outcomes are values, and whoever hears of Ctrl-C says so by
+`Options.cancellation`.
+"""
+
+from callytics.importer.import_ import check_target, holds_calls, import_files, plan_files
+from callytics.importer.inspect_ import Profile, TableProfile, inspect_file
+from callytics.importer.options import PHASE, Cancellation, Limits, Options, Progress, zone_named
+from callytics.importer.outcome import EXIT_CODES, Outcome, Synced
+from callytics.importer.session import INTERRUPTED
+from callytics.importer.source.folders import FolderContents, files_of
+from callytics.importer.sync import sync_files
+from callytics.importer.undo import undo_import
+from callytics.importer.verify_ import verify_files
+
+__all__ = [
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "PHASE",
+    "Cancellation",
+    "FolderContents",
+    "Limits",
+    "Options",
+    "Outcome",
+    "Profile",
+    "Progress",
+    "Synced",
+    "TableProfile",
+    "check_target",
+    "files_of",
+    "holds_calls",
+    "import_files",
+    "inspect_file",
+    "plan_files",
+    "sync_files",
+    "undo_import",
+    "verify_files",
+    "zone_named",
+]

@@ -8,103 +8,81 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from psycopg2.extensions import connection as Connection
-
-from callytics.cli.interrupt import interruptible_connection
 from callytics.exceptions import TargetError
-from callytics.importer.import_ import _failures, _zone
-from callytics.importer.plan.workers import side_by_side
-from callytics.importer.records.entries import SourceRecord
-from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.reader import Source
-from callytics.importer.sync import (
-    Synced,
+from callytics.importer.difference import (
+    Comparison,
     base_side,
-    base_snapshot,
+    base_source,
     begin,
-    changes_lines,
-    clash_lines,
     clash_on,
-    counted,
-    ready,
     until_written,
     validate,
 )
-from callytics.importer.target.catalogue import Target
-from callytics.importer.target.compare import Comparer, Found, Pair
-from callytics.importer.target.load import Progress
+from callytics.importer.options import Options, Progress, zone_named
+from callytics.importer.outcome import Synced
+from callytics.importer.records.entries import SourceRecord
+from callytics.importer.session import Session, open_session
+from callytics.importer.target.compare import Found, Pair
 from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
 
 def undo_import(
-    settings: Settings, run: int, progress: Progress, *, force: bool = False, dry_run: bool = False, jobs: int = 2
+    settings: Settings, run: int, options: Options, progress: Progress, *, force: bool = False, dry_run: bool = False
 ) -> Synced:
-    """Delete every row that an import brought, what it kept aside included, in one transaction.
+    """Delete every row that an import brought, its rejected and unmapped ones included, in one transaction.
 
     Refuses, with the rows listed in the outcome, where some were changed in PostgreSQL since or are referred to by
     rows that were added there, unless `force` gives those up, too. Ids are not given again. That there was such an
     import stays on record; the same files can be imported again. Raises `CallyticsError` when refused or failed.
     """
-    with _failures(settings), interruptible_connection(settings) as connection:
-        ready(connection)
-        check_run(Ledger(connection), run)
-        # Locked from the start: keys that step aside spare a question for each deleted row and partition.
-        return until_written(
-            connection,
-            lambda lock: Undo(settings, connection, run, progress, force, dry_run).run(jobs, lock),
-            lock=not dry_run,
-        )
+    with open_session(settings, options, progress) as session:
+        session.refuse_unfinished()
+        _check_run(session, run)
+        # Locked from the start: deferred keys spare a question for each deleted row and partition.
+        return until_written(session, lambda held: Undo(session, run, force, dry_run).run(held), lock=not dry_run)
 
 
-def check_run(ledger: Ledger, run: int) -> None:
+def _check_run(session: Session, run: int) -> None:
     """Refuse a run that is not there to be undone."""
-    status = ledger.run_status(run)
+    status = session.ledger.run_status(run)
     if status is None:
         raise TargetError(f"there is no import {run}: 'callytics report' names those that there are")
     if status == "undone":
         raise TargetError(f"import {run} was undone already: nothing is left of it")
-    ledger.connection.commit()
+    session.connection.commit()
 
 
 class Undo:
-    """One comparison of an import with PostgreSQL, and its removal, in one transaction of its connection."""
+    """One comparison of an import with PostgreSQL, and its removal, in one transaction of the session."""
 
-    def __init__(
-        self, settings: Settings, connection: Connection, number: int, progress: Progress, force: bool, dry_run: bool
-    ) -> None:
-        self.settings, self.connection, self.number, self.progress = settings, connection, number, progress
-        self.force, self.dry_run = force, dry_run
-        self.ledger, self.target, self.staging = Ledger(connection), Target(connection), Staging(connection)
+    def __init__(self, session: Session, number: int, force: bool, dry_run: bool) -> None:
+        self.session, self.number, self.force, self.dry_run = session, number, force, dry_run
+        self.ledger, self.target = session.ledger, session.target
+        self.staging = Staging(session.connection)
 
-    def run(self, jobs: int, lock: bool) -> Synced:
+    def run(self, lock: bool) -> Synced:
         """Compare and delete; everything is rolled back where rows clash or nothing is to be written."""
         outcome = Synced(dry_run=self.dry_run, choice="force" if self.force else None, runs=[self.number])
-        moment = begin(self.connection, lock=lock)
-        found = self._compare(moment, jobs)
+        found = self._compare(begin(self.session.connection, lock=lock))
         self.staging.prepare()
         self._check_children(found)
         outcome.add_found(found)
         if outcome.unsolvable or (outcome.clashed and not self.force):
             outcome.refuse()
         if outcome.refused or self.dry_run:
-            self.connection.rollback()
+            self.session.connection.rollback()
             return outcome
         self._delete()
         return outcome
 
-    def _compare(self, moment: str, jobs: int) -> list[Found]:
-        choice = "theirs" if self.force else None
-        return side_by_side(
-            lambda watched: Comparer(self.settings, self.staging, watched, snapshot=moment, choice=choice),
-            lambda comparer, pair: comparer.compare(pair),
-            [pair for record in self.ledger.sources(self.number) for pair in self._pairs(record)],
-            jobs,
-            self.progress,
-        )
+    def _compare(self, moment: str) -> list[Found]:
+        pairs = [pair for record in self.ledger.sources(self.number) for pair in self._pairs(record)]
+        comparison = Comparison(self.staging, snapshot=moment, choice="theirs" if self.force else None)
+        return comparison.of(self.session, pairs)
 
     def _pairs(self, record: SourceRecord) -> Iterator[Pair]:
-        base, zone = Source(base_snapshot(record), record.path), _zone(record.timezone)
+        base, zone = base_source(self.session, record), zone_named(record.timezone)
         for row in self.ledger.tables(record.id):
             yield Pair(row, base_side(base, row, self.target, zone), None)
 
@@ -131,25 +109,9 @@ class Undo:
             )
 
     def _delete(self) -> None:
-        self.progress(f"undo import {self.number}", 0, 1)
+        self.session.progress(f"undo import {self.number}", 0, 1)
         keys = self.staging.apply(aside=True)
         self.target.restore_topic()
         self.ledger.undo_run(self.number)
-        self.connection.commit()
-        validate(self.connection, self.number, [*keys, *self.staging.not_validated()])
-
-
-def undo_lines(outcome: Synced) -> Iterator[str]:
-    """Yield what `undo` prints."""
-    (number,) = outcome.runs
-    yield from changes_lines(outcome)
-    yield from clash_lines(outcome)
-    if outcome.refused:
-        yield (
-            f"Refused, nothing was changed: {counted(outcome.clashed, 'row', 'changed')} or added in PostgreSQL since "
-            f"import {number}. --force deletes them, too."
-        )
-    elif outcome.dry_run:
-        yield f"{counted(outcome.changed, 'row')} would be deleted."
-    else:
-        yield f"Import {number} is undone: {counted(outcome.changed, 'row', 'deleted')}. Its files may come in again."
+        self.session.connection.commit()
+        validate(self.session, self.number, [*keys, *self.staging.not_validated()])

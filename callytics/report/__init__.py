@@ -1,4 +1,4 @@
-"""What the importer found: in words for the terminal, as JSON, and as the completion report in English or Korean."""
+"""The completion report of imports, from their records: HTML, Markdown or JSON, in English or Korean."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from callytics.importer.import_ import Outcome
-from callytics.importer.profile import Profile
 from callytics.report.facts import Facts, Import, gather
-from callytics.report.terminal import outcome_lines, profile_lines, table_lines, verdict
 from callytics.report.words import Words
 from callytics.settings import Settings
 
@@ -18,13 +15,8 @@ __all__ = [
     "FORMATS",
     "LANGUAGES",
     "Format",
-    "as_json",
     "completion_report",
     "format_of",
-    "outcome_lines",
-    "profile_lines",
-    "table_lines",
-    "verdict",
 ]
 
 Format = Literal["html", "md", "json"]
@@ -42,7 +34,8 @@ def completion_report(
     """
     facts = gather(settings, run)
     if format == "json":
-        return as_json([_recorded(one) for one in facts.imports])
+        recorded = [_recorded(one) for one in facts.imports]
+        return json.dumps(recorded, ensure_ascii=False, indent=2, default=str)
     return _render(facts, Words(language), format)
 
 
@@ -66,17 +59,3 @@ def _render(facts: Facts, words: Words, format: Format) -> str:
     from callytics.report import markdown, page
 
     return page.render(facts, words) if format == "html" else markdown.render(facts, words)
-
-
-def as_json(value: Outcome | list[Profile] | list[dict[str, Any]]) -> str:
-    """Return findings as JSON, one object, or a list of them."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=2, default=str)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, Profile):
-        derived = {"generations": value.generations, "rows": value.rows}
-        return asdict(value) | derived | {"seconds": value.seconds, "target_bytes": value.target_bytes}
-    return asdict(value) if isinstance(value, Outcome) else value

@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.importer.records.entries import OrphanedKey, entries
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.load import import_connection
+from callytics.importer.target.connections import import_connection
 from callytics.postgres.sql import queries
 from callytics.settings import Settings
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from callytics.cli import cli
 from callytics.exceptions import CallyticsError, Interrupted
-from callytics.importer.import_ import EXIT_CODES
+from callytics.importer import EXIT_CODES
 from scripts.manual import PART, every_command, heading, with_every_command, written
 from tests.support.manual import BLOCK, ENGLISH, ENGLISH_PAGES, KOREAN, KOREAN_PAGES, console, rows, text_of
 

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from callytics.cli import cli
-from callytics.importer.import_ import Options, import_files
+from callytics.cli.outcomes import verdict
+from callytics.importer import Options, import_files
 from callytics.postgres import connect
-from callytics.report import verdict
 from callytics.schema.migrate import migrations_folder
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample

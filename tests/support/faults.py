@@ -24,8 +24,7 @@ from typing import Any
 
 import psycopg2
 
-from callytics.importer.plan import graph as course
-from callytics.importer.source import reader as source
+from callytics.importer import Limits
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
@@ -36,20 +35,13 @@ from tests.support.servers import Databases
 SECONDS = 60.0
 """Longer than any import here may take."""
 
-SMALL = {
-    "callytics.importer.source.reader": {"CHUNK_ROWS": 400, "PIECE_ROWS": 3000},
-    "callytics.importer.plan.graph": {"PIECE_ROWS": 3000, "LARGE_TABLE_ROWS": 1500},
-    "callytics.importer.import_": {"LARGE_TABLE_ROWS": 1500},
-}
-"""Bounds that make a small file go every way of a large one: chunks, pieces, deferred keys."""
+SMALL = Limits(chunk_rows=400, piece_rows=3000, large_table_rows=1500)
+"""Limits that make a small file go every way of a large one: chunks, pieces, deferred keys."""
 
 PROGRAM = """
-import importlib, sys
 from callytics.cli import main
-for module, values in {values!r}.items():
-    for name, value in values.items():
-        setattr(importlib.import_module(module), name, value)
-main()
+from callytics.importer import Limits
+main({limits!r})
 """
 
 PHASE = """
@@ -75,8 +67,6 @@ where d.datname = current_database() and l.pid <> pg_backend_pid()
 
 def write_calls(file: Path, calls: int, seed: int = 7) -> Path:
     """Write a file whose rows go every way: clean ones, normalised ones, rejected ones, and orphans of these."""
-    assert all(hasattr(course, name) for name in SMALL["callytics.importer.plan.graph"])
-    assert all(hasattr(source, name) for name in SMALL["callytics.importer.source.reader"])
     write_sample(file, generation=1, calls=calls, seed=seed)
     with closing(sqlite3.connect(file)) as sqlite, sqlite:
         sqlite.execute("pragma ignore_check_constraints = on")
@@ -99,7 +89,7 @@ class Attempt:
 
     def start(self, *arguments: object, settings: Settings | None = None) -> subprocess.Popen[str]:
         """Start the import as a process of its own."""
-        values = SMALL if self.small else {}
+        limits = SMALL if self.small else Limits()
         process = commands.start(
             settings or self.settings,
             "import",
@@ -107,7 +97,7 @@ class Attempt:
             "--quiet",
             *arguments,
             folder=self.folder,
-            program=(sys.executable, "-c", PROGRAM.format(values=values)),
+            program=(sys.executable, "-c", PROGRAM.format(limits=limits)),
         )
         self.started.append(process)
         return process

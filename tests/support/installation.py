@@ -16,11 +16,7 @@ import psycopg2
 from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
-# Before the importer, which still imports callytics.cli, whose commands import the importer.
-import callytics.cli  # noqa: F401
-from callytics.importer.import_ import Options, Outcome, import_files, verify_files
-from callytics.importer.sync import Synced, sync_files
-from callytics.importer.undo import undo_import
+from callytics.importer import Options, Outcome, Synced, import_files, sync_files, undo_import, verify_files
 from callytics.settings import Settings
 from tests.support import commands
 from tests.support.independent import problems
@@ -83,7 +79,7 @@ class Installation:
         return sync_files(self.settings, files or self.files, self.options, quiet, **options)
 
     def undo(self, run: int = 1, **options: Any) -> Synced:
-        return undo_import(self.settings, run, quiet, **options)
+        return undo_import(self.settings, run, self.options, quiet, **options)
 
     def take(self, *scripts: str | Path, code: int = 0) -> Outcome:
         """Import files, given as such or as scripts; require the exit code, and that verify says the same."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -469,8 +468,3 @@ TEXT_COLUMNS: dict[str, Callable[[pa.Array, tzinfo], tuple[pa.Array, pa.Array]]]
     "timestamp with time zone": _timestamp_column,
     "date": _date_column,
 }
-
-
-def zone_named(name: str) -> tzinfo:
-    """Return the time zone of an IANA name; `KeyError` (`ZoneInfoNotFoundError`) when there is none."""
-    return UTC if name.upper() == "UTC" else ZoneInfo(name)

@@ -69,7 +69,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Definition:
-    """An index or foreign key that stepped aside."""
+    """A deferred index or foreign key: dropped for the load, to come back."""
 
     id: int
     kind: str

@@ -181,17 +181,17 @@ class Ledger:
         seconds = time.monotonic() - began
         self._run("verified_table", table=table, rows=rows, different=different, seconds=seconds)
 
-    def families(self, table: str, generation: int) -> list[tuple[int, int]]:
+    def id_offsets(self, table: str, generation: int) -> list[tuple[int, int]]:
         """Return (run, offset of the ids) for every earlier import of a source table of a generation."""
-        rows = self._all("families", table=table, generation=f"generation_{generation}/%")
+        rows = self._all("id_offsets", table=table, generation=f"generation_{generation}/%")
         return [(run, offset) for run, offset in rows]
 
     def add_definition(self, run: int, kind: str, table: str, name: str, definition: str) -> None:
-        """Record an index or foreign key before it steps aside."""
+        """Record an index or foreign key before it is dropped for the load."""
         self._run("insert_definition", run=run, kind=kind, table=table, name=name, definition=definition)
 
     def definitions_to_restore(self, run: int) -> list[Definition]:
-        """Return what stepped aside and is not back yet."""
+        """Return what was deferred and is not back yet."""
         return [Definition(*row) for row in self._all("definitions_to_restore", run=run)]
 
     def restored(self, definition: int, orphans: int = 0) -> None:

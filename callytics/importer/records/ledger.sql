@@ -126,7 +126,7 @@ select
     (select count(*) from imports.rejected where table_id = %(table)s),
     (select count(*) from imports.unmapped where table_id = %(table)s)
 
--- name: families
+-- name: id_offsets
 -- Runs that brought a source table of a generation, with the offset of its ids.
 select distinct s.run_id, t.id_offset
 from imports.tables as t

@@ -17,15 +17,13 @@ import pyarrow as pa
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import CLEAN, FIRST_ROW, Text
+from callytics.importer.options import Limits
 from callytics.importer.source.mapping import TableMapping, bind, quote, unmapped_columns
 
-CHUNK_BYTES = 4 * 1024 * 1024
-CHUNK_ROWS = 20_000
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 RowRange = tuple[int, int]
 """The first and the last row number of a range of rows."""
 EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
-PIECE_ROWS = 200_000
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
@@ -54,8 +52,8 @@ class Source:
     Rows come as dictionaries with TEXT as `Text`, so that it stays apart from a BLOB and may be anything.
     """
 
-    def __init__(self, path: Path, label: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, label: str | None = None, limits: Limits | None = None) -> None:
+        self.path, self.limits = path, limits or Limits()
         self.label = label or str(path)
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
 
@@ -67,10 +65,12 @@ class Source:
                 "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
                 "and sql not like 'create virtual table%' order by name"
             )
-            tables = tuple(_describe(name, connection) for (name,) in rows.fetchall())
-        if not tables:
+            return tuple(_describe(name, connection) for (name,) in rows.fetchall())
+
+    def refuse_empty(self) -> None:
+        """Raise `SourceError` where the file holds no tables."""
+        if not self.tables:
             raise SourceError(f"{self.label} holds no tables: is it the right file?")
-        return tables
 
     @cached_property
     def table_mappings(self) -> dict[str, list[TableMapping]]:
@@ -117,16 +117,16 @@ class Source:
 
     @cached_property
     def chunk_rows(self) -> int:
-        """Rows a chunk, so that one holds about `CHUNK_BYTES` of this file."""
+        """Rows a chunk, so that one holds about `limits.chunk_bytes` of this file."""
         row_bytes = self.path.stat().st_size / max(1, sum(self.counts.values()))
-        return max(1, min(CHUNK_ROWS, int(CHUNK_BYTES / max(1.0, row_bytes))))
+        return max(1, min(self.limits.chunk_rows, int(self.limits.chunk_bytes / max(1.0, row_bytes))))
 
     def pieces(self, table: SourceTable) -> list[RowRange]:
         """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
-        if self.counts[table.name] <= PIECE_ROWS or self._numbered_copies:
+        if self.counts[table.name] <= self.limits.piece_rows or self._numbered_copies:
             return [EVERYTHING]
         with closing(self.connect()) as connection:
-            ends = [last for _, last in rowid_chunks(connection, table, PIECE_ROWS)]
+            ends = [last for _, last in rowid_chunks(connection, table, self.limits.piece_rows)]
         starts = [SMALLEST_ROWID, *(end + 1 for end in ends[:-1])]
         return list(zip(starts, [*ends[:-1], LARGEST_ROWID], strict=True))
 
@@ -292,7 +292,7 @@ def read_clean(
         f"select source_rowid, {outputs} from mapped where {clean_condition(types)}"
     )
     with connection.cursor() as cursor:
-        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(CHUNK_ROWS + 1)})
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(Limits.chunk_rows + 1)})
         cursor.execute(query)
         table = cursor.fetch_arrow_table().slice(1)
     return table.rename_columns(["source_rowid", *types])

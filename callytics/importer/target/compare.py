@@ -16,17 +16,17 @@ from typing import Any, Protocol
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
 from callytics.importer.convert.values import encode_row
+from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.mapping import quote
 from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, SourceTable, read_rows
-from callytics.importer.target.load import Progress, import_arrow_connection, import_connection
 from callytics.importer.target.verify import same_json, same_values
-from callytics.settings import Settings
 
 RowRange = tuple[int, int]
 MOST_CLASHES = 100
@@ -188,7 +188,7 @@ class Sink(Protocol):
 
 
 class Comparer:
-    """Compares tables three ways; holds connections of its own, so that each thread has a comparer of its own.
+    """Compares tables three ways over two connections that are its own while it works: each worker has one.
 
     Reads PostgreSQL as of the exported `snapshot`, or as it is now. `choice` says whose row is taken in a clash
     ("ours", "theirs", or None: neither, clashes are only listed). `retry` has rows that PostgreSQL refused tried again.
@@ -196,7 +196,8 @@ class Comparer:
 
     def __init__(
         self,
-        settings: Settings,
+        connection: Connection,
+        arrow: adbc_driver_postgresql.dbapi.Connection,
         sink: Sink,
         progress: Progress,
         *,
@@ -205,9 +206,8 @@ class Comparer:
         retry: bool = True,
         word: str = "compare",
     ) -> None:
-        self.connection = import_connection(settings)
-        self.arrow: adbc_driver_postgresql.dbapi.Connection = import_arrow_connection(settings)
-        self.ledger = Ledger(self.connection)
+        self.connection, self.arrow = connection, arrow
+        self.ledger = Ledger(connection)
         self.sink, self.progress, self.choice, self.retry, self.word = sink, progress, choice, retry, word
         if snapshot:
             self._share(snapshot)
@@ -217,13 +217,6 @@ class Comparer:
         with self.arrow.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
             cursor.execute(f"set transaction snapshot '{literal}'")
-
-    def __enter__(self) -> Comparer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.arrow.close()
-        self.connection.close()
 
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""

@@ -7,7 +7,7 @@ by INSERT in a transaction of their own with their checkpoint, halved around eac
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from typing import Any
@@ -24,11 +24,10 @@ from psycopg2.extras import execute_values
 
 from callytics.importer.convert.chunks import Chunk, Conversion, ConvertedRow, Converter, RefusedRow
 from callytics.importer.convert.values import encode_row
+from callytics.importer.options import Progress
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, keepable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
-from callytics.postgres import connect
-from callytics.settings import Settings
 
 ROWS_AT_ONCE = 1000
 REFUSALS = (
@@ -40,50 +39,6 @@ REFUSALS = (
 """What PostgreSQL says of a row it cannot hold; anything else is not the row's fault."""
 REFUSAL_CLASSES = ("22", "23", "54")
 """The same, as SQLSTATE classes (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
-SESSION = (
-    "set timezone = 'UTC'",
-    "set search_path = public",
-    "set callytics.importing = 'on'",
-    "set statement_timeout = 0",
-    "set idle_in_transaction_session_timeout = 0",
-    "set client_connection_check_interval = '500ms'",
-)
-"""An import's session: triggers that change rows stand still, and no time limit of the role applies.
-
-The server looks whether its client is still there, or a killed import would hold its locks for as long as an index
-takes to build.
-"""
-
-ASYNCHRONOUS = "set synchronous_commit = off"
-"""For a session whose commits need not wait for the disk, because a later one of another session does.
-
-A crash of the server takes away the end of what was committed, never something from the middle: checkpoints go with
-their rows, and an index with the note that it is back.
-"""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is done ('load transcriptions'), rows done, and rows in all; 0 of 1, then 1 of 1, where nobody
-counts ('foreign key …')."""
-
-
-def import_connection(settings: Settings) -> Connection:
-    """Open the owner's connection for an import."""
-    connection = connect(settings, owner=True)
-    with connection.cursor() as cursor:
-        for statement in SESSION:
-            cursor.execute(statement)
-    connection.commit()
-    return connection
-
-
-def import_arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
-    """Open the owner's ADBC connection for an import."""
-    connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
-    with connection.cursor() as cursor:
-        for statement in SESSION:
-            cursor.execute(statement)
-    connection.commit()
-    return connection
 
 
 class Loader:

@@ -21,11 +21,11 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
 from callytics.importer.convert.values import encode_row, parse_json
+from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import quote
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
-from callytics.importer.target.load import Progress
 
 EXAMPLES = 5
 

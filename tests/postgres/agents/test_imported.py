@@ -10,7 +10,7 @@ import pytest
 from callytics.agents.auth import AgentAuth
 from callytics.agents.passwords import Passwords
 from callytics.exceptions import LoginRefused, NotAuthenticated
-from callytics.importer.import_ import Options, import_files
+from callytics.importer import Options, import_files
 from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample
 from tests.support.agents import accounts_of, agents_of, ask, logged

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callytics.importer.import_ import Options, import_files
+from callytics.importer import Options, import_files
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.sample import SAMPLE_PASSWORD, write_sample

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.paging import Page
 from callytics.exceptions import InvalidAnalysis, InvalidSearch
-from callytics.importer.import_ import Options, import_files
+from callytics.importer import Options, import_files
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from callytics.importer.import_ import Options, Outcome, import_files, verify_files
+from callytics.importer import Options, Outcome, import_files, verify_files
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.independent import problems
@@ -155,7 +156,7 @@ def test_a_zone_moves_timestamps_without_offset(
     samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
 ) -> None:
     """With a time zone, what was written without offset is read as local time there."""
-    zoned = Options(options.snapshots, timezone="Asia/Seoul")
+    zoned = Options(options.snapshots, zone=ZoneInfo("Asia/Seoul"))
     run(database, samples[2], zoned)
     assert problems(samples[2][0], connection, "Asia/Seoul") == []
     assert problems(samples[2][0], connection, "UTC") != []

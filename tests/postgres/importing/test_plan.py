@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from callytics.exceptions import CallyticsError, Interrupted, TargetError
+from callytics.importer import Limits
 from callytics.importer import import_ as runs
-from callytics.importer.plan import graph as course
-from callytics.importer.plan import workers as crew
-from callytics.importer.source import reader as source
+from callytics.importer.plan import workers
 from callytics.settings import Settings
 from tests.support.installation import Installation
 
@@ -77,19 +76,15 @@ class Pieces(Installation):
 
 
 @pytest.fixture
-def pieces(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pieces]:
-    monkeypatch.setattr(course, "LARGE_TABLE_ROWS", 10)
-    monkeypatch.setattr(runs, "LARGE_TABLE_ROWS", 10)
-    monkeypatch.setattr(source, "PIECE_ROWS", 25)
-    monkeypatch.setattr(source, "CHUNK_ROWS", 7)
-    with Pieces.on(database, tmp_path) as pieces:
+def pieces(database: Settings, tmp_path: Path) -> Iterator[Pieces]:
+    with Pieces.on(database, tmp_path, limits=Limits(chunk_rows=7, piece_rows=25, large_table_rows=10)) as pieces:
         yield pieces
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, place: str, calls: int) -> None:
     """End the import at a method's nth call."""
     class_name, _, name = place.rpartition(".")
-    owner = getattr(crew, class_name)
+    owner = getattr(workers, class_name)
     original, lock, made = getattr(owner, name), threading.Lock(), [0]
 
     def maybe(*arguments: Any, **options: Any) -> Any:
@@ -151,8 +146,7 @@ def test_a_resumed_import_can_divide_tables_differently(pieces: Pieces, monkeypa
         cut_off_at(patched, "Loader._load_chunk", 12)
         with pytest.raises(CutOff):
             pieces.import_()
-    monkeypatch.setattr(source, "PIECE_ROWS", 40)
-    monkeypatch.setattr(source, "CHUNK_ROWS", 5)
+    pieces.options = replace(pieces.options, limits=Limits(chunk_rows=5, piece_rows=40, large_table_rows=10))
     assert pieces.import_().exit_code == 3
     pieces.complete()
 

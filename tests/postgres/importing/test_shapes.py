@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from callytics.exceptions import CallyticsError, SourceError
-from callytics.importer.import_ import import_files, inspect_file
+from callytics.importer import import_files, inspect_file
 from tests.support.independent import problems
 from tests.support.installation import Installation
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callytics.importer.import_ import Outcome, inspect_file
+from callytics.importer import Outcome, inspect_file, zone_named
 from callytics.settings import Settings
 from tests.support.independent import (
     Impossible,
@@ -75,7 +75,7 @@ class Trial(Installation):
     def load(self, zone: str = "UTC") -> Outcome:
         """Empty the database, import the file, and require that all is accounted for and verified."""
         self.all("truncate imports.runs, audio_files, agent_profiles, analysis_history, business_type_codes cascade")
-        outcome = replace(self, options=replace(self.options, timezone=zone)).import_()
+        outcome = replace(self, options=replace(self.options, zone=zone_named(zone))).import_()
         for snapshot in self.options.snapshots.iterdir():
             snapshot.unlink()
         assert outcome.differences == []

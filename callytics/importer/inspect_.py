@@ -1,18 +1,20 @@
-"""Profile: what a file holds and what would become of every value, by the import's own rules, without a server."""
+"""Inspect: what a file holds and what would become of every value, by the import's own rules, without a server."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from pathlib import Path
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
+from callytics.importer.options import Options, Progress
+from callytics.importer.session import borrowed_snapshot
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, SourceTable, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
-from callytics.importer.target.load import Progress
 
 EXAMPLES = 3
 VALUE_LENGTH = 40
@@ -91,8 +93,15 @@ class Profile:
         )
 
 
+def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
+    """Tell what is in a file and what an import would do with it; needs no server and writes nothing that stays."""
+    with borrowed_snapshot(file, options) as snapshot:
+        return profile_file(Source(snapshot.path, str(file), options.limits), snapshot, options.zone, progress)
+
+
 def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress) -> Profile:
     """Convert every row as an import would, and count what does not go as it is."""
+    source.refuse_empty()
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
     for table in source.tables:
         table_mappings = source.table_mappings[table.name]

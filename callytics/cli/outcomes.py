@@ -1,0 +1,207 @@
+"""What came of a command of the importer, in lines for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from callytics.cli.tables import table_lines
+from callytics.importer import FolderContents, Outcome, Profile, Synced, TableProfile
+from callytics.importer.records.entries import TableSummary
+from callytics.importer.records.ledger import UNMAPPED
+
+COUNTED = ("inserted", "updated", "deleted", "rejected", "clashes")
+
+
+def profile_lines(profile: Profile) -> Iterator[str]:
+    """Yield what `inspect` prints of a file."""
+    generations = ", ".join(map(str, profile.generations)) or "none"
+    yield f"{profile.path}"
+    yield f"  {profile.size_bytes:,} bytes, SHA-256 {profile.sha256}"
+    yield f"  Callytics generation {generations}; {profile.rows:,} rows in {len(profile.tables)} tables"
+    yield f"  an import takes about {profile.seconds:,.0f} s and {profile.target_bytes / 1e6:,.1f} MB in PostgreSQL"
+    yield ""
+    yield from table_lines(
+        ("table", "rows", "from", "to", "goes to"),
+        [
+            (table.name, f"{table.rows:,}", table.first or "", table.last or "", _destination(table))
+            for table in profile.tables
+        ],
+        right={1},
+    )
+    yield ""
+    yield from _absent_lines(profile)
+    yield from _finding_lines(profile)
+
+
+def _destination(table: TableProfile) -> str:
+    if not table.targets:
+        return f"{UNMAPPED} (no table of this kind is known)"
+    kept = f"; {UNMAPPED}: {', '.join(table.unmapped_columns)}" if table.unmapped_columns else ""
+    return ", ".join(table.targets) + kept
+
+
+def _absent_lines(profile: Profile) -> Iterator[str]:
+    for table in profile.tables:
+        if table.absent_columns:
+            yield f"{table.name} lacks {', '.join(table.absent_columns)}: loaded as NULL"
+
+
+def _finding_lines(profile: Profile) -> Iterator[str]:
+    if not profile.findings:
+        yield "Every value can be held as it is."
+    for finding in profile.findings:
+        verdict = "will be rejected" if finding.rejected else "will be normalised"
+        yield f"{finding.table}.{finding.column} → {finding.target}: {finding.rows:,} rows {verdict}: {finding.what}"
+        for rowid, value in finding.examples:
+            yield f"    row {rowid}: {value}"
+
+
+def outcome_lines(outcome: Outcome) -> Iterator[str]:
+    """Yield what `import` and `verify` print."""
+    yield from outcome.notes
+    if outcome.tables:
+        yield from table_lines(
+            ("table", "goes to", "rows", "loaded", "rejected", "verified", "different"),
+            [
+                (table.source_table, table.target_table, *_figures(table), str(table.different_rows or 0))
+                for table in outcome.tables
+            ],
+            right={2, 3, 4, 5, 6},
+        )
+    for one in outcome.normalisations:
+        yield f"{one.source_table}.{one.source_column}: {one.rows:,} values normalised: {one.normalisation}"
+    for reject in outcome.rejects:
+        column = f".{reject.source_column}" if reject.source_column else ""
+        yield (
+            f"{reject.source_table}{column} → {reject.target_table}: {reject.rows:,} rows rejected: {reject.reason} "
+            f"(for example row {reject.example}; kept in imports.rejected)"
+        )
+    for key in outcome.not_validated:
+        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
+    for difference in outcome.differences:
+        column = f".{difference.column}" if difference.column else ""
+        yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
+    yield verdict(outcome)
+
+
+def _figures(table: TableSummary) -> tuple[str, str, str, str]:
+    return (
+        f"{table.source_rows:,}",
+        f"{table.loaded:,}",
+        f"{table.rejected:,}",
+        "-" if table.verified_rows is None else f"{table.verified_rows:,}",
+    )
+
+
+def verdict(outcome: Outcome) -> str:
+    """Say in one sentence what an import or a verification came to."""
+    rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
+    rejected = sum(table.rejected for table in outcome.tables)
+    different = sum(table.different_rows or 0 for table in outcome.tables)
+    if outcome.status == "different":
+        return f"Verification found {different:,} differences."
+    if rejected:
+        return f"Verified: all values of {rows - rejected:,} rows are equal; {rejected:,} are kept in imports.rejected."
+    return f"Verified: all values of {rows:,} rows are equal."
+
+
+def sync_lines(outcome: Synced) -> Iterator[str]:
+    """Yield what `sync` prints."""
+    yield from outcome.notes
+    yield from changes_lines(outcome)
+    yield from clash_lines(outcome)
+    for row in outcome.rejects:
+        yield f"{row.source_table}: {row.rows:,} rows rejected: {row.reason} (kept in imports.rejected)"
+    for key in outcome.not_validated:
+        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
+    for difference in outcome.differences:
+        column = f".{difference.column}" if difference.column else ""
+        yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
+    yield sync_verdict(outcome)
+
+
+def changes_lines(outcome: Synced) -> Iterator[str]:
+    """Yield a table of what was written, or would be."""
+    rows = [row for row in outcome.changes if any(row[name] for name in COUNTED)]
+    if rows:
+        yield from table_lines(
+            ("table", "goes to", *COUNTED),
+            [(row["source_table"], row["target_table"], *(f"{row[name]:,}" for name in COUNTED)) for row in rows],
+            right={2, 3, 4, 5, 6},
+        )
+
+
+def clash_lines(outcome: Synced) -> Iterator[str]:
+    """Yield a line for each clash that is listed, and how many are not."""
+    for clash in outcome.clashes:
+        columns = f" ({', '.join(clash.columns)})" if clash.columns else ""
+        yield f"CLASH {clash.table}, row {clash.key}{columns}: {clash.finding}"
+    if outcome.clashed > len(outcome.clashes):
+        yield f"… and {outcome.clashed - len(outcome.clashes):,} more"
+
+
+def sync_verdict(outcome: Synced) -> str:
+    """Say in one sentence what a sync came to."""
+    if outcome.unsolvable:
+        return (
+            f"Refused, nothing was changed: for {counted(outcome.unsolvable, 'row')} neither side can be taken, since "
+            "rows that were added in PostgreSQL itself are in the way. Undo the import and import the files anew: "
+            "their ids then move as a whole."
+        )
+    if outcome.refused:
+        return (
+            f"Refused, nothing was changed: {counted(outcome.clashed, 'row', 'changed')} in PostgreSQL since the "
+            "import. --ours keeps what is there, --theirs takes what SQLite holds."
+        )
+    if outcome.dry_run:
+        return f"{counted(outcome.changed, 'row')} would change."
+    if outcome.differences:
+        return f"Verification found differences after {counted(outcome.changed, 'row', 'changed')}."
+    settled = f"; {counted(outcome.clashed, 'clash', 'settled')} by --{outcome.choice}" if outcome.clashed else ""
+    if not outcome.changed:
+        return f"Verified: nothing had changed{settled}."
+    return f"Verified: {counted(outcome.changed, 'row', 'changed')}, all values are equal{settled}."
+
+
+def counted(number: int, noun: str, done: str = "") -> str:
+    """Return a number with its noun, and what was done to it: 1 row was changed, 2 rows were changed."""
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith("sh") else f"{noun}s"
+    verb = f" {'was' if number == 1 else 'were'} {done}" if done else ""
+    return f"{number:,} {plural}{verb}"
+
+
+def undo_lines(outcome: Synced) -> Iterator[str]:
+    """Yield what `undo` prints."""
+    (number,) = outcome.runs
+    yield from changes_lines(outcome)
+    yield from clash_lines(outcome)
+    if outcome.refused:
+        yield (
+            f"Refused, nothing was changed: {counted(outcome.clashed, 'row', 'changed')} or added in PostgreSQL since "
+            f"import {number}. --force deletes them, too."
+        )
+    elif outcome.dry_run:
+        yield f"{counted(outcome.changed, 'row')} would be deleted."
+    else:
+        yield f"Import {number} is undone: {counted(outcome.changed, 'row', 'deleted')}. Its files may come in again."
+
+
+def as_json(value: Outcome | Sequence[Profile]) -> str:
+    """Return what came of a command as JSON, one object, or a list of them."""
+    plain = asdict(value) if isinstance(value, Outcome) else [_plain(profile) for profile in value]
+    return json.dumps(plain, ensure_ascii=False, indent=2, default=str)
+
+
+def _plain(profile: Profile) -> dict[str, Any]:
+    derived = {"generations": profile.generations, "rows": profile.rows}
+    return asdict(profile) | derived | {"seconds": profile.seconds, "target_bytes": profile.target_bytes}
+
+
+def folder_line(contents: FolderContents) -> str:
+    """Say in one line which files of a folder are taken, and which are left and why."""
+    taken = ", ".join(path.name for path in contents.taken)
+    left = "; ".join(f"{path.name} ({why})" for path, why in contents.left)
+    return f"{contents.folder}: takes {taken}" + (f"; leaves {left}" if left else "")

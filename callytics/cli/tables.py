@@ -1,0 +1,26 @@
+"""Tables on a terminal, aligned by the width that letters take there."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
+    """Yield the lines of a table; the columns in `right` are aligned to the right."""
+    lines = [head, *rows]
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (
+            f"{' ' * (room - width(cell))}{cell}" if column in right else f"{cell}{' ' * (room - width(cell))}"
+            for column, (cell, room) in enumerate(zip(line, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def width(text: str) -> int:
+    """Return how many places a text takes: a Korean letter takes two, a combining mark none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )

@@ -1,0 +1,120 @@
+"""What an import consists of: each source table's way into one target, ready to be loaded or verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
+from pathlib import Path
+
+from callytics.exceptions import TargetError
+from callytics.importer.convert.chunks import Conversion
+from callytics.importer.options import Limits, zone_named
+from callytics.importer.records.entries import SourceRecord, TableRecord
+from callytics.importer.records.ledger import UNMAPPED, Ledger
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable
+from callytics.importer.target.catalogue import Target
+from callytics.importer.target.load import Loader
+from callytics.importer.target.verify import Verification, Verifier
+
+
+@dataclass(frozen=True)
+class MappedWork:
+    """A row of imports.tables whose rows go to a table of the schema."""
+
+    record: TableRecord
+    conversion: Conversion
+
+    @property
+    def target(self) -> str:
+        return self.conversion.target
+
+    @cached_property
+    def pieces(self) -> list[RowRange]:
+        """The ranges of rows that can be loaded or verified side by side."""
+        return self.conversion.source.pieces(self.conversion.table_mapping.table)
+
+    @property
+    def gives_ids(self) -> bool:
+        """Whether the table has ids of its own, rather than those of another as its key."""
+        return self.conversion.key not in self.conversion.table_mapping.mapping.references
+
+    @property
+    def key_is_unique(self) -> bool:
+        """Whether no two rows of the table can have the same id."""
+        return self.conversion.source.key_is_rowid(self.conversion.table_mapping)
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id that the table has ever given, as it is in the target."""
+        return self.conversion.source.sequence(self.conversion.table_mapping.table) + self.record.id_offset
+
+    def load(self, loader: Loader, piece: RowRange) -> None:
+        """Load a piece."""
+        loader.load(self.record, self.conversion, piece)
+
+    def verify(self, verifier: Verifier, piece: RowRange) -> Verification:
+        """Compare a piece."""
+        return verifier.verify(self.record, self.conversion, piece)
+
+
+@dataclass(frozen=True)
+class UnmappedWork:
+    """A row of imports.tables whose rows, or columns that nothing maps, are kept in imports.unmapped."""
+
+    record: TableRecord
+    source: Source
+    table: SourceTable
+
+    target = UNMAPPED
+    pieces = (EVERYTHING,)
+
+    def load(self, loader: Loader, piece: RowRange) -> None:
+        """Keep all rows: an unmapped table is not divided."""
+        loader.keep(self.record, self.source, self.table)
+
+    def verify(self, verifier: Verifier, piece: RowRange) -> Verification:
+        """Compare all rows."""
+        return verifier.verify_kept(self.record, self.source, self.table)
+
+
+Work = MappedWork | UnmappedWork
+
+
+def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits: Limits) -> Iterator[Work]:
+    """Yield what a recorded source consists of; `TargetError` where this version lacks a mapping that was used."""
+    source = Source(snapshot, record.path, limits)
+    zone = zone_named(record.timezone)
+    tables = {table.name: table for table in source.tables}
+    target = Target(ledger.connection)
+    for row in ledger.tables(record.id):
+        table = tables[row.source_table]
+        if row.mapping is None:
+            yield UnmappedWork(row, source, table)
+            continue
+        mapped = next((one for one in source.table_mappings[table.name] if one.mapping.name == row.mapping), None)
+        if mapped is None:
+            raise TargetError(f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks")
+        yield MappedWork(row, Conversion(source, mapped, target.columns(row.target_table), row.offsets, zone))
+
+
+def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone: tzinfo) -> Iterator[Work]:
+    """Yield what a file would consist of, were it imported: ids are as they are in the file."""
+    for row in table_records(source):
+        table = next(table for table in source.tables if table.name == row.source_table)
+        mapped = next((one for one in source.table_mappings[table.name] if one.mapping.name == row.mapping), None)
+        if mapped is None:
+            yield UnmappedWork(row, source, table)
+        else:
+            yield MappedWork(row, Conversion(source, mapped, columns[row.target_table], {}, zone))
+
+
+def table_records(source: Source) -> Iterator[TableRecord]:
+    """Yield each source table's ways into targets, as yet without number and offsets."""
+    for table in source.tables:
+        rows = source.counts[table.name]
+        for mapped in source.table_mappings[table.name]:
+            yield TableRecord(0, table.name, mapped.mapping.name, mapped.mapping.target, (), 0, {}, rows, None)
+        if unmapped := source.unmapped_columns(table):
+            yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)

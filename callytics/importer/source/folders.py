@@ -1,0 +1,63 @@
+"""A folder stands for the SQLite files in it, by what they hold: names tell nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from callytics.exceptions import SourceError
+from callytics.importer.source.snapshot import MAGIC, SIDECARS
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """The SQLite files of a folder, sorted by name, and what else is in it: (path, why it is left)."""
+
+    folder: Path
+    taken: list[Path] = field(default_factory=list)
+    left: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def folder_contents(folder: Path) -> FolderContents:
+    """Tell the SQLite files that lie in a folder, not below it; `SourceError` where there are none."""
+    contents = FolderContents(folder)
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read ({error.strerror}): check the rights of the folder") from error
+    for path in paths:
+        why = _why_left(path)
+        if why:
+            contents.left.append((path, why))
+        else:
+            contents.taken.append(path)
+    if not contents.taken:
+        raise SourceError(f"{folder} is a folder without an SQLite file: name one that holds some, or a file")
+    return contents
+
+
+def files_of(paths: Iterable[Path], note: list[FolderContents]) -> Iterator[Path]:
+    """Yield the files that are named, and those of the folders that are; folders are added to `note`."""
+    for path in paths:
+        if path.is_dir():
+            note.append(folder_contents(path))
+            yield from note[-1].taken
+        else:
+            yield path
+
+
+def _why_left(path: Path) -> str | None:
+    """Say why a path in a folder is not taken; None where it is an SQLite file."""
+    if path.is_dir():
+        return "a folder"
+    databases = [path.name.removesuffix(suffix) for suffix in SIDECARS if path.name.endswith(suffix)]
+    if any(path.with_name(name).exists() for name in databases):
+        return "read along with its database"
+    if not path.is_file():
+        return "no ordinary file"
+    try:
+        with path.open("rb") as file:
+            return None if file.read(len(MAGIC)) == MAGIC else "not an SQLite database"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
