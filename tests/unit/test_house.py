@@ -31,8 +31,6 @@ KNOWN: dict[str, set[str]] = {
     "long modules": {
         "callytics.calls.manager",
         "callytics.importer.convert.values",
-        "callytics.importer.import_",
-        "callytics.importer.sync",
         "callytics.importer.target.compare",
         "callytics.postgres.manager",
         "callytics.settings",
@@ -42,20 +40,11 @@ KNOWN: dict[str, set[str]] = {
         "callytics.importer.source.mapping callytics.importer.source.reader",
     },
     "arrows": {
-        "callytics.importer.import_ → callytics.cli.interrupt",
-        "callytics.importer.import_ → callytics.cli.progress",
-        "callytics.importer.sync → callytics.cli.interrupt",
-        "callytics.importer.sync → callytics.report",
-        "callytics.importer.undo → callytics.cli.interrupt",
         "callytics.schema.doctor → callytics.importer.target.catalogue",
     },
     "report above records": {
-        "callytics.report → callytics.importer.import_",
-        "callytics.report → callytics.importer.profile",
         "callytics.report.recorded → callytics.importer.target.catalogue",
-        "callytics.report.recorded → callytics.importer.target.load",
-        "callytics.report.terminal → callytics.importer.import_",
-        "callytics.report.terminal → callytics.importer.profile",
+        "callytics.report.recorded → callytics.importer.target.connections",
     },
     "package and deployment": {
         "deploy.operations.scripts.schema → callytics.postgres.connect",
@@ -64,13 +53,7 @@ KNOWN: dict[str, set[str]] = {
         "deploy.templates.keep_partitions_ahead → callytics.postgres.connect",
         "deploy.templates.keep_partitions_ahead → callytics.settings",
     },
-    "private imports": {
-        "callytics.importer.sync: callytics.importer.import_._failures",
-        "callytics.importer.sync: callytics.importer.import_._no_new_folders",
-        "callytics.importer.sync: callytics.importer.import_._zone",
-        "callytics.importer.undo: callytics.importer.import_._failures",
-        "callytics.importer.undo: callytics.importer.import_._zone",
-    },
+    "private imports": set(),
     "importer levels": {
         "11 levels",
     },
