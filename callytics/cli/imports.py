@@ -145,7 +145,7 @@ def _dry_run(
     if show_plan:
         with Display(quiet, events=as_json) as display:
             plan = plan_files(target, files, options, display.update)
-        click.echo(plan)
+        click.echo(json_of(plan.groups()) if as_json else plan)
         return
     for profile in _inspect(files, options, quiet, as_json):
         if options.strict:

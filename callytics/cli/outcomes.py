@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from callytics.cli.tables import table_lines
-from callytics.importer import FolderContents, Outcome, Profile, Synced, TableProfile
+from callytics.importer import FolderContents, Group, Outcome, Profile, Synced, TableProfile
 from callytics.importer.records.entries import TableSummary
 from callytics.importer.records.ledger import UNMAPPED
 
@@ -189,15 +189,17 @@ def undo_lines(outcome: Synced) -> Iterator[str]:
         yield f"Import {number} is undone: {counted(outcome.changed, 'row', 'deleted')}. Its files may come in again."
 
 
-def as_json(value: Outcome | Sequence[Profile]) -> str:
+def as_json(value: Outcome | Sequence[Profile] | Sequence[Group]) -> str:
     """Return what came of a command as JSON, one object, or a list of them."""
-    plain = asdict(value) if isinstance(value, Outcome) else [_plain(profile) for profile in value]
+    plain = asdict(value) if isinstance(value, Outcome) else [_plain(one) for one in value]
     return json.dumps(plain, ensure_ascii=False, indent=2, default=str)
 
 
-def _plain(profile: Profile) -> dict[str, Any]:
-    derived = {"generations": profile.generations, "rows": profile.rows}
-    return asdict(profile) | derived | {"seconds": profile.seconds, "target_bytes": profile.target_bytes}
+def _plain(one: Profile | Group) -> dict[str, Any]:
+    if isinstance(one, Group):
+        return asdict(one)
+    derived = {"generations": one.generations, "rows": one.rows}
+    return asdict(one) | derived | {"seconds": one.seconds, "target_bytes": one.target_bytes}
 
 
 def folder_line(contents: FolderContents) -> str:

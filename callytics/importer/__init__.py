@@ -5,9 +5,11 @@ Nothing here knows of the command line: progress and outcomes are values, and wh
 """
 
 from callytics.importer.import_ import check_target, holds_calls, import_files, plan_files
-from callytics.importer.inspect_ import Profile, TableProfile, inspect_file
+from callytics.importer.inspect_ import inspect_file
 from callytics.importer.options import PHASE, Cancellation, Limits, Options, Progress, zone_named
 from callytics.importer.outcome import EXIT_CODES, Outcome, Synced
+from callytics.importer.plan.graph import Group, Plan, drawing
+from callytics.importer.profile import Profile, TableProfile
 from callytics.importer.session import INTERRUPTED
 from callytics.importer.source.folders import FolderContents, files_of
 from callytics.importer.sync import sync_files
@@ -20,14 +22,17 @@ __all__ = [
     "PHASE",
     "Cancellation",
     "FolderContents",
+    "Group",
     "Limits",
     "Options",
     "Outcome",
+    "Plan",
     "Profile",
     "Progress",
     "Synced",
     "TableProfile",
     "check_target",
+    "drawing",
     "files_of",
     "holds_calls",
     "import_files",

@@ -127,6 +127,26 @@ def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> S
     return Side(base, table, Conversion(base, mapped, target.columns(row.target_table), row.offsets, zone))
 
 
+def take_found(outcome: Synced, found: Sequence[Found]) -> None:
+    """Take what was found of each table into an outcome, in place of what was found before."""
+    outcome.clashes = [clash for one in found for clash in one.clashes]
+    outcome.clashed = sum(one.clashed for one in found)
+    outcome.unsolvable = sum(one.unsolvable for one in found)
+    outcome.changes = [
+        {
+            "source_table": one.pair.record.source_table,
+            "target_table": one.pair.record.target_table,
+            "rows": one.rows,
+            "inserted": one.inserted,
+            "updated": one.updated,
+            "deleted": one.deleted,
+            "rejected": one.rejected,
+            "clashes": one.clashed,
+        }
+        for one in found
+    ]
+
+
 def clash_on(found: Sequence[Found], row: Child, *, final: bool) -> None:
     """Count a row that refers to one that is to be deleted and that no import brought."""
     one = next(one for one in found if one.pair.record.target_table == row.parent)

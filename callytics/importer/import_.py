@@ -13,7 +13,6 @@ from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, SourceError
-from callytics.importer.inspect_ import profile_file
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
@@ -21,6 +20,7 @@ from callytics.importer.plan.ids import References, id_offsets, reserve_ids
 from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import MappedWork, Work, recorded_works, table_records, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
+from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
 from callytics.importer.session import GO_ON, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
 from callytics.importer.source.reader import Source

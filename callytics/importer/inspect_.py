@@ -1,166 +1,16 @@
-"""Inspect: what a file holds and what would become of every value, by the import's own rules, without a server."""
+"""Inspect: what is in a file, and what an import would do with it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import tzinfo
 from pathlib import Path
 
-from callytics.exceptions import SourceError
-from callytics.importer.convert.chunks import Chunk, Conversion, Converter
 from callytics.importer.options import Options, Progress
+from callytics.importer.profile import Profile, profile_file
 from callytics.importer.session import borrowed_snapshot
-from callytics.importer.source.mapping import TableMapping
-from callytics.importer.source.reader import Source, SourceTable, rowid_chunks
-from callytics.importer.source.snapshot import Snapshot
-from callytics.importer.target.catalogue import declared_columns
-
-EXAMPLES = 3
-VALUE_LENGTH = 40
-START_SECONDS = 2
-ROWS_PER_SECOND = 50_000
-"""What load and verification together manage on two cores (measured by benchmarks/import_time.py)."""
-TARGET_BYTES_PER_BYTE = 1.5
-"""PostgreSQL's tables and indexes against the SQLite file (measured by the same)."""
-
-
-@dataclass
-class Finding:
-    """Values of one column that cannot go as they are: how many rows, and a few of them."""
-
-    table: str
-    target: str
-    column: str
-    what: str
-    rejected: bool
-    rows: int = 0
-    examples: list[tuple[int, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class TableProfile:
-    """A source table: its rows, where they go, and which columns have no home or no source."""
-
-    name: str
-    rows: int
-    generations: tuple[int, ...]
-    targets: tuple[str, ...]
-    unmapped_columns: tuple[str, ...]
-    absent_columns: tuple[str, ...]
-    first: str | None
-    last: str | None
-
-
-@dataclass
-class Profile:
-    """What `inspect` shows of a file."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-    tables: list[TableProfile] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def generations(self) -> list[int]:
-        return sorted({generation for table in self.tables for generation in table.generations})
-
-    @property
-    def rows(self) -> int:
-        return sum(table.rows for table in self.tables)
-
-    @property
-    def seconds(self) -> float:
-        """Estimated time of an import on two cores."""
-        return START_SECONDS + self.rows / ROWS_PER_SECOND
-
-    @property
-    def target_bytes(self) -> int:
-        """Estimated space in PostgreSQL, indexes included."""
-        return int(self.size_bytes * TARGET_BYTES_PER_BYTE)
-
-    def refuse_unclean(self) -> None:
-        """Raise `SourceError` when anything would be rejected, normalised or kept as unmapped."""
-        unmapped = [table.name for table in self.tables if table.unmapped_columns]
-        if not self.findings and not unmapped:
-            return
-        first = self.findings[0] if self.findings else None
-        reason = f"{first.table}.{first.column}: {first.what}" if first else f"{unmapped[0]} has columns without a home"
-        raise SourceError(
-            f"{self.path} is not clean ({reason}; {len(self.findings)} findings, {len(unmapped)} tables with unmapped "
-            "columns): see 'callytics inspect', or import without --strict"
-        )
+from callytics.importer.source.reader import Source
 
 
 def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
     """Tell what is in a file and what an import would do with it; needs no server and writes nothing that stays."""
     with borrowed_snapshot(file, options) as snapshot:
         return profile_file(Source(snapshot.path, str(file), options.limits), snapshot, options.zone, progress)
-
-
-def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress) -> Profile:
-    """Convert every row as an import would, and count what does not go as it is."""
-    source.refuse_empty()
-    profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
-    for table in source.tables:
-        table_mappings = source.table_mappings[table.name]
-        profile.tables.append(_table_profile(source, table, table_mappings))
-        for table_mapping in table_mappings:
-            conversion = Conversion(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
-            profile.findings += _findings(conversion, source.counts[table.name], progress)
-    return profile
-
-
-def _table_profile(source: Source, table: SourceTable, table_mappings: list[TableMapping]) -> TableProfile:
-    months = sorted({month for table_mapping in table_mappings for month in source.months(table_mapping)})
-    return TableProfile(
-        name=table.name,
-        rows=source.counts[table.name],
-        generations=tuple(sorted({table_mapping.mapping.generation for table_mapping in table_mappings})),
-        targets=tuple(table_mapping.mapping.target for table_mapping in table_mappings),
-        unmapped_columns=source.unmapped_columns(table),
-        absent_columns=tuple(sorted({column for table_mapping in table_mappings for column in table_mapping.absent})),
-        first=months[0] if months else None,
-        last=months[-1] if months else None,
-    )
-
-
-def _findings(conversion: Conversion, total: int, progress: Progress) -> list[Finding]:
-    findings: dict[tuple[str, str], Finding] = {}
-    counted: Counter[tuple[str, str]] = Counter()
-    done = 0
-    with Converter(conversion) as converter:
-        for row_range in rowid_chunks(converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows):
-            progress(f"read {conversion.table_mapping.table.name}", done, total)
-            chunk = converter.chunk(row_range)
-            done += chunk.row_count
-            _count(conversion, converter, chunk, findings, counted)
-    progress(f"read {conversion.table_mapping.table.name}", total, total)
-    for key, rows in counted.items():
-        findings[key].rows = rows
-    return list(findings.values())
-
-
-def _count(
-    conversion: Conversion,
-    converter: Converter,
-    chunk: Chunk,
-    findings: dict[tuple[str, str], Finding],
-    counted: Counter[tuple[str, str]],
-) -> None:
-    found = [(row.rowid, row.column or "", row.reason, True) for row in chunk.refused]
-    found += [(row.rowid, column, name, False) for row in chunk.rows for column, name in row.normalisations]
-    for rowid, column, what, rejected in found:
-        counted[column, what] += 1
-        empty = Finding(conversion.table_mapping.table.name, conversion.target, column, what, rejected)
-        finding = findings.setdefault((column, what), empty)
-        if len(finding.examples) < EXAMPLES:
-            finding.examples.append((rowid, _cut(converter.source_values(rowid)[column])))
-
-
-def _cut(value: object) -> str:
-    """Show the beginning of a value; what is not text shows as SQLite's literal would."""
-    shown = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
-    shown = "".join(character if character.isprintable() else "·" for character in shown[: VALUE_LENGTH + 1])
-    return shown if len(shown) <= VALUE_LENGTH else shown[:VALUE_LENGTH] + "…"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from callytics.importer.records.entries import NormalisationSummary, OrphanedKey, RejectSummary, TableSummary
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.target.compare import Clash, Found
-from callytics.importer.target.verify import Difference
+from callytics.importer.target.findings import Clash, Difference
 
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
 """The process's exit code for each verdict on a run."""
@@ -64,24 +62,3 @@ class Synced(Outcome):
     def changed(self) -> int:
         """Rows that were, or would be, written."""
         return sum(row["inserted"] + row["updated"] + row["deleted"] for row in self.changes)
-
-    def add_found(self, found: Sequence[Found]) -> None:
-        """Take in what was found of each table."""
-        self.changes, self.clashes, self.clashed, self.unsolvable = [], [], 0, 0
-        for one in found:
-            record = one.pair.record
-            self.clashes += one.clashes
-            self.clashed += one.clashed
-            self.unsolvable += one.unsolvable
-            self.changes.append(
-                {
-                    "source_table": record.source_table,
-                    "target_table": record.target_table,
-                    "rows": one.rows,
-                    "inserted": one.inserted,
-                    "updated": one.updated,
-                    "deleted": one.deleted,
-                    "rejected": one.rejected,
-                    "clashes": one.clashed,
-                }
-            )

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import SourceError
-from callytics.importer.convert.chunks import Conversion, Converter, RefusedRow
+from callytics.importer.convert.chunks import Conversion, Converter
+from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.difference import (
     Comparison,
@@ -27,6 +28,7 @@ from callytics.importer.difference import (
     begin,
     clash_on,
     multirange,
+    take_found,
     until_written,
     validate,
 )
@@ -38,9 +40,9 @@ from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.session import Session, no_new_folders, open_session
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
-from callytics.importer.target.compare import MOST_RANGES, Clash, Found, Nowhere, Pair, Side
+from callytics.importer.target.compare import MOST_RANGES, Found, Nowhere, Pair, Side
+from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
-from callytics.importer.target.verify import Difference, same_json
 from callytics.settings import Settings
 
 
@@ -145,7 +147,7 @@ class Sync:
         orphans = self._check_references(files, found)
         if orphans and not lock:
             raise ForeignKeysInTheWay
-        outcome.add_found(found)
+        take_found(outcome, found)
         if outcome.unsolvable or (outcome.clashed and not self.choice):
             outcome.refuse()
         if outcome.refused or self.dry_run:
@@ -153,7 +155,7 @@ class Sync:
             return outcome
         self._write(files, found, lock)
         self._verify(outcome, found)
-        outcome.add_found(found)
+        take_found(outcome, found)
         for run in sorted({file.record.run for file in files}):
             self.session.conclude(outcome, run)
         return outcome

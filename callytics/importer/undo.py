@@ -15,6 +15,7 @@ from callytics.importer.difference import (
     base_source,
     begin,
     clash_on,
+    take_found,
     until_written,
     validate,
 )
@@ -67,7 +68,7 @@ class Undo:
         found = self._compare(begin(self.session.connection, lock=lock))
         self.staging.prepare()
         self._check_children(found)
-        outcome.add_found(found)
+        take_found(outcome, found)
         if outcome.unsolvable or (outcome.clashed and not self.force):
             outcome.refuse()
         if outcome.refused or self.dry_run:

@@ -14,6 +14,7 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from callytics.importer.convert.rows import ConvertedRow, RefusedRow
 from callytics.importer.convert.values import (
     ARRAY_LENGTH,
     ARROW_TYPES,
@@ -21,8 +22,6 @@ from callytics.importer.convert.values import (
     Unfit,
     convert,
     convert_column,
-    raw_bytes,
-    storage_class,
 )
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
@@ -58,33 +57,6 @@ class Conversion:
     @cached_property
     def duplicates(self) -> frozenset[int]:
         return self.source.duplicate_ids(self.table_mapping)
-
-
-@dataclass(frozen=True)
-class ConvertedRow:
-    """A row that went value by value: target values, and the (source column, normalisation) pairs it took."""
-
-    rowid: int
-    values: dict[str, Any]
-    normalisations: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class RefusedRow:
-    """A row that PostgreSQL cannot hold, as SQLite holds it, by source column."""
-
-    rowid: int
-    column: str | None
-    reason: str
-    values: dict[str, Any]
-
-    @property
-    def storage_class(self) -> str | None:
-        return None if self.column is None else storage_class(self.values[self.column])
-
-    @property
-    def raw(self) -> bytes | None:
-        return None if self.column is None else raw_bytes(self.values[self.column])
 
 
 @dataclass(frozen=True)

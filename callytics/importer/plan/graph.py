@@ -91,26 +91,41 @@ class Plan:
         return sorter
 
     def __str__(self) -> str:
-        return "\n".join(plan_lines(self))
+        return "\n".join(map(str, self.groups()))
+
+    def groups(self) -> list[Group]:
+        """Return the steps of a kind and table together, without those that only note, for people to read."""
+        found: dict[tuple[Kind, str], list[Step]] = {}
+        for step in self.steps:
+            if not step.kind.notes:
+                found.setdefault((step.kind, step.table), []).append(step)
+        return [
+            Group(
+                step=kind.words,
+                table=table,
+                steps=len(steps),
+                rows=sum(step.size for step in steps),
+                waits=list(dict.fromkeys(str(wait) for step in steps for wait in _told(step.waits))),
+            )
+            for (kind, table), steps in found.items()
+        ]
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """Yield a line for all steps of a kind and table: how many, their rows, and what they wait for."""
-    groups: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        if not step.kind.notes:
-            groups.setdefault(str(step), []).append(step)
-    for name, steps in groups.items():
-        waits = list(dict.fromkeys(str(wait) for step in steps for wait in _told(step.waits)))
-        yield name + _extent(steps) + (f"   after {_together(waits)}" if waits else "")
+@dataclass(frozen=True)
+class Group:
+    """The steps of a kind and table: how many, the rows they are for, and which others they wait for."""
 
+    step: str
+    table: str
+    steps: int
+    rows: int
+    waits: list[str]
 
-def _extent(steps: list[Step]) -> str:
-    rows = sum(step.size for step in steps)
-    counted = f"{rows:,} {'row' if rows == 1 else 'rows'}" if rows else ""
-    times = f"{len(steps)} steps" if len(steps) > 1 else ""
-    extent = ", ".join(filter(None, (counted, times)))
-    return f": {extent}" if extent else ""
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}" if self.rows else ""
+        extent = ", ".join(filter(None, (rows, f"{self.steps} steps" if self.steps > 1 else "")))
+        waits = f"   after {_together(self.waits)}" if self.waits else ""
+        return f"{self.step} {self.table}".rstrip() + (f": {extent}" if extent else "") + waits
 
 
 def _told(waits: Iterable[Step]) -> Iterator[Step]:

@@ -13,7 +13,8 @@ from callytics.importer.convert.chunks import Conversion
 from callytics.importer.options import Limits, zone_named
 from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
-from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable
+from callytics.importer.source.mapping import SourceTable
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.load import Loader
 from callytics.importer.target.verify import Verification, Verifier

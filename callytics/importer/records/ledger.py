@@ -15,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json, execute_batch
 
 from callytics.exceptions import TargetError
-from callytics.importer.convert.chunks import ConvertedRow, RefusedRow
+from callytics.importer.convert.rows import ConvertedRow, RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.records.entries import (
     Checkpoint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,8 @@ def folder_contents(folder: Path) -> FolderContents:
 def files_of(paths: Iterable[Path], note: list[FolderContents]) -> Iterator[Path]:
     """Yield the files that are named, and those of the folders that are; folders are added to `note`."""
     for path in paths:
-        if path.is_dir():
+        # Path.is_dir() fails on names that are too long: what is wrong with a file is said when it is read.
+        if os.path.isdir(path):  # noqa: PTH112
             note.append(folder_contents(path))
             yield from note[-1].taken
         else:

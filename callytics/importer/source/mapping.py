@@ -20,15 +20,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from callytics.importer.source.reader import SourceTable
 
 MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table of the snapshot and how its rows are numbered."""
+
+    name: str
+    columns: tuple[str, ...]
+    relation: str
+    """What to select from: the table, or a numbered copy in the temp schema where it has no row numbers of its own."""
+    rowid: str
+    id_column: str | None
+    """The INTEGER PRIMARY KEY, which is the row number itself."""
+
+    def between(self, chunk: tuple[int, int]) -> str:
+        """Return the condition that selects a chunk: its first to its last row number."""
+        return f"{self.rowid} between {chunk[0]} and {chunk[1]}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pyarrow as pa
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import CLEAN, FIRST_ROW, Text
 from callytics.importer.options import Limits
-from callytics.importer.source.mapping import TableMapping, bind, quote, unmapped_columns
+from callytics.importer.source.mapping import SourceTable, TableMapping, bind, quote, unmapped_columns
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 RowRange = tuple[int, int]
@@ -27,23 +26,6 @@ EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """A table of the snapshot and how its rows are numbered."""
-
-    name: str
-    columns: tuple[str, ...]
-    relation: str
-    """What to select from: the table, or a numbered copy in the temp schema where it has no row numbers of its own."""
-    rowid: str
-    id_column: str | None
-    """The INTEGER PRIMARY KEY, which is the row number itself."""
-
-    def between(self, chunk: tuple[int, int]) -> str:
-        """Return the condition that selects a chunk: its first to its last row number."""
-        return f"{self.rowid} between {chunk[0]} and {chunk[1]}"
 
 
 class Source:

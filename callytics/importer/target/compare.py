@@ -19,14 +19,15 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
-from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter, rows_table
+from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import quote
-from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, SourceTable, read_rows
-from callytics.importer.target.verify import same_json, same_values
+from callytics.importer.source.mapping import SourceTable, quote
+from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, read_rows
+from callytics.importer.target.findings import Clash, same_json, same_values
 
 RowRange = tuple[int, int]
 MOST_CLASHES = 100
@@ -72,16 +73,6 @@ class Pair:
             for side in (self.base, self.theirs)
             if side
         )
-
-
-@dataclass(frozen=True)
-class Clash:
-    """A row that was changed in PostgreSQL, with the columns that were (none where the row as a whole is meant)."""
-
-    table: str
-    key: int
-    columns: tuple[str, ...]
-    finding: str
 
 
 @dataclass

@@ -22,12 +22,14 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from callytics.importer.convert.chunks import Chunk, Conversion, ConvertedRow, Converter, RefusedRow
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter
+from callytics.importer.convert.rows import ConvertedRow, RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, keepable
-from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source.mapping import SourceTable
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
 
 ROWS_AT_ONCE = 1000
 REFUSALS = (

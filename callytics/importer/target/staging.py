@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from callytics.importer.convert.chunks import RefusedRow
+from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.ledger import Ledger, keepable
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.compare import Found, Pair

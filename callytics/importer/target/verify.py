@@ -7,37 +7,27 @@ contents: those are somebody's words.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
-from callytics.importer.convert.chunks import Chunk, Conversion, Converter, RefusedRow, rows_table
-from callytics.importer.convert.values import encode_row, parse_json
+from callytics.importer.convert.chunks import Chunk, Conversion, Converter, rows_table
+from callytics.importer.convert.rows import RefusedRow
+from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
-from callytics.importer.source.mapping import quote
-from callytics.importer.source.reader import EVERYTHING, RowRange, Source, SourceTable, read_rows, rowid_chunks
+from callytics.importer.source.mapping import SourceTable, quote
+from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
+from callytics.importer.target.findings import Difference, same_json, same_values
 
 EXAMPLES = 5
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A row that is not what it should be: `column` is None where the row is missing."""
-
-    table: str
-    key: int
-    column: str | None
-    finding: str
 
 
 @dataclass
@@ -215,37 +205,3 @@ def expected_rows(chunk: Chunk, conversion: Conversion, kept: dict[int, KeptRow]
 
 def _in_order(keys: pa.ChunkedArray) -> bool:
     return pc.all(pc.less(keys[:-1], keys[1:])).as_py() is not False
-
-
-def same_values(expected: pa.Array, actual: pa.Array, kind: str) -> pa.Array | None:
-    """Return which values are the same, None when all are."""
-    if kind == "jsonb":
-        return _same_one_by_one(expected, actual.storage, same_json)
-    if kind.endswith("[]"):
-        return None if expected.equals(actual) else _same_one_by_one(expected, actual, lambda a, b: repr(a) == repr(b))
-    if kind == "double precision":
-        expected, actual = expected.view(pa.int64()), actual.view(pa.int64())
-    if expected.equals(actual):
-        return None
-    both_null = pc.and_(expected.is_null(), actual.is_null())
-    return pc.or_(both_null, pc.fill_null(pc.equal(expected, actual), False))
-
-
-def _same_one_by_one(expected: pa.Array, actual: pa.Array, same: Any) -> pa.Array | None:
-    pairs = zip(expected.to_pylist(), actual.to_pylist(), strict=True)
-    mask = [same(one, other) for one, other in pairs]
-    return None if all(mask) else pa.array(mask, pa.bool_())
-
-
-def same_json(one: str | None, other: str | None) -> bool:
-    """Tell whether two JSON texts mean the same."""
-    if one is None or other is None:
-        return one is other
-    return one == other or bool(_parsed(one) == _parsed(other))
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError:
-        return json.loads(text)

@@ -467,6 +467,32 @@ def test_dry_run_writes_nothing(desk: Desk) -> None:
         json.loads(desk.run("import", "--dry-run", "--json", "calls.sqlite").stdout)
 
 
+def test_the_plan_is_shown_and_nothing_is_written(desk: Desk) -> None:
+    """--dry-run --plan tells every step of this file into this database, with what it waits for."""
+    write(desk.folder / "calls.sqlite", AUDIO)
+    with desk.nothing_written():
+        printed = desk.run("import", "--dry-run", "--plan", "calls.sqlite").stdout.splitlines()
+        groups = json.loads(desk.run("import", "--dry-run", "--plan", "--json", "calls.sqlite").stdout)
+    assert "load audio_files: 2 rows" in printed
+    assert "build audio_files: 2 rows   after load audio_files" in printed
+    assert any(line.startswith("validate foreign keys transcriptions") for line in printed)
+    assert groups[0]["step"] == "load"
+    assert len(groups) == len(printed)
+    assert desk.run("import", "--plan", "calls.sqlite").exit_code == 2
+
+
+def test_a_folder_stands_for_the_files_in_it(desk: Desk) -> None:
+    """import, inspect, verify and sync take the SQLite files, and a line says what they leave."""
+    (desk.folder / "calls").mkdir()
+    write(desk.folder / "calls" / "audio.db", AUDIO)
+    (desk.folder / "calls" / "notes.txt").write_text("not a database")
+    for command in ("inspect", "import", "verify", "sync"):
+        result = desk.run(command, "calls")
+        assert result.exit_code == 0, result.output
+        assert "calls: takes audio.db; leaves notes.txt (not an SQLite database)" in result.stderr.splitlines()
+    assert desk.all("select count(*) from audio_files") == [(2,)]
+
+
 STRICT = {
     "a reject": ("update audio_files set sample_rate = 'fast';", "sample_rate"),
     "a normalisation": ("update audio_files set sample_rate = 8000.0;", "sample_rate"),
