@@ -35,8 +35,9 @@ import click
 import psycopg2
 from processes import Usage, cpu_seconds, run_watched
 
-from callytics.importer.plan import workers as crews
-from callytics.importer.plan.workers import Crew, Rank, Worker
+from callytics.importer import Options
+from callytics.importer.plan.graph import Kind, Plan
+from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.target.catalogue import Target
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
@@ -316,19 +317,20 @@ def search_index(bench: Bench) -> dict[str, float]:
 
 def _build(settings: Settings, definition: str, leaves: list[str], jobs: int) -> None:
     """Build an index as the import does: the partitions' shares by so many workers, then the whole."""
-    crew = Crew(settings, jobs, lambda *_: None)
+    plan = Plan()
+    shares = [plan.add(Kind.SEARCH_SHARE, "transcriptions", subject=leaf) for leaf in leaves]
+    plan.add(Kind.SEARCH, "transcriptions", waits=shares)
 
     def share(worker: Worker, leaf: str) -> None:
         worker.target.restore_share(leaf, definition)
-        worker.rows.commit()
+        worker.connection.commit()
 
-    def whole(worker: Worker) -> None:
+    def whole(worker: Worker, _: None) -> None:
         worker.target.restore_index("transcriptions", SEARCH_INDEX, definition)
-        worker.rows.commit()
+        worker.connection.commit()
 
-    shares = [crews.Step(Rank.BUILD, 1, lambda worker, leaf=leaf: share(worker, leaf)) for leaf in leaves]
-    crew.add(shares, lambda: crew.add([crews.Step(Rank.BUILD, 1, whole)], lambda: None))
-    crew.run(lambda workers: None)
+    actions = {Kind.SEARCH_SHARE: share, Kind.SEARCH: whole}
+    WorkerPool(settings, Options(jobs=jobs), lambda *_: None, plan, actions).run()
 
 
 # --- what it is made of ----------------------------------------------------------------------------------------------
