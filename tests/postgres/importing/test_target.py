@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from callytics.importer.target.catalogue import Target, declared_columns
-from callytics.importer.target.load import import_connection
+from callytics.importer.target.connections import import_connection
 from callytics.settings import Settings
 
 
