@@ -72,10 +72,14 @@ def span(schema: Mapping[str, Any]) -> str:
     """Return between what a number, or the length of a text, must lie."""
     low, high = (schema.get(number, schema.get(length)) for number, length in (LEAST, MOST))
     unit = " characters" if schema.get("type") == "string" else ""
-    above = f", above {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
-    if high is None:
-        return above + (f", at least {low}{unit}" if low is not None else "")
-    return above + (f", at most {high}{unit}" if low is None else f", {low} to {high}{unit}")
+    low = None if unit and not low else low
+    # Beyond that a limit is only that of 64 bits, which says nothing to a reader.
+    high = None if high is None or high >= 2**53 else high
+    above = f", above {schema['exclusiveMinimum']:.15g}" if "exclusiveMinimum" in schema else ""
+    if low is None or high is None:
+        words, limit = ("at most", high) if low is None else ("at least", low)
+        return above + (f", {words} {limit:.15g}{unit}" if limit is not None else "")
+    return above + f", {low:.15g} to {high:.15g}{unit}"
 
 
 LEAST, MOST = ("minimum", "minLength"), ("maximum", "maxLength")

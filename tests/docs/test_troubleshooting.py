@@ -10,8 +10,8 @@ from tests.support.messages import messages
 
 # One entry for many lines that differ in a few words.
 GENERAL = {"is not …"}
-# A line without a word of its own is made of other lines, which are explained instead.
-WORDS = re.compile(r"[^\W\d_]")
+# A line without words of its own is made of other lines, which are explained instead.
+WORDS = re.compile(r" [^\W\d_]|[^\W\d_] ")
 
 
 def explained() -> set[str]:
