@@ -29,7 +29,6 @@ ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}
 
 KNOWN: dict[str, set[str]] = {
     "long modules": {
-        "callytics.calls.manager",
         "callytics.importer.convert.values",
         "callytics.importer.target.compare",
         "callytics.postgres.manager",
