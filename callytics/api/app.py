@@ -14,9 +14,11 @@ from callytics import __version__
 from callytics.agents.auth import AgentAuth
 from callytics.api import analyses, calls, health, imports, logins, metrics, page, problems, status
 from callytics.api.guards import LastResort, SecurityHeaders
-from callytics.api.limits import BodyLimit
+from callytics.api.limits import BodyLimit, LoginLimits
 from callytics.api.logs import RequestLog
+from callytics.api.meters import Metrics
 from callytics.api.service import Service
+from callytics.api.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings
@@ -55,7 +57,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
     the database is away, and closes when it ends.
     """
     postgres = PostgreSQLManager(settings, timeout=POOL_SECONDS, statement_timeout=STATEMENT_SECONDS)
-    counted = metrics.Metrics(postgres)
+    counted = Metrics(postgres)
     app = Application(
         title="Callytics",
         version=__version__,
@@ -71,10 +73,10 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         postgres=postgres,
         databases=MultiDatabaseManager(postgres),
         auth=AgentAuth(postgres, service),
-        probe=health.Probe(postgres),
-        counting=status.Counting(postgres),
+        probe=Probe(postgres),
+        counting=Counting(postgres),
         metrics=counted,
-        login_limits=logins.LoginLimits(),
+        login_limits=LoginLimits(),
     )
     problems.install(app)
     for router in ROUTERS:
@@ -82,7 +84,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
     return app
 
 
-def _middleware(service: ServiceSettings, counted: metrics.Metrics) -> list[Middleware]:
+def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
     """Return what surrounds the routes, the outermost first."""
     return [
         Middleware(RequestLog, metrics=counted),

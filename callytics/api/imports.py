@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from callytics.api import permits, problems, service
-from callytics.api.status import SQL, Verdict
+from callytics.api.state import SQL, Verdict
 
 router = APIRouter(
     prefix="/imports",

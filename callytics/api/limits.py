@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any, TypeVar
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from callytics.postgres.jobs import look
 
 # An hour of talk with every word assessed is about a megabyte.
 BODY_BYTES = 4 * 1024 * 1024
@@ -36,15 +40,9 @@ async def bounded(work: Coroutine[Any, Any, Result], seconds: float = ANSWER_SEC
         raise
     if task.done():
         return task.result()
-    task.add_done_callback(_looked_at)
+    task.add_done_callback(look)
     task.cancel()
     raise TimeoutError
-
-
-def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Take note of an error that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 class BodyLimit:
@@ -138,3 +136,32 @@ class TokenBuckets:
             return math.ceil((1 - bucket.tokens) * self.seconds)
         bucket.tokens -= 1
         return 0
+
+
+class LoginLimits:
+    """How often one address, and one account from anywhere, may try."""
+
+    def __init__(self) -> None:
+        self.by_address = TokenBuckets(burst=20, seconds=3)
+        self.by_account = TokenBuckets(burst=10, seconds=10)
+
+    def take(self, address: str, username: str) -> None:
+        """Count an attempt; raise HTTPException 429 where there were too many."""
+        wait = self.by_address.take(_network(address)) or self.by_account.take(_folded(username))
+        if wait:
+            raise HTTPException(429, f"too many logins: try again in {wait} s", {"Retry-After": str(wait)})
+
+
+def _network(address: str) -> str:
+    """Return what stands for an address: itself, or the /64 that a host of IPv6 has to itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _folded(username: str) -> str:
+    return unicodedata.normalize("NFKC", username).casefold()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from starlette.exceptions import HTTPException
 
 from callytics.agents.auth import Agent
 from callytics.api import permits, problems, service
-from callytics.api.limits import TokenBuckets
 from callytics.api.text import Text
 
 public = APIRouter(prefix="/auth", tags=["agents"], route_class=permits.Bounded)
@@ -57,20 +53,6 @@ class Login(BaseModel):
     agent: AgentView
 
 
-class LoginLimits:
-    """How often one address, and one account from anywhere, may try."""
-
-    def __init__(self) -> None:
-        self.by_address = TokenBuckets(burst=20, seconds=3)
-        self.by_account = TokenBuckets(burst=10, seconds=10)
-
-    def take(self, address: str, username: str) -> None:
-        """Count an attempt; raise HTTPException 429 where there were too many."""
-        wait = self.by_address.take(_network(address)) or self.by_account.take(_folded(username))
-        if wait:
-            raise HTTPException(429, f"too many logins: try again in {wait} s", {"Retry-After": str(wait)})
-
-
 @public.post("/login", responses=problems.declared(401, 429))
 async def login(request: Request, credentials: Credentials) -> Login:
     """Log in. Unknown names, wrong passwords and locked accounts are refused alike."""
@@ -98,18 +80,3 @@ async def logout(request: Request) -> None:
 async def me(agent: Annotated[Agent, Depends(permits.agent)]) -> AgentView:
     """Tell who is logged in, and what they may do."""
     return AgentView.model_validate(agent)
-
-
-def _network(address: str) -> str:
-    """Return what stands for an address: itself, or the /64 that a host of IPv6 has to itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
-
-
-def _folded(username: str) -> str:
-    return unicodedata.normalize("NFKC", username).casefold()

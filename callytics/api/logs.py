@@ -17,7 +17,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.api.metrics import Metrics
+from callytics.api.meters import Metrics
 
 LOGGER = logging.getLogger("callytics.api")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 
-from callytics.agents.auth import AgentAuth
+from callytics.agents import AgentAuth
+from callytics.api.limits import LoginLimits
+from callytics.api.meters import Metrics
+from callytics.api.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
-
-if TYPE_CHECKING:
-    from callytics.api.health import Probe
-    from callytics.api.logins import LoginLimits
-    from callytics.api.metrics import Metrics
-    from callytics.api.status import Counting
 
 
 @dataclass(frozen=True)

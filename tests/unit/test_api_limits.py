@@ -14,8 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from callytics.api.limits import BodyLimit, TokenBuckets, bounded
-from callytics.api.logins import LoginLimits
+from callytics.api.limits import BodyLimit, LoginLimits, TokenBuckets, bounded
 
 
 class Clock:

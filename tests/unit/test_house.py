@@ -34,9 +34,7 @@ KNOWN: dict[str, set[str]] = {
         "callytics.postgres.manager",
         "callytics.settings",
     },
-    "circles": {
-        "callytics.api.logins callytics.api.permits callytics.api.service callytics.api.status",
-    },
+    "circles": set(),
     "arrows": {
         "callytics.schema.doctor → callytics.importer.target.catalogue",
     },

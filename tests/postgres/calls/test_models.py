@@ -11,11 +11,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
-from callytics.calls import models
 from callytics.calls.fields import Between, Outside
 from callytics.calls.parts import Part
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
+from tests.support.models import every_model, tables
 
 TYPES: dict[Any, set[str]] = {
     int: {"int8"},
@@ -61,18 +61,6 @@ join pg_type as t on t.oid = a.atttypid
 left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
 where c.relnamespace = 'public'::regnamespace and c.relname = any (%s)
 """
-
-
-def every_model(model: type[Part] = Part) -> Iterator[type[Part]]:
-    for child in model.__subclasses__():
-        if child.table and child.__module__ == models.__name__:
-            yield child
-        yield from every_model(child)
-
-
-def tables() -> list[str]:
-    """Return the tables that a call's analysis is stored in."""
-    return sorted({model.table for model in every_model()})
 
 
 FIELDS = [

@@ -18,7 +18,7 @@ from callytics.calls import MultiDatabaseManager
 from callytics.exceptions import AnalysisNotFound, CallyticsError, InvalidAnalysis
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
-from tests.postgres.calls.test_models import tables
+from tests.support.models import tables
 
 SECRET = "제 주민번호는 900101-1234567 입니다"
 FILE = {

@@ -1,0 +1,89 @@
+"""What is measured of the service: requests by route, and the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from callytics.postgres import PostgreSQLManager
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# What the pool's statistics call it, and what it is.
+GAUGES = {
+    "callytics_pool_connections": ("size", "Open connections to the database"),
+    "callytics_pool_connections_in_use": ("in_use", "Connections that somebody works with"),
+    "callytics_pool_connections_idle": ("idle", "Connections that are free"),
+    "callytics_pool_connections_limit": ("limit", "Connections that may be open at most"),
+    "callytics_pool_waiting": ("waiting", "Callers that wait for a connection"),
+}
+COUNTERS = {
+    "callytics_database_queries": ("queries", "Statements run"),
+    "callytics_database_query_errors": ("errors", "Statements that failed"),
+    "callytics_database_query_seconds": ("query_seconds", "Time that statements took"),
+    "callytics_pool_waits": ("waits", "Callers that had to wait for a connection"),
+    "callytics_pool_wait_seconds": ("wait_seconds", "Time that they waited"),
+    "callytics_pool_timeouts": ("timeouts", "Callers that waited in vain"),
+    "callytics_pool_connections_opened": ("opened", "Connections opened"),
+    "callytics_pool_connections_closed": ("closed", "Connections closed"),
+}
+
+
+class Metrics:
+    """One application's metrics, in a registry of their own."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "callytics_http_requests",
+            "Requests answered, by route template",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "callytics_http_request_seconds",
+            "Time until a request was answered",
+            ("method", "route"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._in_progress = Gauge(
+            "callytics_http_requests_in_progress", "Requests being answered", registry=self.registry
+        )
+        self.registry.register(PoolCollector(postgres))
+
+    def in_progress(self) -> AbstractContextManager[None]:
+        """Count a request as being answered."""
+        return self._in_progress.track_inprogress()
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format; asks the database nothing."""
+        return generate_latest(self.registry)
+
+
+class PoolCollector(Collector):
+    """The pool's own numbers, read when Prometheus asks."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self.postgres = postgres
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing beforehand: registering must not read the pool."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers."""
+        now = self.postgres.statistics()
+        for name, (field, text) in GAUGES.items():
+            yield GaugeMetricFamily(name, text, value=getattr(now, field))
+        for name, (field, text) in COUNTERS.items():
+            yield CounterMetricFamily(name, text, value=getattr(now, field))

@@ -1,0 +1,134 @@
+"""How the service and its database are, and what is in it: asked once for everybody who wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+from pydantic import BaseModel, Field
+
+from callytics import __version__
+from callytics.api.shared import Shared
+from callytics.exceptions import CallyticsError
+from callytics.postgres import PostgreSQLManager
+from callytics.postgres.sql import Queries
+
+SQL = Queries(Path(__file__).with_name("status.sql"))
+# The promise is 2 seconds.
+SECONDS = 1.8
+# Up to here rows are counted; beyond it the planner's estimate will do.
+COUNTED_ROWS = 10_000
+# However many look at the page, the tables are counted this often at most.
+COUNT_SECONDS = 10.0
+
+
+class PoolState(BaseModel):
+    """The pool of connections to the database."""
+
+    size: int = Field(description="Connections that are open", examples=[5])
+    in_use: int = Field(examples=[1])
+    idle: int = Field(examples=[4])
+    waiting: int = Field(description="Callers that wait for a connection", examples=[0])
+
+
+class Healthy(BaseModel):
+    """The service has its database."""
+
+    status: str = Field(default="healthy", examples=["healthy"])
+    version: str = Field(default=__version__, description="Of Callytics", examples=[__version__])
+    database_version: str = Field(examples=["15.14"])
+    schema_version: str = Field(description="The last migration that was applied", examples=["0050.agent-sessions"])
+    latency_ms: float = Field(description="Until the database answered", examples=[0.7])
+    pool: PoolState
+
+
+class TableRows(BaseModel):
+    """How many rows a table has."""
+
+    name: str = Field(examples=["audio_files"])
+    rows: int = Field(examples=[1200])
+    exact: bool = Field(description="Counted; false: estimated", examples=[True])
+
+
+class Verdict(BaseModel):
+    """How an import ended."""
+
+    id: int = Field(examples=[1])
+    verdict: str = Field(
+        description="verified, rejects (verified, some rows kept aside), different, running or undone",
+        examples=["verified"],
+    )
+    started_at: datetime
+    finished_at: datetime | None = None
+
+
+class Counts(BaseModel):
+    """What is in the database."""
+
+    counted_at: datetime
+    tables: list[TableRows]
+    last_import: Verdict | None = None
+
+
+class Unhealthy(CallyticsError):
+    """The database can't be used; the message says why, naming no host, role or password."""
+
+
+class Probe:
+    """Asks the database how it is."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self.postgres = postgres
+        self.shared = Shared(self._ask)
+
+    async def ask(self) -> Healthy:
+        """Return how the database is; raise Unhealthy within 2 seconds where it is away or hangs."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self.shared.get()
+        except TimeoutError:
+            raise Unhealthy("the database does not answer") from None
+
+    async def _ask(self) -> Healthy:
+        health = await self.postgres.ahealth_check()
+        if health.status != "healthy":
+            raise Unhealthy(health.reason or "the database can't be used")
+        try:
+            schema_version = await self.postgres.aexecute_query(SQL["schema_version"], fetch="val")
+        except (CallyticsError, psycopg2.Error):
+            raise Unhealthy("the database was lost while it was asked, or has no schema") from None
+        return Healthy(
+            # Without the packager's words.
+            database_version=health.server_version.partition(" ")[0],
+            schema_version=schema_version or "none",
+            latency_ms=round(health.latency_ms, 2),
+            pool=PoolState(size=health.size, in_use=health.in_use, idle=health.idle, waiting=health.waiting),
+        )
+
+
+class Counting:
+    """Counts what is in the database."""
+
+    def __init__(self, postgres: PostgreSQLManager) -> None:
+        self.postgres = postgres
+        self.shared = Shared(self._count, COUNT_SECONDS)
+
+    async def _count(self) -> Counts:
+        return await self.postgres.in_thread(self._count_now)
+
+    def _count_now(self) -> Counts:
+        last = self.postgres.execute_query(SQL["last_import"], fetch="one")
+        return Counts(
+            counted_at=datetime.now(UTC),
+            tables=[self._rows(**table) for table in self.postgres.execute_query(SQL["tables"])],
+            last_import=Verdict(**last) if last else None,
+        )
+
+    def _rows(self, name: str, estimate: int) -> TableRows:
+        query = SQL.text("count", table=sql.Identifier("public", name))
+        counted: int = self.postgres.execute_query(query, (COUNTED_ROWS,), fetch="val")
+        exact = counted < COUNTED_ROWS
+        return TableRows(name=name, rows=counted if exact else max(counted, estimate), exact=exact)
