@@ -3,18 +3,16 @@
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploy.operations import settings
-from deploy.operations.templates import JINJA, template
+from deploy.operations import server_settings
+from deploy.operations.conf import conf, template
 
 if "database" in host.groups:
     folder = f"/etc/postgresql/{host.data.postgres_cluster}"
 
-    files.template(
+    conf(
         name="Write pg_hba.conf",
-        src=template("pg_hba.conf.j2"),
-        jinja_env_kwargs=JINJA,
+        src="pg_hba.conf.j2",
         dest=f"{folder}/pg_hba.conf",
-        user="root",
         group="postgres",
         mode="0640",
         access=host.data.postgres_access,
@@ -27,7 +25,7 @@ if "database" in host.groups:
         group="postgres",
         mode="0640",
     )
-    settings.in_force(
+    server_settings.in_force(
         name="Let PostgreSQL know who may come",
         cluster=host.data.postgres_cluster,
         files=[f"{folder}/pg_hba.conf", f"{folder}/pg_ident.conf"],

@@ -5,12 +5,10 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
-from deploy.operations import application, keys
-from deploy.operations import files as secret_files
-from deploy.operations import systemd as units
+from deploy.operations import application, keys, secret_files, units
+from deploy.operations.conf import conf
 from deploy.operations.envfile import env_file
-from deploy.operations.settings import unit_of
-from deploy.operations.templates import JINJA, template
+from deploy.operations.server_settings import unit_of
 
 PARTITIONS = "callytics-partitions"
 SERVICE = "callytics.service"
@@ -89,23 +87,11 @@ if "app" in host.groups:
         _run_once=True,
     )
 
-    files.put(
-        name="Write the program that makes partitions ahead",
-        src=template("keep_partitions_ahead.py"),
-        dest=f"{data.app_folder}/keep_partitions_ahead.py",
-        user="root",
-        group="root",
-        mode="0644",
-    )
     for unit in UNITS:
-        files.template(
+        conf(
             name=f"Write {unit}",
-            src=template(f"{unit}.j2"),
-            jinja_env_kwargs=JINJA,
+            src=f"{unit}.j2",
             dest=f"/etc/systemd/system/{unit}",
-            user="root",
-            group="root",
-            mode="0644",
             app_user=data.app_user,
             app_folder=data.app_folder,
             app_env=app_env,

@@ -1,12 +1,11 @@
 """The cluster that the package created, or should have, and how systemd runs it."""
 
 from pyinfra import host
-from pyinfra.operations import files, systemd
+from pyinfra.operations import systemd
 
-from deploy.operations import clusters
-from deploy.operations import systemd as units
-from deploy.operations.settings import unit_of
-from deploy.operations.templates import JINJA, template
+from deploy.operations import clusters, units
+from deploy.operations.conf import conf
+from deploy.operations.server_settings import unit_of
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 
@@ -16,14 +15,10 @@ if "database" in host.groups:
     drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
 
     clusters.present(name=f"Create cluster {cluster}", cluster=cluster)
-    files.template(
+    conf(
         name="Start PostgreSQL when the network's addresses are there",
-        src=template("postgresql.service.conf.j2"),
-        jinja_env_kwargs=JINJA,
+        src="postgresql.service.conf.j2",
         dest=drop_in,
-        user="root",
-        group="root",
-        mode="0644",
         addresses=[address for address in host.data.postgres_listen if address not in EVERY_ADDRESS],
     )
     units.loaded(name="Make systemd know PostgreSQL's unit", units={unit: [drop_in]})

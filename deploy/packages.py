@@ -3,10 +3,10 @@
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploy.operations import packages
-from deploy.operations.templates import template
+from deploy.operations import debian_packages
+from deploy.operations.conf import template
 
-packages.mended(name="Complete interrupted package installations")
+debian_packages.mended(name="Complete interrupted package installations")
 
 if "database" in host.groups:
     files.put(
@@ -17,9 +17,9 @@ if "database" in host.groups:
         group="root",
         mode="0644",
     )
-    packages.present(
+    debian_packages.present(
         name=f"Install PostgreSQL {host.data.postgres_cluster.partition('/')[0]}", packages=host.data.postgres_packages
     )
 
 if "app" in host.groups:
-    packages.present(name="Install Python", packages=host.data.app_packages)
+    debian_packages.present(name="Install Python", packages=host.data.app_packages)

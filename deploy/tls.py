@@ -5,7 +5,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploy.operations import certificates, settings
+from deploy.operations import certificates, server_settings
 
 data = host.data
 if data.tls_certificate_file:
@@ -23,7 +23,7 @@ if "database" in host.groups:
         alternatives=data.tls_names,
         folder=folder,
     )
-    settings.in_force(
+    server_settings.in_force(
         name="Let PostgreSQL read its certificate",
         cluster=data.postgres_cluster,
         files=[f"{folder}/server.crt", f"{folder}/server.key"],

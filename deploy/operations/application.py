@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from pyinfra.api import (
 )
 from pyinfra.api.command import PyinfraCommand
 
-# What decides how an installation behaves, and what building the wheel wants to see besides.
+# What decides how an installation behaves, and what the build reads besides.
 SOURCES = ("callytics", "migrations", "setup.cfg", "pyproject.toml")
-PAPERS = ("README.md", "LICENSE")
+METADATA_FILES = ("README.md", "LICENSE")
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
 # No variable of whoever runs the deployment may win over the host's files.
 CLEAN = "cd / && env -i PATH=/usr/bin:/bin LANG=C.UTF-8"
@@ -83,7 +82,7 @@ class Checkout:
 
     def _copy_to(self, folder: Path) -> None:
         folder.mkdir()
-        for source in (*SOURCES, *PAPERS):
+        for source in (*SOURCES, *METADATA_FILES):
             path = self.folder / source
             if path.is_dir():
                 shutil.copytree(path, folder / source, ignore=UNWANTED)
@@ -101,20 +100,38 @@ class InstalledDigest(FactBase[str]):
         return f"[ ! -x {folder}/bin/callytics ] || cat {folder}/installed 2>/dev/null || true"
 
 
-class SchemaState(FactBase[Any]):
-    """What migrations are pending and whether privileges are right, as the owner sees it, or None."""
+class Check(FactBase[Any]):
+    """The JSON document that a command with ``--check`` answers with, as the owner sees the database.
+
+    It is None before there is a command, and where it could not look: then the command itself is run, which says why.
+    """
+
+    abstract = True
+    verb: str
 
     def command(self, folder: str, env_file: str) -> StringCommand:
-        """Return the command that asks."""
+        """Return the command that asks; that there are differences is no failure of it."""
         return StringCommand(
             f"if [ -x {folder}/bin/callytics ] && [ -f {env_file} ]; then",
-            _schema(folder, "state", env_file),
-            "fi; true",
+            _callytics(folder, env_file, f"{self.verb} --check --json 2>/dev/null"),
+            "; fi; true",
         )
 
     def process(self, output: list[str]) -> Any:
-        """Return the document."""
-        return json.loads(output[-1])
+        """Return the document; an older installation's command does not know the option and says nothing."""
+        return json.loads("\n".join(output)) if output else None
+
+
+class MigrationsCheck(Check):
+    """Which migrations are missing."""
+
+    verb = "migrate"
+
+
+class GrantsCheck(Check):
+    """How the roles' privileges differ from what the migrations give."""
+
+    verb = "grants"
 
 
 @operation()
@@ -142,25 +159,22 @@ def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None
 @operation()
 def migrated(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
     """Apply the migrations that are missing, as the owner."""
-    state = host.get_fact(SchemaState, folder=folder, env_file=env_file)
-    if state and not state["pending"]:
+    found = host.get_fact(MigrationsCheck, folder=folder, env_file=env_file)
+    if found and found["ok"]:
         host.noop("every migration is applied")
     else:
-        yield StringCommand(f"{CLEAN} {folder}/bin/callytics --env-file {env_file} migrate")
+        yield _callytics(folder, env_file, "migrate")
 
 
 @operation()
 def granted(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
     """Leave the roles what the migrations give them: what is missing is granted, what is too much revoked."""
-    state = host.get_fact(SchemaState, folder=folder, env_file=env_file)
-    if state and state["granted"]:
+    found = host.get_fact(GrantsCheck, folder=folder, env_file=env_file)
+    if found and found["ok"]:
         host.noop("the roles' privileges are as the migrations say")
     else:
-        yield _schema(folder, "grant", env_file)
+        yield _callytics(folder, env_file, "grants")
 
 
-def _schema(folder: str, verb: str, env_file: str) -> StringCommand:
-    script = resources.files(__package__).joinpath("scripts", "schema.py").read_text(encoding="utf-8")
-    return StringCommand(
-        f"{CLEAN} {folder}/bin/python - {verb} {env_file} <<'END_OF_SCRIPT'\n{script}\nEND_OF_SCRIPT\n"
-    )
+def _callytics(folder: str, env_file: str, arguments: str) -> StringCommand:
+    return StringCommand(f"{CLEAN} {folder}/bin/callytics --env-file {env_file} {arguments}")

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pyinfra.api import FunctionCommand, HiddenValue, operation
 from pyinfra.api.command import PyinfraCommand
 
-from deploy.operations import files
+from deploy.operations import secret_files
 
 AUTHORITY_DAYS = 3650
 # What browsers accept at most; a run within the last month renews it.
@@ -123,8 +123,8 @@ def server_certificate(
         yield FunctionCommand(authority.issue, (server, alternatives), {})
     certificate_file, key_file = authority.server_files(server)
     # The server reads both at once when it is reloaded, which happens when both are there.
-    yield from files.secret._inner(_reader(key_file), f"{folder}/server.key", "postgres", "postgres", 0o600)
-    yield from files.secret._inner(_reader(certificate_file), f"{folder}/server.crt", "root", "postgres", 0o644)
+    yield from secret_files.secret._inner(_reader(key_file), f"{folder}/server.key", "postgres", "postgres", 0o600)
+    yield from secret_files.secret._inner(_reader(certificate_file), f"{folder}/server.crt", "root", "postgres", 0o644)
 
 
 @operation()
@@ -132,7 +132,7 @@ def authority_certificate(authority: Authority | Given, dest: str) -> Generator[
     """Put the authority's certificate on the host, for clients that verify the server."""
     if isinstance(authority, Authority) and not authority.certificate.exists():
         yield FunctionCommand(authority.create, (), {})
-    yield from files.secret._inner(_reader(authority.certificate), dest, "root", "root", 0o644)
+    yield from secret_files.secret._inner(_reader(authority.certificate), dest, "root", "root", 0o644)
 
 
 def _reader(path: Path) -> Callable[[], HiddenValue]:

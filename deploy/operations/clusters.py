@@ -7,8 +7,8 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import FactBase, OperationError, StringCommand, operation
 
-from deploy.operations.packages import to_the_end
-from deploy.operations.settings import SettingsState, unit_of, wait_until_ready
+from deploy.operations.debian_packages import to_the_end
+from deploy.operations.server_settings import SettingsState, unit_of, wait_until_ready
 
 
 class ClusterState(FactBase[dict[str, bool]]):

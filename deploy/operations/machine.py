@@ -1,11 +1,14 @@
-"""What a host has to offer."""
+"""What a host has to offer, and what its PostgreSQL makes of it."""
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from pyinfra import host
 from pyinfra.api import FactBase
+from pyinfra.api.exceptions import PyinfraError
 
+from deploy.operations.connections import Demand
 from deploy.tuning import postgres_settings
 
 
@@ -29,7 +32,7 @@ class Machine(FactBase[MachineDict]):
         )
 
     def process(self, output: list[str]) -> MachineDict:
-        """Return the numbers; half a megabyte more or less is none: settings must not follow it."""
+        """Return the numbers: of the machine's memory and its container's limit, the smaller."""
         memory, cores, container, limit = output
         sizes = [int(float(size)) for size in (memory, limit) if size != "max"]
         return {"memory_bytes": min(sizes), "cores": int(cores), "in_container": container == "yes"}
@@ -46,3 +49,24 @@ def server_settings(
         max_connections=max_connections,
         in_container=machine["in_container"],
     )
+
+
+def server_sizes() -> dict[str, str]:
+    """Return the sizes of this host's server, as the inventory and the machine have it."""
+    data = host.data
+    return server_settings(host.get_fact(Machine), data.postgres_memory_share, data.postgres_disk, _demand().wanted)
+
+
+def connection_limits() -> dict[str, int]:
+    """Return each role's share of the connections that this host's server has.
+
+    Raises PyinfraError, with what to change, where the application's pools do not fit.
+    """
+    try:
+        return _demand().limits(int(server_sizes()["max_connections"]))
+    except ValueError as error:
+        raise PyinfraError(f"{host.name}: {error}") from None
+
+
+def _demand() -> Demand:
+    return Demand(host.data.postgres_app_hosts, host.data.postgres_app_pool)

@@ -22,14 +22,15 @@ from deploy.operations import (
     application,
     clusters,
     databases,
+    debian_packages,
     envfile,
-    files,
-    kernel,
+    file_times,
     keys,
     machine,
-    packages,
-    settings,
-    systemd,
+    running_kernel,
+    secret_files,
+    server_settings,
+    units,
 )
 from deploy.operations.psql import JsonFact, identifier, literal, read_query, run_sql
 
@@ -119,9 +120,9 @@ def test_json_fact_reads_the_document() -> None:
 
 
 def in_force(found: list[Answer | None], written: float = 50.0, **options: Any) -> list[str]:
-    facts = {settings.SettingsState: found, files.ModificationTimes: {"/etc/x.conf": written}}
+    facts = {server_settings.SettingsState: found, file_times.ModificationTimes: {"/etc/x.conf": written}}
     arguments = (CLUSTER, ["/etc/x.conf"])
-    return [str(command) for command in commands(settings.in_force, *arguments, facts=facts, **options)]
+    return [str(command) for command in commands(server_settings.in_force, *arguments, facts=facts, **options)]
 
 
 def test_settings_in_force_need_nothing() -> None:
@@ -164,14 +165,14 @@ def test_mistakes_are_a_change_while_changes_are_looked_for() -> None:
     ],
 )
 def test_settings_past_the_files_are_taken_back(found: dict[str, list[str]], statement: str) -> None:
-    facts = {settings.SettingsState: state(**found)}
-    (command,) = commands(settings.none_past_the_files, CLUSTER, facts=facts)
+    facts = {server_settings.SettingsState: state(**found)}
+    (command,) = commands(server_settings.none_past_the_files, CLUSTER, facts=facts)
     assert command.connector_arguments["_stdin"] == statement
-    assert commands(settings.none_past_the_files, CLUSTER, facts={settings.SettingsState: state()}) == []
+    assert commands(server_settings.none_past_the_files, CLUSTER, facts={server_settings.SettingsState: state()}) == []
 
 
 def test_modification_times() -> None:
-    found = files.ModificationTimes().process(["1700000000.123456789 /etc/a file"])
+    found = file_times.ModificationTimes().process(["1700000000.123456789 /etc/a file"])
     assert found == {"/etc/a file": 1700000000.123456789}
 
 
@@ -196,39 +197,39 @@ def test_half_a_cluster_is_never_touched(half: str) -> None:
 
 
 def test_checksums_are_turned_on_once() -> None:
-    found = {settings.SettingsState: state(checksums=False)}
+    found = {server_settings.SettingsState: state(checksums=False)}
     words = [str(command).split()[0:2] for command in commands(clusters.checksums, CLUSTER, facts=found)]
     assert words[0] == ["systemctl", "stop"]
     assert words[2] == ["systemctl", "start"]
-    assert commands(clusters.checksums, CLUSTER, facts={settings.SettingsState: state()}) == []
+    assert commands(clusters.checksums, CLUSTER, facts={server_settings.SettingsState: state()}) == []
 
 
 # packages
 
 
 def test_only_missing_packages_are_installed() -> None:
-    facts: dict[type[FactBase[Any]], Any] = {packages.DebPackages: {"python3": ["3.11"]}}
-    _update, install = commands(packages.present, ["python3", "python3-venv"], facts=facts)
+    facts: dict[type[FactBase[Any]], Any] = {debian_packages.DebPackages: {"python3": ["3.11"]}}
+    _update, install = commands(debian_packages.present, ["python3", "python3-venv"], facts=facts)
     assert "--no-install-recommends python3-venv >" in str(install)
-    assert commands(packages.present, ["python3"], facts=facts) == []
+    assert commands(debian_packages.present, ["python3"], facts=facts) == []
 
 
 def test_an_interrupted_installation_is_completed() -> None:
-    assert commands(packages.mended, facts={packages.InterruptedPackages: []}) == []
-    configure, _fix = commands(packages.mended, facts={packages.InterruptedPackages: ["0001"]})
+    assert commands(debian_packages.mended, facts={debian_packages.InterruptedPackages: []}) == []
+    configure, _fix = commands(debian_packages.mended, facts={debian_packages.InterruptedPackages: ["0001"]})
     assert "dpkg --configure -a" in str(configure)
 
 
 # files
 
 
-def secret(found: files.FileState | None) -> list[Any]:
+def secret(found: secret_files.FileState | None) -> list[Any]:
     content = lambda: HiddenValue(SECRET)  # noqa: E731
     arguments = (content, "/etc/callytics/app.env", "root", "callytics", 0o640)
-    return commands(files.secret, *arguments, facts={files.SecretFile: found})
+    return commands(secret_files.secret, *arguments, facts={secret_files.SecretFile: found})
 
 
-RIGHT = files.FileState("root", "callytics", 0o640, hashlib.sha256(f"{SECRET}\n".encode()).hexdigest())
+RIGHT = secret_files.FileState("root", "callytics", 0o640, hashlib.sha256(f"{SECRET}\n".encode()).hexdigest())
 
 
 def test_a_secret_that_is_there_is_not_written_again() -> None:
@@ -239,13 +240,13 @@ def test_a_secret_that_is_there_is_not_written_again() -> None:
     "found",
     [
         None,
-        files.FileState("callytics", "callytics", 0o640, RIGHT.sha256),
-        files.FileState("root", "root", 0o640, RIGHT.sha256),
-        files.FileState("root", "callytics", 0o644, RIGHT.sha256),
-        files.FileState("root", "callytics", 0o640, "0" * 64),
+        secret_files.FileState("callytics", "callytics", 0o640, RIGHT.sha256),
+        secret_files.FileState("root", "root", 0o640, RIGHT.sha256),
+        secret_files.FileState("root", "callytics", 0o644, RIGHT.sha256),
+        secret_files.FileState("root", "callytics", 0o640, "0" * 64),
     ],
 )
-def test_a_secret_file_is_written_over_stdin_and_never_readable_by_others(found: files.FileState | None) -> None:
+def test_a_secret_file_is_written_over_stdin_and_never_readable_by_others(found: secret_files.FileState | None) -> None:
     (command,) = secret(found)
     assert SECRET not in shown(command)
     assert command.connector_arguments["_stdin"] == f"{SECRET}\n"
@@ -254,7 +255,7 @@ def test_a_secret_file_is_written_over_stdin_and_never_readable_by_others(found:
 
 
 def test_secret_files_state() -> None:
-    assert files.SecretFile().process(["root callytics 640", f"{RIGHT.sha256}  -"]) == RIGHT
+    assert secret_files.SecretFile().process(["root callytics 640", f"{RIGHT.sha256}  -"]) == RIGHT
 
 
 def test_env_file_quotes_every_value() -> None:
@@ -313,13 +314,13 @@ def test_public_schema_is_closed() -> None:
 
 def test_systemd_is_reloaded_only_when_it_does_not_know_a_file() -> None:
     right = {"outdated": False, "files": ["/lib/a", "/etc/a"]}
-    assert commands(systemd.loaded, {"a": ["/etc/a"]}, facts={systemd.LoadedUnits: right}) == []
+    assert commands(units.loaded, {"a": ["/etc/a"]}, facts={units.LoadedUnits: right}) == []
     for wrong in ({"outdated": True}, {"files": ["/lib/a"]}):
-        assert commands(systemd.loaded, {"a": ["/etc/a"]}, facts={systemd.LoadedUnits: right | wrong})
+        assert commands(units.loaded, {"a": ["/etc/a"]}, facts={units.LoadedUnits: right | wrong})
 
 
 def test_loaded_units() -> None:
-    found = systemd.LoadedUnits().process(["no", "/lib/a", "/etc/b /etc/c", "", "yes", "/lib/d", ""])
+    found = units.LoadedUnits().process(["no", "/lib/a", "/etc/b /etc/c", "", "yes", "/lib/d", ""])
     assert found == {"outdated": True, "files": ["/lib/a", "/etc/b", "/etc/c", "/lib/d"]}
 
 
@@ -327,8 +328,8 @@ def running(**changes: Any) -> list[str]:
     """Return what is done for a service that runs since 100, with a file of 50, but for these changes."""
     right: dict[str, Any] = {"active": True, "enabled": True, "started": 100.0, "written": 50.0}
     found = right | changes
-    facts = {systemd.ServiceState: found, files.ModificationTimes: {"/etc/a": found["written"]}}
-    return [str(command) for command in commands(systemd.running, "a.service", ["/etc/a"], facts=facts)]
+    facts = {units.ServiceState: found, file_times.ModificationTimes: {"/etc/a": found["written"]}}
+    return [str(command) for command in commands(units.running, "a.service", ["/etc/a"], facts=facts)]
 
 
 def test_a_service_that_runs_with_its_files_is_left_alone() -> None:
@@ -347,12 +348,12 @@ def test_a_service_is_enabled_without_a_restart() -> None:
 
 def test_a_service_s_state_is_read() -> None:
     started = "ExecMainStartTimestamp=Thu 1970-01-01 00:01:40.250000 UTC"
-    found = systemd.ServiceState().process(["ActiveState=active", "UnitFileState=enabled", started])
+    found = units.ServiceState().process(["ActiveState=active", "UnitFileState=enabled", started])
     assert found == {"active": True, "enabled": True, "started": 100.25}
 
 
 def test_a_missing_service_is_not_running() -> None:
-    found = systemd.ServiceState().process(["ExecMainStartTimestamp=", "ActiveState=inactive", "UnitFileState="])
+    found = units.ServiceState().process(["ExecMainStartTimestamp=", "ActiveState=inactive", "UnitFileState="])
     assert found == {"active": False, "enabled": False, "started": 0.0}
 
 
@@ -441,38 +442,45 @@ def test_the_note_of_what_is_installed_comes_last(checkout: application.Checkout
 
 
 @pytest.mark.parametrize(
-    ("found", "migrates", "grants"),
-    [
-        ({"pending": [], "granted": True}, False, False),
-        ({"pending": ["0001"], "granted": True}, True, False),
-        ({"pending": [], "granted": False}, False, True),
-        (None, True, True),
-    ],
+    ("found", "runs"), [({"ok": True}, False), ({"ok": False}, True), (None, True)], ids=["right", "wrong", "unknown"]
 )
-def test_schema_follows_its_state(found: dict[str, Any] | None, migrates: bool, grants: bool) -> None:
-    arguments = ("/opt/callytics", "/etc/callytics/admin.env")
-    facts = {application.SchemaState: found}
-    assert bool(commands(application.migrated, *arguments, facts=facts)) is migrates
-    assert bool(commands(application.granted, *arguments, facts=facts)) is grants
+@pytest.mark.parametrize(
+    ("operation", "fact", "command"),
+    [
+        (application.migrated, application.MigrationsCheck, "migrate"),
+        (application.granted, application.GrantsCheck, "grants"),
+    ],
+    ids=["migrated", "granted"],
+)
+def test_schema_follows_its_state(
+    operation: Any, fact: type[FactBase[Any]], command: str, found: dict[str, Any] | None, runs: bool
+) -> None:
+    """What could not be looked at is run, and says itself why it can't."""
+    done = commands(operation, "/opt/callytics", "/etc/callytics/admin.env", facts={fact: found})
+    assert [str(one).rpartition(" ")[2] for one in done] == [command] * runs
 
 
-def test_schema_state_is_the_last_line() -> None:
-    found = {"pending": [], "granted": True}
-    assert application.SchemaState().process(["a warning", json.dumps(found)]) == found
+@pytest.mark.parametrize("fact", [application.MigrationsCheck, application.GrantsCheck])
+def test_a_check_changes_nothing_and_reads_the_document(fact: type[application.Check]) -> None:
+    found = {"ok": False, "differences": []}
+    asked = str(fact().command("/opt/callytics", "/etc/callytics/admin.env"))
+    assert f"callytics --env-file /etc/callytics/admin.env {fact.verb} --check --json" in asked
+    assert fact().process(json.dumps(found, indent=2).splitlines()) == found
+    assert fact().process([]) is None
 
 
 def test_kernel_settings_that_differ_are_set() -> None:
     right = {"vm.swappiness": "10", "thp": "madvise"}
     for found, count in ((right, 0), (right | {"vm.swappiness": "60"}, 1), (right | {"thp": "always"}, 1)):
-        facts = {kernel.KernelSettings: found}
-        assert len(commands(kernel.in_force, {"vm.swappiness": "10"}, "madvise", facts=facts)) == count
+        facts = {running_kernel.KernelSettings: found}
+        assert len(commands(running_kernel.in_force, {"vm.swappiness": "10"}, "madvise", facts=facts)) == count
 
 
 def test_a_kernel_without_transparent_huge_pages_is_left_alone() -> None:
-    facts = {kernel.KernelSettings: {"thp": ""}}
-    assert commands(kernel.in_force, {}, "madvise", facts=facts) == []
+    facts = {running_kernel.KernelSettings: {"thp": ""}}
+    assert commands(running_kernel.in_force, {}, "madvise", facts=facts) == []
 
 
 def test_kernel_settings() -> None:
-    found = kernel.KernelSettings().process(["vm.swappiness = 60", "thp = always [madvise] never"])
+    found = running_kernel.KernelSettings().process(["vm.swappiness = 60", "thp = always [madvise] never"])
     assert found == {"vm.swappiness": "60", "thp": "madvise"}

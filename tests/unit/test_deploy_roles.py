@@ -12,7 +12,7 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 from pyinfra.api import HiddenValue
 
 from deploy.operations import scram
-from deploy.operations.roles import ATTRIBUTES, Role, role_changes
+from deploy.operations.declared_roles import ATTRIBUTES, Role, role_changes
 
 PASSWORD = "pässword 'quoted'"
 VERIFIER = scram.verifier(PASSWORD)

@@ -1,4 +1,4 @@
-"""The server runs with what its files say: reloaded or restarted because of what is, not because of what just changed.
+"""The server runs with what its files say: reloads and restarts follow from its state, not from what this run changed.
 
 A run that was killed after it wrote a file, and before the restart, is thereby completed by the next one.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand, operation
 
-from deploy.operations.files import ModificationTimes
+from deploy.operations.file_times import ModificationTimes
 from deploy.operations.psql import JsonFact, port_of, run_sql
 
 # The server reads its files a moment after it was told to.

@@ -1,9 +1,9 @@
-"""When files were written; and those that hold a secret: never shown, never in /tmp, complete or not there."""
+"""Files that hold a secret: never shown, never in /tmp, complete or not there."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from pyinfra import host
@@ -32,20 +32,6 @@ class SecretFile(FactBase[FileState | None]):
         """Return the state."""
         user, group, mode = output[0].split()
         return FileState(user, group, int(mode, 8), output[1].split()[0])
-
-
-class ModificationTimes(FactBase[dict[str, float]]):
-    """When each file was written last, in seconds since 1970; a file that is not there is left out."""
-
-    default = dict
-
-    def command(self, paths: Sequence[str]) -> StringCommand:
-        """Return the command that asks."""
-        return StringCommand("stat -L -c '%.9Y %n'", *map(QuoteString, paths), "2>/dev/null || true")
-
-    def process(self, output: list[str]) -> dict[str, float]:
-        """Return the times by path."""
-        return {path: float(time) for time, path in (line.split(" ", 1) for line in output)}
 
 
 @operation()

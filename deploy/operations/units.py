@@ -9,7 +9,7 @@ from typing import TypedDict
 from pyinfra import host
 from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 
-from deploy.operations.files import ModificationTimes
+from deploy.operations.file_times import ModificationTimes
 
 # How systemctl writes a moment with --timestamp=us+utc, after the day of the week.
 MOMENT = "%Y-%m-%d %H:%M:%S.%f UTC"
