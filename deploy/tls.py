@@ -6,12 +6,14 @@ from pyinfra import host
 from pyinfra.operations import files
 
 from deploy.operations import certificates, server_settings
+from deploy.operations.certificates import Authority, Given
 
+authority: Authority | Given
 data = host.data
 if data.tls_certificate_file:
-    authority = certificates.Given(data.tls_authority_file, data.tls_certificate_file, data.tls_key_file)
+    authority = Given(data.tls_authority_file, data.tls_certificate_file, data.tls_key_file)
 else:
-    authority = certificates.Authority(Path(data.deploy_folder, "tls"))
+    authority = Authority(Path(data.deploy_folder, "tls"))
 
 if "database" in host.groups:
     folder = f"/etc/postgresql/{data.postgres_cluster}"

@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.places import REPOSITORY
-
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
-CHAPTERS = sorted(path for path in (REPOSITORY / "deploy").glob("*.py") if path.stem not in ("site", "tuning"))
+from callytics import settings
+from deploy import environment
+from tests.support.places import REPOSITORY
+
+CHAPTERS = sorted(
+    path for path in (REPOSITORY / "deploy").glob("*.py") if path.stem not in ("site", "tuning", "environment")
+)
 SECRETS = {
     "POSTGRES_PASSWORD": "user-secret",
     "POSTGRES_OWNER_PASSWORD": "owner-secret",
@@ -153,6 +157,12 @@ def test_a_run_that_reaches_no_host_fails(arguments: tuple[str, ...]) -> None:
     run = pyinfra("-y", *arguments, "deploy/site.py")
     assert run.returncode == 1
     assert "no host was reached" in run.stderr
+
+
+def test_placeholders_and_keys_are_judged_as_the_application_does() -> None:
+    """The deployment and the package do not import each other, so each has these two rules."""
+    assert environment.PLACEHOLDER == settings.PLACEHOLDER
+    assert environment.KEY_BYTES == settings.JWT_SECRET_KEY_BYTES
 
 
 def test_the_site_names_every_chapter_once() -> None:

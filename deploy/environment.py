@@ -1,0 +1,162 @@
+"""What the environment and .env say of the hosts, read and refused where it can't work; inventory.py has the values.
+
+Raises InventoryError, with what to do, before any host is connected to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pyinfra.api import HiddenValue, InventoryError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ENV_FILE = Path(os.environ.get("CALLYTICS_ENV_FILE") or CHECKOUT / ".env")
+VALUES = {**dotenv_values(ENV_FILE, interpolate=False), **os.environ}
+# The two rules that callytics/settings has as well: neither side imports the other, and a test compares them.
+PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)
+# RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
+KEY_BYTES = 32
+
+
+class Secret(HiddenValue):
+    """A value that neither the inventory's listing nor an operation's arguments show."""
+
+    def to_json(self) -> str:
+        """Return what debug-inventory may print."""
+        return str(self)
+
+
+def value(name: str, default: str = "") -> str:
+    return VALUES.get(name) or default
+
+
+def words(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in value(name, default).split(",") if item.strip()]
+
+
+def file_path(name: str) -> Path | None:
+    return Path(value(name)).expanduser().absolute() if value(name) else None
+
+
+def password(name: str, *, required: bool = True) -> Secret | None:
+    """Read a password that an env file can carry between single quotes, to systemd and to python-dotenv alike."""
+    found = value(name)
+    if not found and not required:
+        return None
+    if not found.strip() or PLACEHOLDER.fullmatch(found.strip()):
+        raise InventoryError(
+            f"{name} is not set or still a placeholder: run 'callytics env init', or set your own in .env"
+        )
+    if re.search(r"['\\\x00-\x1f\x7f]", found):
+        raise InventoryError(f"{name} holds a quote, a backslash or a control character: use another password")
+    return Secret(found)  # type: ignore[no-untyped-call]  # pyinfra's class has no types
+
+
+def number(name: str, default: int) -> int:
+    text = value(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) < 1:
+        raise InventoryError(f"{name} '{text}' is not a whole number from 1: correct it")
+    return int(text)
+
+
+def signing_key() -> Secret | None:
+    """Read the key that signs logins; where there is none, one is made and kept on this machine."""
+    key = password("JWT_SECRET_KEY", required=False)
+    if key and len(key.unmask().encode()) < KEY_BYTES:
+        raise InventoryError(
+            f"JWT_SECRET_KEY is shorter than {KEY_BYTES} bytes: leave it out, or run 'openssl rand -base64 48'"
+        )
+    return key
+
+
+def service_settings() -> dict[str, str]:
+    """Return what .env says of the service; what it does not say is the service's own default."""
+    names = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES", "API_HOST", "API_PORT", "CORS_ORIGINS")
+    return {name: value(name) for name in names if value(name)}
+
+
+def refuse_other_roles() -> None:
+    for variable, role in (("POSTGRES_USER", "callytics_user"), ("POSTGRES_OWNER_USER", "callytics_owner")):
+        if value(variable, role) != role:
+            raise InventoryError(
+                f"{variable} is {value(variable)}: the hosts' role is {role}, as the migrations name it"
+            )
+
+
+def certificates() -> dict[str, Path | None]:
+    """Read where certificates are that somebody else has issued: all three files, or none."""
+    names = {
+        "tls_authority_file": "DATABASE_TLS_CA",
+        "tls_certificate_file": "DATABASE_TLS_CERTIFICATE",
+        "tls_key_file": "DATABASE_TLS_KEY",
+    }
+    paths = {key: file_path(name) for key, name in names.items()}
+    given = [path for path in paths.values() if path]
+    if given and len(given) < len(paths):
+        raise InventoryError(f"{', '.join(names.values())}: set all three, or none to have them made")
+    for path in given:
+        if not path.is_file():
+            raise InventoryError(f"{path} is not there: correct {', '.join(names.values())}")
+    return paths
+
+
+def hosts(name: str) -> list[str]:
+    found = words(name, "@local")
+    if not found:
+        raise InventoryError(f"{name} names no host: set it to host names separated by commas, or leave it out")
+    return found
+
+
+def address(name: str) -> str:
+    """Return the address of a host that others reach over the network."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        raise InventoryError(
+            f"'{name}' has no address that this machine knows: use its address in DATABASE_HOSTS and APP_HOSTS, "
+            "or set DATABASE_LISTEN and DATABASE_CLIENTS"
+        ) from None
+
+
+def network(address: str) -> str:
+    return address if "/" in address else f"{address}/{ip_address(address).max_prefixlen}"
+
+
+def connection(hosts: list[str]) -> dict[str, Any]:
+    """Return how hosts are reached; where that is not as root, sudo makes up for it."""
+    user = value("SSH_USER", "root")
+    root = os.geteuid() == 0 if "@local" in hosts else user == "root"
+    found = {
+        "ssh_user": user,
+        "ssh_port": int(value("SSH_PORT", "22")),
+        "ssh_key": str(file_path("SSH_KEY") or ""),
+        "ssh_known_hosts_file": str(file_path("SSH_KNOWN_HOSTS") or ""),
+        "ssh_config_file": str(file_path("SSH_CONFIG") or ""),
+        "ssh_strict_host_key_checking": value("SSH_STRICT_HOST_KEY_CHECKING"),
+        "_sudo": not root,
+    }
+    return {name: one for name, one in found.items() if one not in ("", None)}
+
+
+def all_hosts() -> list[str]:
+    """Return every host once: this machine alone, or others by their names."""
+    found = list(dict.fromkeys([*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS")]))
+    if "@local" in found and len(found) > 1:
+        raise InventoryError("DATABASE_HOSTS and APP_HOSTS mix this machine with others: name it by its address, too")
+    return found
+
+
+def clients() -> list[str]:
+    """Return the networks that reach the database from elsewhere: none where the application is beside it."""
+    apart = [host for host in hosts("APP_HOSTS") if host not in hosts("DATABASE_HOSTS")]
+    return [network(client) for client in words("DATABASE_CLIENTS")] or [network(address(host)) for host in apart]
