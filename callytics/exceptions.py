@@ -52,7 +52,7 @@ class AnalysisNotFound(CallyticsError):
 
 
 class InvalidSearch(CallyticsError):
-    """A filter, a page or its size that no list of calls can be made for."""
+    """An invalid filter, cursor or page size."""
 
 
 class MigrationError(CallyticsError):

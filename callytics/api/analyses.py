@@ -89,6 +89,7 @@ class Analysis(BaseModel):
 
 @writing.post(
     "",
+    summary="Store an analysis",
     status_code=201,
     responses={
         201: {"headers": {"Location": {"description": "Where to read it again", "schema": {"type": "string"}}}},
@@ -103,7 +104,7 @@ async def store(request: Request, response: Response, analysis: NewAnalysis) -> 
     return stored
 
 
-@reading.get("/{audio_file_id}", responses=problems.declared(404))
+@reading.get("/{audio_file_id}", summary="Read an analysis", responses=problems.declared(404))
 async def read(request: Request, audio_file_id: RowId) -> Analysis:
     """Return all that is known of a call."""
     found = await service.of(request).databases.aget_complete_analysis_result(audio_file_id)

@@ -113,7 +113,7 @@ class Transcripts(BaseModel):
     next: str | None = Field(description="The next page's `after`; null at the end")
 
 
-@router.get("/calls", responses=LINK)
+@router.get("/calls", summary="Find calls", responses=LINK)
 async def find_calls(request: Request, response: Response, wanted: Annotated[CallFilter, Query()]) -> Calls:
     """Return a page of calls. What is stored meanwhile shifts no page."""
     page = await service.of(request).databases.afind_calls(**wanted.model_dump())
@@ -121,7 +121,7 @@ async def find_calls(request: Request, response: Response, wanted: Annotated[Cal
     return Calls(calls=[Call(**row) for row in page.rows], next=page.next)
 
 
-@router.get("/transcripts", responses=LINK)
+@router.get("/transcripts", summary="Search transcripts", responses=LINK)
 async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:

@@ -21,7 +21,7 @@ class Alive(BaseModel):
     version: str = Field(default=__version__, examples=[__version__])
 
 
-@router.get("/health", response_model=Healthy, responses=problems.declared(503))
+@router.get("/health", summary="Ask for the database", response_model=Healthy, responses=problems.declared(503))
 async def health(request: Request) -> Healthy | JSONResponse:
     """Tell whether the service has its database: 200, or within 2 seconds 503 with a reason.
 
@@ -34,7 +34,7 @@ async def health(request: Request) -> Healthy | JSONResponse:
         return problems.response(request, 503, str(error), headers={"Retry-After": "5"})
 
 
-@router.get("/health/live")
+@router.get("/health/live", summary="Ask whether the process answers")
 async def live() -> Alive:
     """Tell that the process answers, whatever the database does."""
     return Alive()

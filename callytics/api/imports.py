@@ -38,7 +38,7 @@ class ImportReport(Verdict):
     tables: list[ImportedTable]
 
 
-@router.get("/latest", responses=problems.declared(404))
+@router.get("/latest", summary="Read the last import", responses=problems.declared(404))
 async def latest(request: Request) -> ImportReport:
     """Return the last import, table by table."""
     postgres = service.of(request).postgres

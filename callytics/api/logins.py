@@ -53,7 +53,7 @@ class Login(BaseModel):
     agent: AgentView
 
 
-@public.post("/login", responses=problems.declared(401, 429))
+@public.post("/login", summary="Log in", responses=problems.declared(401, 429))
 async def login(request: Request, credentials: Credentials) -> Login:
     """Log in. Unknown names, wrong passwords and locked accounts are refused alike."""
     ours = service.of(request)
@@ -70,13 +70,13 @@ async def login(request: Request, credentials: Credentials) -> Login:
     return Login(access_token=session.token, expires_at=session.expires_at, agent=agent)
 
 
-@router.post("/logout", status_code=204, response_class=Response)
+@router.post("/logout", summary="Log out", status_code=204, response_class=Response)
 async def logout(request: Request) -> None:
     """End the session: its token is worth nothing from now on."""
     await service.of(request).auth.alogout(permits.token(request))
 
 
-@router.get("/me")
+@router.get("/me", summary="Ask who is logged in")
 async def me(agent: Annotated[Agent, Depends(permits.agent)]) -> AgentView:
     """Tell who is logged in, and what they may do."""
     return AgentView.model_validate(agent)

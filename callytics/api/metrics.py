@@ -12,6 +12,7 @@ router = APIRouter(tags=["service"])
 
 @router.get(
     "/metrics",
+    summary="Read the metrics",
     response_class=Response,
     responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
 )

@@ -58,7 +58,7 @@ class Verdict(BaseModel):
 
     id: int = Field(examples=[1])
     verdict: str = Field(
-        description="verified, rejects (verified, some rows kept aside), different, running or undone",
+        description="verified, rejects (verified, some rows rejected), different, running or undone",
         examples=["verified"],
     )
     started_at: datetime

@@ -33,7 +33,7 @@ class Status(BaseModel):
     counts: Counts | None = None
 
 
-@router.get("/status")
+@router.get("/status", summary="Read the state of things")
 async def status(request: Request) -> Status:
     """Tell what anybody may know: whether the service is well, rows by table, and how the last import ended."""
     ours = service.of(request)

@@ -235,6 +235,8 @@ def test_every_route_declares_what_it_answers(client: TestClient) -> None:
     api = client.get("/openapi.json").json()
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
+            assert operation["summary"], (method, path)
+            assert operation["description"], (method, path)
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert list(answer["content"]) == [problems.MEDIA_TYPE], (method, path, status)
