@@ -137,7 +137,7 @@ class Ledger:
             )
 
     def reject(self, table: int, source_table: str, rows: Sequence[RefusedRow]) -> None:
-        """Keep refused rows aside, whole."""
+        """Record refused rows in imports.rejected, whole."""
         parameters = [
             {
                 "table": table,
@@ -243,7 +243,7 @@ class Ledger:
         )
 
     def forget_table(self, table: int) -> None:
-        """Remove the record of a table that its file no longer has, with what was kept aside of it."""
+        """Remove the record of a table that its file no longer has, with its rejected and unmapped rows."""
         self._run("forget_table", table=table)
 
     def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
@@ -338,7 +338,7 @@ class Ledger:
 
 
 def keepable(row: str, table: str, rowid: int) -> str:
-    """Return an encoded row; `TargetError` where it is more than jsonb can keep aside."""
+    """Return an encoded row; `TargetError` where it is more than jsonb can hold."""
     if len(row) > LARGEST_JSONB_BYTES // 4 and len(row.encode()) > LARGEST_JSONB_BYTES:
         raise TargetError(
             f"row {rowid} of {table} can't be held and is too large to be kept aside ({len(row):,} characters, jsonb "
