@@ -42,13 +42,7 @@ KNOWN: dict[str, set[str]] = {
         "callytics.report.recorded → callytics.importer.target.catalogue",
         "callytics.report.recorded → callytics.importer.target.connections",
     },
-    "package and deployment": {
-        "deploy.operations.scripts.schema → callytics.postgres.connect",
-        "deploy.operations.scripts.schema → callytics.schema.migrate",
-        "deploy.operations.scripts.schema → callytics.settings",
-        "deploy.templates.keep_partitions_ahead → callytics.postgres.connect",
-        "deploy.templates.keep_partitions_ahead → callytics.settings",
-    },
+    "package and deployment": set(),
     "private imports": set(),
     "importer levels": set(),
 }
