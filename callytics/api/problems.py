@@ -24,6 +24,7 @@ from callytics.exceptions import (
     NotPermitted,
     OutcomeUnknown,
     PoolExhausted,
+    TooSlow,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -120,6 +121,7 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (PoolExhausted, 503, BUSY, {"Retry-After": "1"}),
     (OutcomeUnknown, 503, UNKNOWN, {"Retry-After": "5"}),
     (DatabaseUnavailable, 503, AWAY, {"Retry-After": "5"}),
+    (TooSlow, 503, SLOW, {"Retry-After": "5"}),
     (errors.QueryCanceled, 503, SLOW, {"Retry-After": "5"}),
     (errors.LockNotAvailable, 503, SLOW, {"Retry-After": "5"}),
     (errors.TransactionRollback, 503, SLOW, {"Retry-After": "1"}),

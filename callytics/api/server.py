@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from callytics.api import logs
 from callytics.api.app import create_app
-from callytics.exceptions import ListenError, MigrationError
-from callytics.postgres import connect
-from callytics.schema import migrate
+from callytics.exceptions import ListenError
+from callytics.postgres import connected
+from callytics.schema import versions
 from callytics.settings import ServiceSettings, Settings
 
 LOGGER = logging.getLogger("callytics.api")
@@ -46,13 +46,10 @@ def run(settings: Settings, service: ServiceSettings, proxies: Sequence[str] = (
 
 
 def check_schema(settings: Settings) -> None:
-    """Raise MigrationError unless every migration of this version is applied."""
-    with closing(connect(settings)) as connection:
+    """Raise MigrationError unless the schema is what this version needs."""
+    with connected(settings) as connection:
         connection.set_session(readonly=True, autocommit=True)
-        missing = migrate.pending(connection)
-    if missing:
-        count = f"{len(missing)} migration{'s' * (len(missing) > 1)} not applied, {missing[0]} first"
-        raise MigrationError(f"database {settings.database} has {count}: run 'callytics migrate'")
+        versions.check(connection)
 
 
 class Server(uvicorn.Server):

@@ -5,16 +5,15 @@ The commands stand in this package by what they are about; here is the group tha
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
-from typing import Any
 
 import click
 
-from callytics import __version__, settings
+from callytics import __version__
 from callytics.cli import agents, completion, environment, imports, schema, serving, trial
-from callytics.exceptions import CallyticsError
+from callytics.cli.boundary import Boundary, prepare_output
 from callytics.importer import Limits
+from callytics.schema.versions import newest
 
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
 COMMANDS = (
@@ -37,29 +36,22 @@ COMMANDS = (
 )
 
 
-class Callytics(click.Group):
-    """The group that ends every command the same way, whatever went wrong."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error that nobody foresaw shows its traceback, without passwords and rows."""
-        try:
-            return super().invoke(ctx)
-        except CallyticsError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted.", err=True)
-            ctx.exit(130)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except Exception:
-            values, _problems = settings.read(env_file=ctx.params["env_file"])
-            click.echo(settings.scrub(traceback.format_exc(), values), err=True)
-            ctx.exit(1)
+def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Print this version, and the number of the newest migration that it brings."""
+    if wanted and not context.resilient_parsing:
+        click.echo(f"callytics {__version__} (schema {newest()})")
+        context.exit()
 
 
-@click.group(cls=Callytics, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.group(cls=Boundary, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version and exit.",
+)
 @click.option("--env-file", type=ENV_FILE, default=".env", show_default=True, help="Where the settings are kept.")
 @click.pass_context
 def cli(context: click.Context, env_file: Path) -> None:
@@ -77,4 +69,5 @@ def main(limits: Limits | None = None) -> None:
 
     `limits` are those of its imports: tests and benchmarks that run commands as processes of their own set them so.
     """
+    prepare_output()
     cli(prog_name="callytics", obj=limits)

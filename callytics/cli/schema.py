@@ -16,7 +16,7 @@ from callytics.schema import grants as privileges
 from callytics.schema import partitions as months_of
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
-from callytics.schema.migrate import pending
+from callytics.schema.versions import pending
 from callytics.settings import Settings
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")

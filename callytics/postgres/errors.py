@@ -96,7 +96,8 @@ def is_lost(error: BaseException) -> bool:
     """Tell whether a driver's error means that the server is gone, or going."""
     code = sqlstate(error)
     if code is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or _is_adbc(error)
+        # Their subclasses stand for a code each.
+        return type(error) in (psycopg2.OperationalError, psycopg2.InterfaceError) or _is_adbc(error)
     return code.startswith(CONNECTION_LOST)
 
 
@@ -117,10 +118,10 @@ def translated(
     try:
         yield
     except Exception as error:
-        ours = _translate(error, settings, owner, connection, then)
-        if ours is None:
+        found = ours(error, settings, owner=owner, connection=connection, then=then)
+        if found is None:
             raise
-        raise ours from error
+        raise found from error
 
 
 def unreachable(settings: Settings, owner: bool, error: BaseException) -> DatabaseUnavailable:
@@ -148,16 +149,23 @@ def lost(connection: Connection, error: BaseException) -> DatabaseUnavailable:
     )
 
 
-def _translate(
-    error: Exception, settings: Settings | None, owner: bool, connection: Connection | None, then: str
+def ours(
+    error: BaseException,
+    settings: Settings | None = None,
+    *,
+    owner: bool = False,
+    connection: Connection | None = None,
+    then: str = AGAIN,
 ) -> CallyticsError | None:
+    """Return what :func:`translated` raises for an error, None where it lets it pass."""
     if not (isinstance(error, psycopg2.Error) or _is_adbc(error)):
         return None
     if connection is not None and connection.closed:
         return lost(connection, error)
     code = "08" if is_lost(error) else sqlstate(error) or ""
     kind, words = KINDS.get(code) or KINDS.get(code[:3]) or KINDS.get(code[:2]) or (None, "")
-    if kind is None:
+    if kind is None or (kind is ReadOnlyServer and connection is not None and connection.readonly):
+        # Whoever asked for a transaction that only reads hears from the driver that it does.
         return None
     return kind(
         words.format(line=summary(error), then=then, role=_role(settings, owner), grant=_grant(settings, owner))

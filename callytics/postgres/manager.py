@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +20,8 @@ import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError, PoolExhausted
-from callytics.postgres.errors import lost, unreachable
+from callytics.exceptions import CallyticsError, PoolExhausted, ReadOnlyServer
+from callytics.postgres.errors import ours, translated, unreachable
 from callytics.postgres.jobs import CANCEL_PATIENCE, Job, give_up, look
 from callytics.postgres.transactions import Isolation, Transaction, begin, commit, forget_session, roll_back
 from callytics.settings import Settings
@@ -125,9 +125,10 @@ class PostgreSQLManager:
     and a cancelled one cancels its query.
 
     Whoever finds no free connection waits ``timeout`` seconds, then gets PoolExhausted. The server stops a
-    statement after ``statement_timeout`` seconds (None: never), which raises psycopg2.errors.QueryCanceled.
+    statement after ``statement_timeout`` seconds (None: never), which raises TooSlow.
     DatabaseUnavailable: the database can't be reached, or was lost and nothing was stored; OutcomeUnknown, one of
-    these: lost at a moment when only a look can tell. What the server says about a statement stays psycopg2.Error.
+    these: lost at a moment when only a look can tell; others as :mod:`callytics.postgres.errors` has them. What the
+    server says about a statement and its values stays psycopg2.Error.
     """
 
     def __init__(
@@ -251,7 +252,7 @@ class PostgreSQLManager:
             return self._execute(joined.connection, query, params, fetch)
         try:
             return self._execute_alone(query, params, fetch)
-        except errors.ReadOnlySqlTransaction:
+        except ReadOnlyServer:
             if len(self.settings.hosts) == 1:
                 raise
             # It was refused, so it may be sent again: to the server that takes writes now.
@@ -291,7 +292,7 @@ class PostgreSQLManager:
         """
         from callytics.postgres.bulk import copy_rows
 
-        with self.transaction() as connection, self._counted():
+        with self.transaction() as connection, self._translated(connection), self._counted():
             return copy_rows(connection, table, columns, rows, self._check_wanted)
 
     def health_check(self) -> Health:
@@ -475,14 +476,13 @@ class PostgreSQLManager:
             pool.check_in(proxy)
 
     def _judge(self, pool: Pool, connection: Connection, error: BaseException) -> None:
-        """Act on what an error says about the server; a lost connection becomes DatabaseUnavailable."""
-        if connection.closed:
+        """Act on what an error says about the server, and raise ours for it."""
+        found = ours(error, self.settings, owner=self.owner, connection=connection) or error
+        # Where the server takes no writes any more, another host does.
+        if connection.closed or (isinstance(found, ReadOnlyServer) and len(self.settings.hosts) > 1):
             pool.renew(connection)
-            if isinstance(error, psycopg2.Error):
-                raise lost(connection, error) from error
-        elif isinstance(error, errors.ReadOnlySqlTransaction) and len(self.settings.hosts) > 1:
-            # The server takes no writes any more; another host does.
-            pool.renew(connection)
+        if found is not error:
+            raise found from error
 
     def _execute_alone(self, query: Query, params: Parameters, fetch: Fetch) -> Any:
         with self._borrowed(self.timeout) as connection:
@@ -490,9 +490,12 @@ class PostgreSQLManager:
 
     def _execute(self, connection: Connection, query: Query, params: Parameters, fetch: Fetch) -> Any:
         self._check_wanted()
-        with self._counted(), connection.cursor() as cursor:
+        with self._translated(connection), self._counted(), connection.cursor() as cursor:
             cursor.execute(query, params)
             return FETCH[fetch](cursor)
+
+    def _translated(self, connection: Connection) -> AbstractContextManager[None]:
+        return translated(self.settings, owner=self.owner, connection=connection)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -15,8 +15,9 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import DatabaseUnavailable
 from callytics.importer.target.catalogue import LOCK as IMPORT_LOCK
 from callytics.postgres import connect
+from callytics.postgres.errors import translated
 from callytics.postgres.sql import queries
-from callytics.schema.migrate import edited, pending, unknown
+from callytics.schema.versions import edited, pending, unknown
 from callytics.settings import Settings
 
 SQL = queries(Path(__file__).with_name("doctor.sql"))
@@ -81,7 +82,7 @@ def examine(settings: Settings) -> Examined:
     Nothing is written: the connections are read-only, and each statement ends after 30 seconds. A database that
     can't be reached is a finding, not an exception.
     """
-    with ExitStack() as stack:
+    with ExitStack() as stack, translated(settings):
         connections = {}
         findings = []
         for name in ("application", "owner") if settings.owner_user else ("application",):

@@ -19,7 +19,7 @@ from callytics.cli import cli
 from callytics.cli.outcomes import verdict
 from callytics.importer import Options, import_files
 from callytics.postgres import connect
-from callytics.schema.migrate import migrations_folder
+from callytics.schema.versions import migrations_folder
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.commands import environment

@@ -26,7 +26,7 @@ def up(settings: Settings, last: str = "9") -> list[str]:
     with migrate.Backend(settings=settings, report=lambda line: None) as backend:
         backend.init_database()
         with backend.lock():
-            chosen = backend.to_apply(migrate._migrations()).filter(lambda migration: migration.id <= last)
+            chosen = backend.to_apply(migrate.read()).filter(lambda migration: migration.id <= last)
             backend.apply_migrations(chosen)
             return [migration.id for migration in chosen]
 
@@ -36,7 +36,7 @@ def down(settings: Settings, first: str = "") -> list[str]:
     with migrate.Backend(settings=settings, report=lambda line: None) as backend:
         backend.init_database()
         with backend.lock():
-            chosen = backend.to_rollback(migrate._migrations()).filter(lambda migration: migration.id >= first)
+            chosen = backend.to_rollback(migrate.read()).filter(lambda migration: migration.id >= first)
             backend.rollback_migrations(chosen)
             return [migration.id for migration in chosen]
 

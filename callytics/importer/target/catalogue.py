@@ -17,7 +17,8 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.importer.convert.values import ARROW_TYPES
 from callytics.postgres.sql import queries
-from callytics.schema.migrate import migrations_folder, pending
+from callytics.schema import versions
+from callytics.schema.versions import migrations_folder
 
 SQL = queries(Path(__file__).with_name("catalogue.sql"))
 LOCK = 7226_0117_2001
@@ -53,10 +54,7 @@ class Target:
 
     def check_ready(self) -> None:
         """Refuse a database whose schema is not this version's, or that this role may not change."""
-        if lacking := pending(self.connection):
-            raise TargetError(
-                f"the database lacks {len(lacking)} migrations (first {lacking[0]}): run 'callytics migrate'"
-            )
+        versions.check(self.connection)
         user, may = self._one("may_import")
         if not may:
             raise TargetError(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from callytics.exceptions import TargetError
+from callytics.exceptions import NotMigrated, TargetError
 from callytics.report import FORMATS, LANGUAGES, completion_report
 from callytics.report.words import Words
 from callytics.settings import Settings
@@ -119,7 +119,7 @@ class Reader(HTMLParser):
 
 def test_a_database_without_tables_is_told_to_migrate(empty_database: Settings) -> None:
     for form in FORMATS:
-        with pytest.raises(TargetError, match=r"lacks \d+ migrations .*: run 'callytics migrate'$"):
+        with pytest.raises(NotMigrated, match=r"has \d+ migrations not applied, .*: run 'callytics migrate'$"):
             completion_report(empty_database, format=form)
 
 

@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors, sql
 
-from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted
+from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted, TooSlow
 from callytics.postgres import PostgreSQLManager, Statistics
 from callytics.settings import Settings
 from tests.support.pooling import end_sessions, eventually, ids, in_background, manager_for, sessions
@@ -308,7 +308,7 @@ def end_from_outside(manager: PostgreSQLManager) -> None:
 
 def test_statement_timeout(empty_database: Settings) -> None:
     with manager_for(empty_database, statement_timeout=0.2) as manager:
-        with pytest.raises(errors.QueryCanceled, match="statement timeout"):
+        with pytest.raises(TooSlow, match="statement timeout"):
             manager.execute_query("SELECT pg_sleep(20)")
         assert manager.execute_query("SELECT 1", fetch="val") == 1
 

@@ -20,7 +20,7 @@ from yoyo.exceptions import LockTimeout
 
 from callytics.exceptions import MigrationError
 from callytics.postgres import connect
-from callytics.schema import migrate
+from callytics.schema import migrate, versions
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.catalogue import catalogue, rows
@@ -32,7 +32,7 @@ from tests.support.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-FILES = sorted(path for path in migrate.migrations_folder().glob("*.sql") if not path.name.endswith(".rollback.sql"))
+FILES = sorted(path for path in versions.migrations_folder().glob("*.sql") if not path.name.endswith(".rollback.sql"))
 IDS = [path.stem for path in FILES]
 # A reader of a busy table may wait this long for a whole migration, on whatever machine runs the tests.
 READER_SECONDS = 2.0
@@ -70,7 +70,7 @@ def run(connection: Connection, statement: str, *values: object) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_each_migration_says_why_follows_the_one_before_and_can_be_rolled_back(path: Path) -> None:
-    migration = {m.id: m for m in migrate._migrations()}[path.stem]
+    migration = {m.id: m for m in migrate.read()}[path.stem]
     migration.load()
     before = IDS[IDS.index(path.stem) - 1 : IDS.index(path.stem)]
     assert migration.module.__doc__.strip()
@@ -92,11 +92,11 @@ def test_migrate_applies_everything_once(empty_database: Settings) -> None:
 
 
 def test_pending_names_what_is_missing(empty_database: Settings, owner: Connection) -> None:
-    assert migrate.pending(owner) == IDS
+    assert versions.pending(owner) == IDS
     up(empty_database, IDS[3])
-    assert migrate.pending(owner) == IDS[4:]
+    assert versions.pending(owner) == IDS[4:]
     up(empty_database)
-    assert migrate.pending(owner) == []
+    assert versions.pending(owner) == []
 
 
 def test_up_down_and_up_on_an_empty_database(empty_database: Settings, owner: Connection) -> None:
@@ -197,7 +197,7 @@ def test_done_but_not_marked(empty_database: Settings, owner: Connection, number
     run(owner, "delete from _callytics_migration where migration_id = %s", IDS[number])
     assert up(empty_database, IDS[number]) == [IDS[number]]
     assert catalogue(owner) == before
-    assert migrate.pending(owner) == IDS[number + 1 :]
+    assert versions.pending(owner) == IDS[number + 1 :]
 
 
 # A comment leaves nothing behind that could be missed.
@@ -206,7 +206,7 @@ def test_undone_but_still_marked(empty_database: Settings, owner: Connection, mi
     up(empty_database, migration_id)
     before = catalogue(owner)
     with migrate.Backend(settings=empty_database, report=silent) as backend:
-        migration = {m.id: m for m in migrate._migrations()}[migration_id]
+        migration = {m.id: m for m in migrate.read()}[migration_id]
         migration.process_steps(backend, "rollback")
     assert up(empty_database, migration_id) == [migration_id]
     assert catalogue(owner) == before
@@ -216,7 +216,7 @@ def test_an_interrupted_index_is_dropped_and_built_again(empty_database: Setting
     name, index = "0011.index-speaker-segments", "speaker_segments_audio_file_id_idx"
     up(empty_database, "0011")
     fill(owner, 20)
-    interrupt_index(empty_database, owner, Path(migrate.migrations_folder() / f"{name}.sql"))
+    interrupt_index(empty_database, owner, Path(versions.migrations_folder() / f"{name}.sql"))
     valid = "select indisvalid from pg_index where indexrelid = to_regclass(%s)"
     assert ask(owner, valid, index) is False
     assert up(empty_database, name) == [name]
@@ -228,7 +228,7 @@ def test_a_marked_index_that_is_invalid_is_built_again(empty_database: Settings,
     name, index = "0011.index-speaker-segments", "speaker_segments_audio_file_id_idx"
     up(empty_database, name)
     run(owner, f"drop index {index}")
-    interrupt_index(empty_database, owner, Path(migrate.migrations_folder() / f"{name}.sql"))
+    interrupt_index(empty_database, owner, Path(versions.migrations_folder() / f"{name}.sql"))
     assert up(empty_database, name) == [name]
     assert ask(owner, "select indisvalid from pg_index where indexrelid = to_regclass(%s)", index) is True
 
@@ -259,10 +259,9 @@ with backend.lock():
 SLOW_OURS = """
 import os, sys
 from pathlib import Path
-from callytics.schema import migrate
+from callytics.schema import migrate, versions
 from callytics.settings import Settings
-from tests.support.places import REPOSITORY
-migrate.migrations_folder = lambda: Path(sys.argv[2])
+versions.migrations_folder = lambda: Path(sys.argv[2])
 migrate.migrate(Settings.load(env_file=None), report=lambda line: None)
 """
 
@@ -271,7 +270,7 @@ migrate.migrate(Settings.load(env_file=None), report=lambda line: None)
 def slow_folder(tmp_path: Path) -> Path:
     """The first migration, and one that never ends."""
     for name in ("0001.tables.sql", "0001.tables.rollback.sql"):
-        shutil.copy(migrate.migrations_folder() / name, tmp_path)
+        shutil.copy(versions.migrations_folder() / name, tmp_path)
     (tmp_path / "0002.slow.sql").write_text(SLOW, encoding="utf-8")
     return tmp_path
 
@@ -341,7 +340,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that may be edited."""
     folder = tmp_path / "migrations"
     shutil.copytree(REPOSITORY / "migrations", folder)
-    monkeypatch.setattr(migrate, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(versions, "migrations_folder", lambda: folder)
     return folder
 
 
@@ -407,7 +406,7 @@ def test_a_failing_migration_leaves_nothing_and_says_why(empty_database: Setting
     (own_folder / "9999.fails.sql").unlink()
     connection = connect(empty_database, owner=True)
     assert ask(connection, "select to_regclass('half')") is None
-    assert migrate.pending(connection) == []
+    assert versions.pending(connection) == []
     connection.close()
 
 
@@ -432,11 +431,11 @@ def test_yoyo_apply_as_typed(empty_database: Settings, owner: Connection) -> Non
     assert set("@/%'\" ") < set(empty_database.owner_password or "")
     done = yoyo(empty_database, "apply")
     assert (done.returncode, done.stdout) == (0, "")
-    assert migrate.pending(owner) == []
+    assert versions.pending(owner) == []
     assert migrate.migrate(empty_database, report=silent) == []
     assert yoyo(empty_database, "list").stdout.count("\nA  ") == len(IDS)
     assert yoyo(empty_database, "rollback", "--all").returncode == 0
-    assert migrate.pending(owner) == IDS
+    assert versions.pending(owner) == IDS
 
 
 def test_yoyo_apply_without_an_owner(empty_database: Settings, owner: Connection) -> None:

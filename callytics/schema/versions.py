@@ -1,0 +1,89 @@
+"""Which migrations this version brings, and which of them a database has; read without yoyo, which takes a while."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection
+
+from callytics.exceptions import MigrationError, NewerSchema, NotMigrated
+
+# What yoyo calls its own table, and ours: the contents of what was applied.
+APPLIED = "_yoyo_migration"
+CONTENTS = "_callytics_migration"
+
+
+def migrations_folder() -> Path:
+    """Return where the migrations lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def migrations() -> dict[str, Path]:
+    """Return the files of this version's migrations by id, in their order; MigrationError where there are none."""
+    folder = migrations_folder()
+    found = {path.stem: path for path in sorted(folder.glob("*.sql")) if not path.stem.endswith(".rollback")}
+    if not found:
+        raise MigrationError(f"no migrations in {folder}: install the package again")
+    return found
+
+
+def newest() -> str:
+    """Return the number of the newest migration that this version brings: ``0057``."""
+    return list(migrations())[-1].partition(".")[0]
+
+
+def check(connection: Connection) -> None:
+    """Refuse a database that lacks migrations of this version (NotMigrated) or has newer ones (NewerSchema).
+
+    Nothing is written or locked; the database has to be asked once.
+    """
+    if missing := pending(connection):
+        count = f"{len(missing)} migration{'s' * (len(missing) > 1)} not applied, {missing[0]} first"
+        raise NotMigrated(f"database {connection.info.dbname} has {count}: run 'callytics migrate'")
+    check_not_newer(connection)
+
+
+def check_not_newer(connection: Connection) -> None:
+    """Refuse a database that has migrations after all of this version's, which then knows less than is there."""
+    last = list(migrations())[-1]
+    if foreign := [migration for migration in unknown(connection) if migration > last]:
+        raise NewerSchema(
+            f"database {connection.info.dbname} was migrated by a newer version of Callytics ({foreign[-1]}): "
+            "install that version"
+        )
+
+
+def pending(connection: Connection) -> list[str]:
+    """Return the ids of the migrations that are not applied, in their order; nothing is written or locked."""
+    applied = _recorded(connection, APPLIED, "migration_id")
+    return [migration for migration in migrations() if migration not in applied]
+
+
+def edited(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations whose file is not what was applied; nothing is written or locked."""
+    contents = {migration: sha256(path) for migration, path in migrations().items()}
+    recorded = _recorded(connection, CONTENTS, "sha256")
+    return sorted(known for known, content in recorded.items() if contents.get(known, content) != content)
+
+
+def unknown(connection: Connection) -> list[str]:
+    """Return the ids of the applied migrations that this version does not bring; nothing is written or locked."""
+    return sorted(_recorded(connection, APPLIED, "migration_id").keys() - migrations().keys())
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a migration's SQL, the same wherever git has put other line ends."""
+    return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
+
+
+def _recorded(connection: Connection, table: str, column: str) -> dict[str, str]:
+    """Return a column of what is recorded of each applied migration, by the migration's id."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass(%s) is not null", (table,))
+        if cursor.fetchone() != (True,):
+            return {}
+        cursor.execute(f"select migration_id, {column} from {table}")  # noqa: S608 (constants)
+        return dict(cursor.fetchall())
