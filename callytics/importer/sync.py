@@ -249,7 +249,7 @@ class Sync:
         validate(self.session, files[0].record.run, [*keys, *self.staging.not_validated(targets)])
 
     def _keep_refused(self, found: Sequence[Found]) -> None:
-        """Record what PostgreSQL refused as rejected, and correct the figures; what it refused before stays as it is."""
+        """Record what PostgreSQL refused as rejected and correct the figures; what it refused before stays as it is."""
         for one in found:
             one.inserted += one.retried
         for one, refused in refused_rows(self.staging, found):

@@ -73,14 +73,14 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 def made(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield texts of errors: of CallyticsError(text), Problem(level, text), (Error, text), errors.append(text)."""
+    """Yield the texts of errors: CallyticsError(text), Problem(level, text), (Error, text), _end(…, text)."""
     if (
         isinstance(node, ast.Call)
         and node.args
         and (last_name(node.func) in error_classes() or ast.unparse(node.func) == "errors.append")
     ):
         yield node.args[0]
-    elif isinstance(node, ast.Call) and last_name(node.func) == "Problem" and len(node.args) == 2:
+    elif isinstance(node, ast.Call) and last_name(node.func) in ("Problem", "_end") and len(node.args) > 1:
         yield node.args[1]
     elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and ast.unparse(node.elts[0]) in error_classes():
         yield node.elts[1]
