@@ -170,9 +170,12 @@ def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
     """Lend the accounts, over as few connections as one command needs."""
     from callytics.agents.accounts import AgentAccounts
     from callytics.postgres import PostgreSQLManager
+    from callytics.schema import versions
 
     settings = replace(Settings.load(env_file=env_file), min_connections=1, max_connections=1)
     with PostgreSQLManager(settings) as postgres:
+        with postgres.connection() as connection:
+            versions.check(connection)
         yield AgentAccounts(postgres)
 
 

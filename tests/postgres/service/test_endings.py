@@ -1,0 +1,154 @@
+"""Every command that meets trouble with its settings, its database or its output ends with one line and a remedy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import psycopg2
+import pytest
+from click.testing import CliRunner
+
+from callytics.cli import cli
+from callytics.settings import Settings
+from callytics.trial.sample import write_sample
+
+# Arguments with which each command gets as far as the database. A new command has to be added to one of the two.
+WITH_DATABASE = {
+    "migrate": "",
+    "grants": "",
+    "partitions ahead": "",
+    "import": "calls.sqlite --yes",
+    "verify": "calls.sqlite",
+    "sync": "calls.sqlite",
+    "undo": "1 --yes",
+    "report": "",
+    "serve": "--port 0",
+    "agent add": "kim --last-name a --first-name b --department c --position d --password-stdin",
+    "agent passwd": "kim --password-stdin",
+    "agent lock": "kim",
+    "agent unlock": "kim",
+    "agent grant": "kim trainer:read",
+    "agent revoke": "kim trainer",
+    "agent list": "",
+}
+# These need no database; doctor makes a finding of whatever is wrong with one.
+WITHOUT_DATABASE = {
+    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor"),
+    *("server start", "server status", "server stop"),
+}
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
+    """Yield the name of every command that does something."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_no_command_is_forgotten() -> None:
+    assert set(commands(cli)) == set(WITH_DATABASE) | WITHOUT_DATABASE
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_sample(tmp_path / "calls.sqlite", generation=2, calls=1, seed=0)
+    return tmp_path
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    return {
+        "POSTGRES_HOST": ",".join(settings.hosts),
+        "POSTGRES_PORT": str(settings.port),
+        "POSTGRES_DB": settings.database,
+        "POSTGRES_USER": settings.user,
+        "POSTGRES_PASSWORD": settings.password,
+        "POSTGRES_OWNER_USER": settings.owner_user or "",
+        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
+        "JWT_SECRET_KEY": "a key of an agent's login, long enough 0123456789",
+    }
+
+
+def ends_in_one_line(command: str, environment: dict[str, str], remedy: str) -> None:
+    arguments = [*command.split(), *WITH_DATABASE[command].split()]
+    result = CliRunner().invoke(cli, arguments, env=environment, input="A long-enough-Passw0rd!\n")
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert (result.exit_code, len(errors)) == (1, 1), result.output
+    assert remedy in errors[0]
+    assert "Traceback" not in result.output
+    assert "?:" not in errors[0]
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE)
+def test_without_settings(command: str, folder: Path) -> None:
+    ends_in_one_line(command, {}, "POSTGRES_HOST is not set: put it into .env")
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE)
+def test_with_the_server_away(command: str, folder: Path, empty_database: Settings) -> None:
+    away = replace(empty_database, port=1)
+    ends_in_one_line(command, variables(away), "is PostgreSQL running there, and is POSTGRES_PORT right?")
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE)
+def test_with_a_wrong_password(command: str, folder: Path, empty_database: Settings) -> None:
+    wrong = replace(empty_database, password="wrong", owner_password="wrong")
+    ends_in_one_line(command, variables(wrong), "or create the role if it is not there yet")
+
+
+@pytest.mark.parametrize("command", ["migrate", "import", "verify", "sync", "undo", "serve"])
+def test_with_a_database_that_a_newer_version_migrated(command: str, folder: Path, database: Settings) -> None:
+    with closing(psycopg2.connect(database.conninfo(owner=True))) as owner, owner, owner.cursor() as cursor:
+        cursor.execute(
+            "insert into _yoyo_migration (migration_hash, migration_id, applied_at_utc) values ('x', '9999.x', now())"
+        )
+    ends_in_one_line(command, variables(database), "was migrated by a newer version of Callytics (9999.x): install")
+
+
+@pytest.mark.parametrize("command", [command for command in WITH_DATABASE if command != "migrate"])
+def test_before_the_migrations(command: str, folder: Path, empty_database: Settings) -> None:
+    ends_in_one_line(command, variables(empty_database), "run 'callytics migrate'")
+
+
+PROGRAM = [sys.executable, "-m", "callytics.cli"]
+ODD = {"POSTGRES_HOST": "é🙂", "PYTHONPATH": str(Path(__file__).parents[3])}
+
+
+@pytest.mark.parametrize("encoding", ["euc-kr", "latin-1"])
+def test_what_an_encoding_lacks_is_escaped(encoding: str, folder: Path) -> None:
+    told = subprocess.run(
+        [*PROGRAM, "env", "show"],
+        env=os.environ | ODD | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert "\\ud83d\\ude42" in told.stdout.decode(encoding).splitlines()[0]
+    assert told.stderr == b""
+
+
+def test_a_reader_that_has_gone_ends_a_command_quietly(folder: Path) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "env", "show"], env=os.environ | ODD, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = subprocess.run(
+            [*PROGRAM, "env", "show"], env=os.environ | ODD, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert told.returncode == 1
+    assert told.stderr.startswith("Error: the output can't be used: No space left on device: correct")
