@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tests.support.places import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parents[1]
 Graph = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the repository."""
+    """A module of a checkout."""
 
     name: str
     path: Path
@@ -51,11 +50,11 @@ class Module:
                 yield f"{self.name}: {module}.{name}"
 
 
-def modules(*folders: str) -> dict[str, Module]:
-    """Return the modules below folders of the repository, by name."""
+def modules(*folders: str, tree: Path = REPOSITORY) -> dict[str, Module]:
+    """Return the modules below folders of a checkout, by name."""
     found = {}
-    for path in sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")):
-        parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    for path in sorted(path for folder in folders for path in (tree / folder).rglob("*.py")):
+        parts = path.relative_to(tree).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = Module(name, path)
     return found
@@ -91,16 +90,17 @@ def circles(edges: Graph) -> set[frozenset[str]]:
     return {frozenset(other for other in leads[name] if name in leads[other]) for name in edges if name in leads[name]}
 
 
-def levels(edges: Graph) -> int:
-    """Return the number of modules on the longest way along imports; a circle counts once."""
+def longest_chain(edges: Graph) -> list[str]:
+    """Return the longest way along imports, the importing module first; a circle counts as one module."""
     circle_of = {name: circle for circle in circles(edges) for name in circle}
-    depths: dict[str, int] = {}
+    chains: dict[str, list[str]] = {}
 
-    def depth(name: str) -> int:
-        if name not in depths:
+    def chain(name: str) -> list[str]:
+        if name not in chains:
             circle = circle_of.get(name, frozenset([name]))
             below = {target for member in circle for target in edges[member]} - circle
-            depths.update(dict.fromkeys(circle, 1 + max(map(depth, below), default=0)))
-        return depths[name]
+            way = [" ↔ ".join(sorted(circle)), *max(map(chain, sorted(below)), key=len, default=[])]
+            chains.update(dict.fromkeys(circle, way))
+        return chains[name]
 
-    return max(map(depth, edges), default=0)
+    return max(map(chain, sorted(edges)), key=len, default=[])
