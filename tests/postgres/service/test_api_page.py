@@ -121,6 +121,20 @@ def test_the_page_fits_its_reader(browser: Browser, service: Served, width: int,
     assert page.evaluate("document.documentElement.lang") == language
     assert ("정상" in page.text()) is (language == "ko")
     assert page.evaluate(CONTRAST) >= 4.5
+    assert page.evaluate(broken("#rows dd")) == []
+    if width > 1000:
+        assert page.evaluate(broken("#rows dt")) == []
+
+
+def broken(selector: str) -> str:
+    """Return what yields the texts that take more than one line."""
+    return f"""
+        [...document.querySelectorAll("{selector}")].map((element) => {{
+            const text = document.createRange();
+            text.selectNodeContents(element);
+            return [element.textContent, text.getClientRects().length];
+        }}).filter(([, lines]) => lines > 1)
+    """
 
 
 # The least contrast between a text and what is behind it, by WCAG 2.1.
