@@ -218,4 +218,4 @@ def _text(text: str | None, most: int) -> str | None:
     """Return what a client says about itself as PostgreSQL can hold it."""
     if text is None:
         return None
-    return replaced(text, "?")[:most]
+    return replaced(text.replace("\0", ""), "?")[:most]

@@ -376,7 +376,7 @@ def test_migrations_behind(desk: Desk) -> None:
         )
         assert cursor.rowcount == 1
     with desk.nothing_written():
-        refused(desk.run("import", "calls.sqlite"), "lacks 1 migration", desk.settings)
+        refused(desk.run("import", "calls.sqlite"), "has 1 migration not applied", desk.settings)
 
 
 def test_the_application_s_role_may_not_import(desk: Desk) -> None:
