@@ -59,6 +59,7 @@ SESSIONS = """
 select count(*) from pg_stat_activity
 where datname = current_database() and application_name = 'callytics' and pid <> pg_backend_pid()
 """
+TERMINATE = f"select count(pg_terminate_backend(pid)) from ({SESSIONS.replace('count(*)', 'pid')}) as s"
 LOCKS = """
 select count(*) from pg_locks l join pg_database d on d.oid = l.database
 where d.datname = current_database() and l.pid <> pg_backend_pid()
@@ -133,6 +134,17 @@ class Attempt:
                     return True
                 time.sleep(0.005)
         return False
+
+    def terminated(self, process: subprocess.Popen[str], phase: str) -> int:
+        """End every session of the import on the server's side in a phase; returns how many there were.
+
+        On the connection that has seen the phase: while another one is made a short phase can be over.
+        """
+        with self._asking() as ask:
+            while process.poll() is None:
+                if ask(PHASE) == phase:
+                    return int(ask(TERMINATE))
+        return 0
 
     def at_work(self, process: subprocess.Popen[str], statement: str) -> bool:
         """Return when the server is in the middle of a statement of a kind; False when the import ended before."""
@@ -313,9 +325,8 @@ def _alive(process: int) -> bool:
 
 def terminate_sessions(settings: Settings) -> int:
     """End every session of an import on the server's side; returns how many there were."""
-    query = f"select count(pg_terminate_backend(pid)) from ({SESSIONS.replace('count(*)', 'pid')}) p"
     with closing(psycopg2.connect(settings.conninfo(owner=True))) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
+        cursor.execute(TERMINATE)
         return int(cursor.fetchall()[0][0])
 
 
