@@ -32,7 +32,6 @@ KNOWN: dict[str, set[str]] = {
         "callytics.importer.convert.values",
         "callytics.importer.target.compare",
         "callytics.postgres.manager",
-        "callytics.settings",
     },
     "circles": set(),
     "arrows": {
