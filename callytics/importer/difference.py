@@ -16,7 +16,8 @@ from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.session import Session
 from callytics.importer.source.reader import RowRange, Source
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.compare import Comparer, Found, Pair, Side, Sink
+from callytics.importer.target.compare import Comparer
+from callytics.importer.target.found import Found, Pair, Side, Sink
 from callytics.importer.target.staging import Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
 
 ATTEMPTS = 3

@@ -40,8 +40,8 @@ from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.session import Session, no_new_folders, open_session
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
-from callytics.importer.target.compare import MOST_RANGES, Found, Nowhere, Pair, Side
 from callytics.importer.target.findings import Clash, Difference, same_json
+from callytics.importer.target.found import MOST_RANGES, Found, Nowhere, Pair, Side
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
 from callytics.settings import Settings
 

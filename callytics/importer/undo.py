@@ -23,7 +23,7 @@ from callytics.importer.options import Options, Progress, zone_named
 from callytics.importer.outcome import Synced
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import Session, open_session
-from callytics.importer.target.compare import Found, Pair
+from callytics.importer.target.found import Found, Pair
 from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 

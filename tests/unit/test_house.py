@@ -29,8 +29,6 @@ ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}
 
 KNOWN: dict[str, set[str]] = {
     "long modules": {
-        "callytics.importer.convert.values",
-        "callytics.importer.target.compare",
         "callytics.postgres.manager",
     },
     "circles": set(),

@@ -14,15 +14,10 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from callytics.importer.convert.arrow import all_true, one_array
+from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import ConvertedRow, RefusedRow
-from callytics.importer.convert.values import (
-    ARRAY_LENGTH,
-    ARROW_TYPES,
-    LARGEST_BIGINT,
-    Unfit,
-    convert,
-    convert_column,
-)
+from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
 
@@ -141,15 +136,15 @@ class Converter:
             fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.conversion.duplicates), pa.int64())))
         columns: dict[str, pa.Array] = {}
         for output, target in self.conversion.types.items():
-            columns[output], good = convert_column(_one_array(table[output]), target, self.conversion.zone)
+            columns[output], good = convert_column(one_array(table[output]), target, self.conversion.zone)
             fine = pc.and_(fine, good)
         converted = self._assemble(table["source_rowid"], columns)
-        if pc.all(fine).as_py() is not False:
+        if all_true(fine):
             return converted, []
         return converted.filter(fine), table["source_rowid"].filter(pc.invert(fine)).to_pylist()
 
     def _assemble(self, rowids: pa.Array, outputs: dict[str, pa.Array]) -> pa.Table:
-        columns = {"source_rowid": _one_array(rowids)}
+        columns = {"source_rowid": one_array(rowids)}
         for name, target in self.conversion.columns.items():
             if name in outputs:
                 columns[name] = _shift(outputs[name], self.conversion.offsets.get(name, 0))
@@ -201,10 +196,6 @@ def rows_table(rows: list[ConvertedRow], columns: dict[str, str]) -> pa.Table:
     for name, target in columns.items():
         arrays[name] = pa.array([row.values[name] for row in rows], ARROW_TYPES[target])
     return pa.table(arrays)
-
-
-def _one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _shift(column: pa.Array, offset: int) -> pa.Array:

@@ -1,7 +1,7 @@
 """One SQLite value into the PostgreSQL type of its column: exactly, by a named normalisation, or not at all.
 
-The rules are written twice, for one value (`convert`) and for a whole Arrow column (`convert_column`); the second
-only knows what needs no normalisation and marks everything else for the first.
+All the rules are here. `columns.convert_column` has once more, for whole columns, those for values that need no
+normalisation: nearly all values are such, and one by one Python would take most of an import's time.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from callytics.postgres.jsonb import is_exact_json
 
 ARRAY_LENGTH = re.compile(r"^(?P<name>\w+)\[(?P<position>\d+)\]$")
 
@@ -87,9 +86,6 @@ def _encode(value: Any, refused: bool) -> Any:
     if isinstance(value, bytes):
         return {"blob": value.hex()}
     return {"real": repr(value)} if isinstance(value, float) else value
-
-
-# --- one value ------------------------------------------------------------------------------------------------------
 
 
 def convert(value: Any, target: str, zone: tzinfo = UTC) -> Converted:
@@ -246,225 +242,4 @@ SCALARS: dict[str, Callable[[Any, tzinfo], Converted]] = {
     "timestamp with time zone": _timestamp,
     "date": _date,
     "jsonb": _json,
-}
-
-
-# --- JSON -----------------------------------------------------------------------------------------------------------
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON so that two texts are equal exactly when jsonb holds the same value; `ValueError` when it is not JSON.
-
-    Numbers become tagged Decimals, so that 1 and true, and numbers beyond a double, stay apart.
-    """
-    return json.loads(
-        text,
-        parse_int=_number,
-        parse_float=_number,
-        parse_constant=_refuse_constant,
-        object_pairs_hook=_object,
-    )
-
-
-def is_exact_json(text: str) -> bool:
-    """Tell whether jsonb can hold this text without losing anything but white space and the order of keys.
-
-    Not so: text that is not JSON, repeated keys, NUL or half a surrogate pair, numbers beyond `numeric`.
-    """
-    try:
-        parse_json(text)
-        if "\\u" in text:
-            json.dumps(json.loads(text), ensure_ascii=False).encode()
-            return not re.search(r"(?<!\\)(?:\\\\)*\\u0000", text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _number(text: str) -> tuple[str, Decimal]:
-    try:
-        number = Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError("an exponent beyond reason") from error
-    # numeric keeps 16,383 digits after the point and rounds the rest away.
-    if abs(number.adjusted()) > 1000 or (len(text) > 1000 and int(number.as_tuple().exponent) < -15_000):
-        raise ValueError("a number beyond what numeric should be asked to hold")
-    return ("number", number)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key is repeated")
-    return members
-
-
-# --- a whole column -------------------------------------------------------------------------------------------------
-
-CLEAN = {
-    "bigint": "typeof({0}) in ('integer', 'null')",
-    # A column that was declared INTEGER elsewhere: up to 2^53 a double is the same number.
-    "double precision": "(typeof({0}) in ('real', 'null') or "
-    "typeof({0}) = 'integer' and {0} between -9007199254740992 and 9007199254740992)",
-    "text": "typeof({0}) in ('text', 'null')",
-    "boolean": "({0} is null or (typeof({0}) = 'integer' and {0} in (0, 1)))",
-    "timestamp with time zone": "typeof({0}) in ('text', 'null')",
-    "date": "typeof({0}) in ('text', 'null')",
-    "jsonb": "typeof({0}) in ('text', 'null')",
-}
-"""For each type, the SQLite condition under which a column's value can take the fast path."""
-
-FIRST_ROW = {"bigint": "0", "double precision": "0.0", "boolean": "0"}
-"""A constant of the right storage class for each type ('' otherwise): the ADBC reader takes a column's type from it."""
-
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "bigint": pa.int64(),
-    "double precision": pa.float64(),
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-    "timestamp with time zone": pa.timestamp("us", "UTC"),
-    "date": pa.date32(),
-    "jsonb": pa.string(),
-    "double precision[]": pa.list_(pa.float64()),
-}
-"""The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types."""
-
-
-def convert_column(column: pa.Array, target: str, zone: tzinfo = UTC) -> tuple[pa.Array, pa.Array]:
-    """Convert a column of clean storage classes.
-
-    Returns the column in its `ARROW_TYPES` type and a boolean mask that is false where a value has to be looked at
-    one by one (its place in the first array is NULL then).
-    """
-    if target in ("bigint", "double precision"):
-        return column, pa.repeat(True, len(column))
-    if target == "boolean":
-        return column.cast(pa.bool_()), pa.repeat(True, len(column))
-    if (instants := _instants(column, target, zone)) is not None:
-        return instants, pa.repeat(True, len(column))
-    fine = _plain_text(column)
-    if not _all(fine):
-        column = pc.if_else(fine, column.cast(pa.binary()), None).cast(pa.string())
-    converted, parsed = TEXT_COLUMNS[target](column, zone)
-    return converted, pc.and_(fine, parsed)
-
-
-def _all(mask: pa.Array) -> bool:
-    return bool(pc.all(mask).as_py() is not False)
-
-
-def _plain_text(column: pa.Array) -> pa.Array:
-    """Mask out text that is not UTF-8 or holds a NUL."""
-    fine = pa.repeat(True, len(column))
-    if _holds_nul(column):
-        fine = pc.invert(pc.fill_null(pc.match_substring(column.cast(pa.binary()), b"\0"), False))
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        raw = column.cast(pa.binary())
-        fine = pc.and_(fine, pa.array([value is None or _is_utf8(value) for value in raw.to_pylist()]))
-    return fine
-
-
-def _holds_nul(column: pa.Array) -> bool:
-    """Tell whether a NUL may be in some text: looked for in all the column's bytes at once."""
-    *_, characters = column.buffers()
-    return characters is not None and b"\0" in characters.to_pybytes()
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    return column, pa.repeat(True, len(column))
-
-
-def _json_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    exact = pa.array([value is None or is_exact_json(value) for value in column.to_pylist()], pa.bool_())
-    return (column if _all(exact) else pc.if_else(exact, column, None)), exact
-
-
-# RE2, where \d is ASCII and $ is the end of the text.
-PLAIN_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-PLAIN_DATE = r"^\d{4}-\d{2}-\d{2}$"
-PLAIN_LENGTH = len("2024-05-01 12:00:00")
-# Of the years that are no edge, in microseconds.
-EARLIEST, LATEST = (
-    pa.scalar(datetime(*moment, tzinfo=UTC), pa.timestamp("us", "UTC")).value for moment in ((2, 1, 1), (9998, 12, 31))
-)
-# Year 0000 does not exist, and in these others an offset from UTC can leave the calendar: one by one.
-EDGE_YEAR = r"^(000[01]|9999)"
-# Arrow knows no clock changes after 2037, where the tables of time zones end and their rules go on.
-RULED_YEAR = r"^(000[01]|203[89]|20[4-9]|2[1-9]|[3-9])"
-
-
-def _timestamp_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    shaped, fine = _shaped(column, PLAIN_TIMESTAMP, EDGE_YEAR if zone is UTC else RULED_YEAR)
-    try:
-        local = shaped.cast(pa.timestamp("us"))
-        if zone is UTC:
-            return local.cast(ARROW_TYPES["timestamp with time zone"]), fine
-        return pc.assume_timezone(local, str(zone)).cast(ARROW_TYPES["timestamp with time zone"]), fine
-    except pa.ArrowInvalid:
-        return _one_by_one(shaped, "timestamp with time zone", zone, fine)
-
-
-def _instants(column: pa.Array, target: str, zone: tzinfo) -> pa.Array | None:
-    """Return a column of nothing but `2024-05-01 12:00:00` as instants; None where a value asks for a closer look.
-
-    Of 19 characters Arrow reads no other form without an offset.
-    """
-    if target != "timestamp with time zone" or zone is not UTC:
-        return None
-    if pc.all(pc.equal(pc.binary_length(column), PLAIN_LENGTH)).as_py() is False:
-        return None
-    try:
-        instants = column.cast(pa.timestamp("us")).cast(ARROW_TYPES[target])
-    except pa.ArrowInvalid:
-        return None
-    ends = pc.min_max(instants.cast(pa.int64())).as_py()
-    within = ends["min"] is None or (ends["min"] >= EARLIEST and ends["max"] <= LATEST)
-    return instants if within else None
-
-
-def _date_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    shaped, fine = _shaped(column, PLAIN_DATE, EDGE_YEAR)
-    try:
-        return shaped.cast(pa.date32()), fine
-    except pa.ArrowInvalid:
-        return _one_by_one(shaped, "date", zone, fine)
-
-
-def _shaped(column: pa.Array, pattern: str, edges: str) -> tuple[pa.Array, pa.Array]:
-    edge = pc.match_substring_regex(column, edges)
-    fine = pc.fill_null(pc.and_(pc.match_substring_regex(column, pattern), pc.invert(edge)), True)
-    return (column if _all(fine) else pc.if_else(fine, column, None)), fine
-
-
-def _one_by_one(column: pa.Array, target: str, zone: tzinfo, fine: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Convert a column in which some value has the right shape but does not exist, such as 30 February."""
-    converted: list[date | datetime | None] = []
-    for value in column.to_pylist():
-        try:
-            converted.append(None if value is None else convert(Text(value.encode()), target, zone).value)
-        except Unfit:
-            converted.append(None)
-    array = pa.array(converted, ARROW_TYPES[target])
-    return array, pc.and_(fine, pc.or_(array.is_valid(), column.is_null()))
-
-
-TEXT_COLUMNS: dict[str, Callable[[pa.Array, tzinfo], tuple[pa.Array, pa.Array]]] = {
-    "text": _text_column,
-    "jsonb": _json_column,
-    "timestamp with time zone": _timestamp_column,
-    "date": _date_column,
 }

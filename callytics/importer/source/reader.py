@@ -15,7 +15,7 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
 from callytics.exceptions import SourceError
-from callytics.importer.convert.values import CLEAN, FIRST_ROW, Text
+from callytics.importer.convert.values import Text
 from callytics.importer.options import Limits
 from callytics.importer.source.mapping import SourceTable, TableMapping, bind, quote, unmapped_columns
 
@@ -26,6 +26,21 @@ EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
+CLEAN = {
+    "bigint": "typeof({0}) in ('integer', 'null')",
+    # A column that was declared INTEGER elsewhere: up to 2^53 a double is the same number.
+    "double precision": "(typeof({0}) in ('real', 'null') or "
+    "typeof({0}) = 'integer' and {0} between -9007199254740992 and 9007199254740992)",
+    "text": "typeof({0}) in ('text', 'null')",
+    "boolean": "({0} is null or (typeof({0}) = 'integer' and {0} in (0, 1)))",
+    "timestamp with time zone": "typeof({0}) in ('text', 'null')",
+    "date": "typeof({0}) in ('text', 'null')",
+    "jsonb": "typeof({0}) in ('text', 'null')",
+}
+"""For each type, the SQLite condition under which a column's value can take the fast path."""
+
+FIRST_ROW = {"bigint": "0", "double precision": "0.0", "boolean": "0"}
+"""A constant of the right storage class for each type ('' otherwise): the ADBC reader takes a column's type from it."""
 
 
 class Source:
@@ -232,17 +247,23 @@ def rowid_chunks(
     within: RowRange = EVERYTHING,
 ) -> Iterator[RowRange]:
     """Yield (first, last) row numbers of consecutive chunks of `size` rows, of those numbered `within` two ends."""
+    start, end = within
+    while chunk := next_chunk(connection, table, size, (start, end)):
+        yield chunk
+        start = chunk[1] + 1
+
+
+def next_chunk(connection: sqlite3.Connection, table: SourceTable, size: int, within: RowRange) -> RowRange | None:
+    """Return the first and last row number of the first `size` rows numbered `within` two ends; None without rows."""
+    start, end = within
+    if start > end:
+        return None
     query = (
         f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
         f"where {table.rowid} between ? and ? order by {table.rowid} limit ?)"
     )
-    start, end = within
-    while start <= end:
-        first, last = connection.execute(query, (start, end, size)).fetchone()
-        if first is None:
-            return
-        yield first, last
-        start = last + 1
+    first, last = connection.execute(query, (start, end, size)).fetchone()
+    return None if first is None else (first, last)
 
 
 def count_rows(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[int, int]) -> int:

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
-from callytics.importer.convert.values import ARROW_TYPES
+from callytics.importer.convert.columns import ARROW_TYPES
 from callytics.postgres.sql import queries
 from callytics.schema import versions
 from callytics.schema.versions import migrations_folder

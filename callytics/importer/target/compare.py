@@ -7,11 +7,9 @@ and that is a clash. Findings name rows and columns, never contents.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import reduce
 
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
@@ -19,163 +17,17 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
+from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter, rows_table
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
-from callytics.importer.records.entries import KeptRow, TableRecord
+from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import SourceTable, quote
-from callytics.importer.source.reader import LARGEST_ROWID, SMALLEST_ROWID, Source, read_rows
-from callytics.importer.target.findings import Clash, same_json, same_values
-
-RowRange = tuple[int, int]
-MOST_CLASHES = 100
-"""As many are listed of a table; all are counted."""
-MOST_RANGES = 10_000
-"""A table whose ids have more gaps than that is described by its first and last id."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """A source table in one of the two snapshots; `conversion` is None where its rows are kept as unmapped."""
-
-    source: Source
-    table: SourceTable
-    conversion: Conversion | None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A row of imports.tables with the table as it was (None: it is new) and as it is (None: it is gone)."""
-
-    record: TableRecord
-    base: Side | None
-    theirs: Side | None
-
-    @property
-    def side(self) -> Side:
-        """The table as it is, or as it was."""
-        side = self.theirs or self.base
-        assert side
-        return side
-
-    @property
-    def conversion(self) -> Conversion | None:
-        """How its rows become the target's, now or before."""
-        return self.side.conversion
-
-    @property
-    def in_order(self) -> bool:
-        """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
-        return all(
-            side.conversion is None or side.source.key_is_rowid(side.conversion.table_mapping)
-            for side in (self.base, self.theirs)
-            if side
-        )
-
-
-@dataclass
-class Found:
-    """What became of one table of a file."""
-
-    pair: Pair
-    rows: int = 0
-    copied: int = 0
-    normalised: int = 0
-    retried: int = 0
-    """Rows that PostgreSQL refused before and that are tried again."""
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    rejected: int = 0
-    asides: int = 0
-    """Changes of what is kept aside in imports.rejected."""
-    normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
-    examples: dict[tuple[str, str], int] = field(default_factory=dict)
-    changed: list[tuple[RowRange, RowRange]] = field(default_factory=list)
-    """The row numbers, theirs and the base's, between which something changed."""
-    clashes: list[Clash] = field(default_factory=list)
-    """The first of them."""
-    clashed: int = 0
-    unsolvable: int = 0
-    """Clashes in which neither side can be taken."""
-    ranges: list[list[int]] = field(default_factory=list)
-    rowids: list[int] = field(default_factory=list)
-    """The smallest and the largest row number."""
-
-    @property
-    def changes(self) -> int:
-        """Rows that were, or would be, written."""
-        return self.inserted + self.updated + self.deleted + self.asides
-
-    def clash(self, table: str, key: int, columns: Sequence[str], finding: str, *, final: bool = False) -> None:
-        """Count a row that was changed in PostgreSQL, and keep it if it is among the first."""
-        self.clashed += 1
-        self.unsolvable += final
-        if len(self.clashes) < MOST_CLASHES:
-            self.clashes.append(Clash(table, key, tuple(columns), finding))
-
-    def count(self, chunk: Chunk) -> None:
-        """Take a converted chunk into the figures."""
-        self.rows += chunk.row_count
-        self.copied += chunk.clean.num_rows
-        self.normalised += len(chunk.rows)
-        self.rejected += len(chunk.refused)
-        ends = pc.min_max(chunk.clean["source_rowid"]).as_py()
-        single = [*(row.rowid for row in chunk.rows), *(row.rowid for row in chunk.refused)]
-        self.span([number for number in (*ends.values(), *single) if number is not None])
-        for row in chunk.rows:
-            self.normalisations.update(row.normalisations)
-            for normalisation in row.normalisations:
-                self.examples.setdefault(normalisation, row.rowid)
-
-    def span(self, numbers: Sequence[int]) -> None:
-        """Take row numbers into the first and the last one."""
-        if numbers:
-            self.rowids = [min([*self.rowids, *numbers]), max([*self.rowids, *numbers])]
-
-    def take_back(self, chunk: Chunk, *, was_there: bool) -> None:
-        """Count a row, converted again, as rejected after all: PostgreSQL did not take it."""
-        self.rejected += 1
-        self.copied -= chunk.clean.num_rows
-        self.normalised -= len(chunk.rows)
-        for row in chunk.rows:
-            self.normalisations.subtract(row.normalisations)
-        if was_there:
-            self.updated, self.deleted = self.updated - 1, self.deleted + 1
-        else:
-            self.inserted -= 1
-
-    def add_ids(self, keys: pa.Array) -> None:
-        """Take ids, in order, into the ranges."""
-        if not len(keys) or len(self.ranges) > MOST_RANGES:
-            return
-        steps = pc.equal(pc.subtract(keys[1:], keys[:-1]), 1)
-        ends = [index for index, follows in enumerate(steps.to_pylist()) if not follows] if not _all(steps) else []
-        starts = [0, *(end + 1 for end in ends)]
-        for start, end in zip(starts, [*ends, len(keys) - 1], strict=True):
-            first, last = keys[start].as_py(), keys[end].as_py()
-            if self.ranges and self.ranges[-1][1] + 1 == first:
-                self.ranges[-1][1] = last
-            else:
-                self.ranges.append([first, last])
-
-
-class Sink(Protocol):
-    """Where changes go as they are found. Called from several threads."""
-
-    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
-        """Take rows that are to be inserted, or that are `present` and to be updated."""
-
-    def delete(self, pair: Pair, keys: pa.Array) -> None:
-        """Take the keys of rows that are to be deleted."""
-
-    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
-        """Take the numbers of rows no longer to be kept aside as they are, and rows that are to be."""
-
-    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
-        """Take the numbers of unmapped rows that are gone, and unmapped rows that are new or another."""
+from callytics.importer.source.mapping import quote
+from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
+from callytics.importer.target.findings import same_json, same_values
+from callytics.importer.target.found import Found, Pair, Sink
 
 
 class Comparer:
@@ -227,9 +79,8 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
 
     A table that is not numbered by its key is one range: which rows belong together is known only by their keys.
     """
-    everything = (SMALLEST_ROWID, LARGEST_ROWID)
     if not pair.in_order:
-        yield everything, everything
+        yield EVERYTHING, EVERYTHING
         return
     with ExitStack() as stack:
         sides = [
@@ -237,23 +88,16 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
         ]
         start = SMALLEST_ROWID
         while start <= LARGEST_ROWID:
-            found = [_next_chunk(connection, side, start) for connection, side in sides]
+            found = [
+                next_chunk(connection, side.table, side.source.chunk_rows, (start, LARGEST_ROWID))
+                for connection, side in sides
+            ]
             chunks = [chunk for chunk in found if chunk]
             if not chunks:
                 return
             row_range = min(first for first, _ in chunks), min(last for _, last in chunks)
             yield row_range, row_range
             start = row_range[1] + 1
-
-
-def _next_chunk(connection: Any, side: Side, start: int) -> RowRange | None:
-    table = side.table
-    query = (
-        f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
-        f"where {table.rowid} >= ? order by {table.rowid} limit ?)"
-    )
-    first, last = connection.execute(query, (start, side.source.chunk_rows)).fetchone()
-    return None if first is None else (first, last)
 
 
 class Unmapped:
@@ -321,8 +165,6 @@ class Mapped:
         if retried or found.changes + found.clashed != before:
             found.changed.append((theirs, base))
 
-    # --- what is expected -------------------------------------------------------------------------------------------
-
     def _expected(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> pa.Table:
         """Return the rows that PostgreSQL should hold, in key order."""
         if chunk is None:
@@ -333,7 +175,7 @@ class Mapped:
         if kept and not self.comparer.retry:
             rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
         rows = rows.sort_by(self.conversion.key)
-        self.found.add_ids(_array(rows[self.conversion.key].drop_null()))
+        self.found.add_ids(one_array(rows[self.conversion.key].drop_null()))
         return rows
 
     def _base_keys(self, base: RowRange, kept: dict[int, KeptRow]) -> pa.Array:
@@ -350,8 +192,6 @@ class Mapped:
         keys = [key + offset for rowid, key in self.base.sqlite.execute(query) if rowid not in kept]
         array = pa.array(keys, pa.int64())
         return array.take(pc.sort_indices(array))
-
-    # --- rows kept aside --------------------------------------------------------------------------------------------
 
     def _keep_aside(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> set[int]:
         """Hand on what is to be kept aside; returns the rows that PostgreSQL refused before and may take now."""
@@ -387,23 +227,21 @@ class Mapped:
             return False
         return kept.column is None and kept.raw is None and same_json(kept.row, encode_row(values))
 
-    # --- rows -------------------------------------------------------------------------------------------------------
-
     def _rows(self, expected: pa.Table, base_keys: pa.Array, base: RowRange, retried: set[int]) -> None:
         """Sort the rows into new, changed, gone and clashing ones."""
         key = self.conversion.key
         nameless = expected.filter(expected[key].is_null())
         self._insert(nameless, retried)
         expected = expected.filter(expected[key].is_valid())
-        keys = _array(expected[key])
+        keys = one_array(expected[key])
         ours = self._read(keys, base_keys)
-        here = _array(ours[key])
+        here = one_array(ours[key])
         in_base, in_ours = pc.is_in(keys, base_keys), pc.is_in(keys, here)
         self._taken(keys.filter(pc.and_not(in_ours, in_base)))
         self._insert(expected.filter(pc.and_not(pc.invert(in_ours), in_base)), retried)
         self._deleted_here(expected.filter(pc.and_not(in_base, in_ours)))
         both = expected.filter(pc.and_(in_base, in_ours))
-        different = self._different(both, ours.filter(pc.is_in(here, _array(both[key]))))
+        different = self._differing(both, ours.filter(pc.is_in(here, one_array(both[key]))))
         gone = here.filter(pc.and_not(pc.is_in(here, base_keys), pc.is_in(here, keys)))
         if len(different) or len(gone):
             self._changed(both.filter(pc.is_in(both[key], different)), gone, ours, base)
@@ -422,40 +260,37 @@ class Mapped:
             cursor.execute(query)
             ours = cursor.fetch_arrow_table()
         ours = ours.filter(pc.is_in(ours[self.conversion.key], wanted)).combine_chunks()
-        here = _array(ours[self.conversion.key])
+        here = one_array(ours[self.conversion.key])
         if len(here) != len(pc.unique(here)):
             twice = next(row["values"] for row in pc.value_counts(here).to_pylist() if row["counts"] > 1)
             raise TargetError(f"{self.conversion.target} holds id {twice} more than once: delete the wrong row first")
         return ours
 
-    def _different(self, expected: pa.Table, ours: pa.Table) -> pa.Array:
+    def _differing(self, expected: pa.Table, ours: pa.Table) -> pa.Array:
         """Return the keys of the rows that are not what is expected."""
-        masks = [mask for mask in self._masks(expected, ours).values() if mask is not None]
-        keys = _array(expected[self.conversion.key])
+        keys = one_array(expected[self.conversion.key])
+        masks = list(self._masks(expected, ours).values())
         if not masks:
             return keys[:0]
-        same = masks[0]
-        for mask in masks[1:]:
-            same = pc.and_(same, mask)
-        return keys.filter(pc.invert(same))
+        return keys.filter(pc.invert(reduce(pc.and_, masks)))
 
-    def _masks(self, expected: pa.Table, ours: pa.Table) -> dict[str, pa.Array | None]:
-        """Return for each column which values are the same, None where all are."""
-        return {
-            column: same_values(_array(expected[column]), _stored(_array(ours[column]), kind), kind)
+    def _masks(self, expected: pa.Table, ours: pa.Table) -> dict[str, pa.Array]:
+        """Return which values are the same, for each column in which not all are."""
+        masks = {
+            column: same_values(one_array(expected[column]), _stored(one_array(ours[column]), kind), kind)
             for column, kind in self.conversion.columns.items()
         }
+        return {column: mask for column, mask in masks.items() if mask is not None}
 
     def _changed(self, rows: pa.Table, gone: pa.Array, ours: pa.Table, base: RowRange) -> None:
         """Tell what SQLite changed from what PostgreSQL changed, by the rows as they were."""
         key = self.conversion.key
-        wanted = pa.concat_arrays([_array(rows[key]), gone])
+        wanted = pa.concat_arrays([one_array(rows[key]), gone])
         before = self._before(wanted, base)
         ours = ours.filter(pc.is_in(ours[key], wanted)).sort_by(key)
-        masks = {column: mask for column, mask in self._masks(before, ours).items() if mask is not None}
         touched: dict[int, list[str]] = {}
         numbers = before[key].to_pylist()
-        for column, mask in masks.items():
+        for column, mask in self._masks(before, ours).items():
             for number, same in zip(numbers, mask.to_pylist(), strict=True):
                 if not same:
                     touched.setdefault(number, []).append(column)
@@ -480,7 +315,7 @@ class Mapped:
         numbers = pa.array(list(touched), pa.int64())
         there = rows.filter(pc.is_in(rows[key], numbers)).sort_by(key)
         was = before.filter(pc.is_in(before[key], there[key].combine_chunks()))
-        theirs = set(self._different(there, was).to_pylist())
+        theirs = set(self._differing(there, was).to_pylist())
         for number in there[key].to_pylist():
             finding = "was changed in PostgreSQL and in SQLite" if number in theirs else "was changed in PostgreSQL"
             self._clash(number, touched[number], finding)
@@ -494,8 +329,6 @@ class Mapped:
     @property
     def _gone_finding(self) -> str:
         return "was changed in PostgreSQL and deleted in SQLite" if self.pair.theirs else "was changed in PostgreSQL"
-
-    # --- verdicts ---------------------------------------------------------------------------------------------------
 
     def _taken(self, keys: pa.Array) -> None:
         for number in keys.to_pylist():
@@ -528,31 +361,7 @@ class Mapped:
             self.comparer.sink.delete(self.pair, keys)
 
 
-class Nowhere:
-    """Where changes go that are only counted."""
-
-    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
-        """Leave it."""
-
-    def delete(self, pair: Pair, keys: pa.Array) -> None:
-        """Leave it."""
-
-    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
-        """Leave it."""
-
-    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
-        """Leave it."""
-
-
-def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
 def _stored(column: pa.Array, kind: str) -> pa.Array:
     """Return a column in the form in which PostgreSQL's are read."""
     plain = kind == "jsonb" and not isinstance(column, pa.ExtensionArray)
     return pa.ExtensionArray.from_storage(pa.json_(), column) if plain else column
-
-
-def _all(mask: pa.Array) -> bool:
-    return bool(pc.all(mask).as_py() is not False)

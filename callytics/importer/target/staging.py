@@ -22,10 +22,11 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
+from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.ledger import Ledger, keepable
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.compare import Found, Pair
+from callytics.importer.target.found import Found, Pair
 from callytics.importer.target.load import REFUSALS, literal, refusal
 from callytics.postgres.sql import queries
 
@@ -118,11 +119,11 @@ class Staging:
             control = {
                 "sync_n": pa.array(range(first, stage.rows), pa.int64()),
                 "sync_table": pa.repeat(pair.record.id, rows.num_rows),
-                "sync_rowid": _array(rows["source_rowid"]),
+                "sync_rowid": one_array(rows["source_rowid"]),
                 "sync_present": pa.repeat(present, rows.num_rows),
                 "sync_refused": pa.repeat(False, rows.num_rows),
             }
-            columns = {name: _array(rows[name]) for name in stage.columns}
+            columns = {name: one_array(rows[name]) for name in stage.columns}
             self._copy(stage, "copy_rows", copy_text(control | columns))
 
     def delete(self, pair: Pair, keys: pa.Array) -> None:
@@ -440,7 +441,3 @@ def _escaped(column: pa.Array) -> pa.Array:
         for character, escape in ESCAPES:
             text = pc.replace_substring(text, character, escape)
     return pc.fill_null(text, "\\N")
-
-
-def _array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,182 @@
+"""What is compared, table by table, what became of it, and where the changes go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from callytics.importer.convert.arrow import all_true
+from callytics.importer.convert.chunks import Chunk, Conversion
+from callytics.importer.convert.rows import RefusedRow
+from callytics.importer.records.entries import TableRecord
+from callytics.importer.source.mapping import SourceTable
+from callytics.importer.source.reader import RowRange, Source
+from callytics.importer.target.findings import Clash
+
+# As many are listed of a table; all are counted.
+MOST_CLASHES = 100
+# A table whose ids have more gaps than that is described by its first and last id.
+MOST_RANGES = 10_000
+
+
+@dataclass(frozen=True)
+class Side:
+    """A source table in one of the two snapshots; `conversion` is None where its rows are kept as unmapped."""
+
+    source: Source
+    table: SourceTable
+    conversion: Conversion | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of imports.tables with the table as it was (None: it is new) and as it is (None: it is gone)."""
+
+    record: TableRecord
+    base: Side | None
+    theirs: Side | None
+
+    @property
+    def side(self) -> Side:
+        """The table as it is, or as it was."""
+        side = self.theirs or self.base
+        assert side
+        return side
+
+    @property
+    def conversion(self) -> Conversion | None:
+        """How its rows become the target's, now or before."""
+        return self.side.conversion
+
+    @property
+    def in_order(self) -> bool:
+        """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
+        return all(
+            side.conversion is None or side.source.key_is_rowid(side.conversion.table_mapping)
+            for side in (self.base, self.theirs)
+            if side
+        )
+
+
+@dataclass
+class Found:
+    """What became of one table of a file."""
+
+    pair: Pair
+    rows: int = 0
+    copied: int = 0
+    normalised: int = 0
+    retried: int = 0
+    """Rows that PostgreSQL refused before and that are tried again."""
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    asides: int = 0
+    """Changes of what is kept aside in imports.rejected."""
+    normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str], int] = field(default_factory=dict)
+    changed: list[tuple[RowRange, RowRange]] = field(default_factory=list)
+    """The row numbers, theirs and the base's, between which something changed."""
+    clashes: list[Clash] = field(default_factory=list)
+    """The first of them."""
+    clashed: int = 0
+    unsolvable: int = 0
+    """Clashes in which neither side can be taken."""
+    ranges: list[list[int]] = field(default_factory=list)
+    rowids: list[int] = field(default_factory=list)
+    """The smallest and the largest row number."""
+
+    @property
+    def changes(self) -> int:
+        """Rows that were, or would be, written."""
+        return self.inserted + self.updated + self.deleted + self.asides
+
+    def clash(self, table: str, key: int, columns: Sequence[str], finding: str, *, final: bool = False) -> None:
+        """Count a row that was changed in PostgreSQL, and keep it if it is among the first."""
+        self.clashed += 1
+        self.unsolvable += final
+        if len(self.clashes) < MOST_CLASHES:
+            self.clashes.append(Clash(table, key, tuple(columns), finding))
+
+    def count(self, chunk: Chunk) -> None:
+        """Take a converted chunk into the figures."""
+        self.rows += chunk.row_count
+        self.copied += chunk.clean.num_rows
+        self.normalised += len(chunk.rows)
+        self.rejected += len(chunk.refused)
+        ends = pc.min_max(chunk.clean["source_rowid"]).as_py()
+        single = [*(row.rowid for row in chunk.rows), *(row.rowid for row in chunk.refused)]
+        self.span([number for number in (*ends.values(), *single) if number is not None])
+        for row in chunk.rows:
+            self.normalisations.update(row.normalisations)
+            for normalisation in row.normalisations:
+                self.examples.setdefault(normalisation, row.rowid)
+
+    def span(self, numbers: Sequence[int]) -> None:
+        """Take row numbers into the first and the last one."""
+        if numbers:
+            self.rowids = [min([*self.rowids, *numbers]), max([*self.rowids, *numbers])]
+
+    def take_back(self, chunk: Chunk, *, was_there: bool) -> None:
+        """Count a row, converted again, as rejected after all: PostgreSQL did not take it."""
+        self.rejected += 1
+        self.copied -= chunk.clean.num_rows
+        self.normalised -= len(chunk.rows)
+        for row in chunk.rows:
+            self.normalisations.subtract(row.normalisations)
+        if was_there:
+            self.updated, self.deleted = self.updated - 1, self.deleted + 1
+        else:
+            self.inserted -= 1
+
+    def add_ids(self, keys: pa.Array) -> None:
+        """Take ids, in order, into the ranges."""
+        if not len(keys) or len(self.ranges) > MOST_RANGES:
+            return
+        steps = pc.equal(pc.subtract(keys[1:], keys[:-1]), 1)
+        ends = [index for index, follows in enumerate(steps.to_pylist()) if not follows] if not all_true(steps) else []
+        starts = [0, *(end + 1 for end in ends)]
+        for start, end in zip(starts, [*ends, len(keys) - 1], strict=True):
+            first, last = keys[start].as_py(), keys[end].as_py()
+            if self.ranges and self.ranges[-1][1] + 1 == first:
+                self.ranges[-1][1] = last
+            else:
+                self.ranges.append([first, last])
+
+
+class Sink(Protocol):
+    """Where changes go as they are found. Called from several threads."""
+
+    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+        """Take rows that are to be inserted, or that are `present` and to be updated."""
+
+    def delete(self, pair: Pair, keys: pa.Array) -> None:
+        """Take the keys of rows that are to be deleted."""
+
+    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Take the numbers of rows no longer to be kept aside as they are, and rows that are to be."""
+
+    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+        """Take the numbers of unmapped rows that are gone, and unmapped rows that are new or another."""
+
+
+class Nowhere:
+    """Where changes go that are only counted."""
+
+    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+        """Leave it."""
+
+    def delete(self, pair: Pair, keys: pa.Array) -> None:
+        """Leave it."""
+
+    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Leave it."""
+
+    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+        """Leave it."""

@@ -1,0 +1,63 @@
+"""What jsonb holds exactly: PostgreSQL keeps the value of a JSON text, not the text.
+
+It refuses NUL and half a surrogate pair, keeps the last of repeated keys, and holds numbers as `numeric`
+(https://www.postgresql.org/docs/15/datatype-json.html).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON so that two texts are equal exactly when jsonb holds the same value; `ValueError` when it is not JSON.
+
+    Numbers become tagged Decimals, so that 1 and true, and numbers beyond a double, stay apart.
+    """
+    return json.loads(
+        text,
+        parse_int=_number,
+        parse_float=_number,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object,
+    )
+
+
+def is_exact_json(text: str) -> bool:
+    """Tell whether jsonb can hold this text without losing anything but white space and the order of keys.
+
+    Not so: text that is not JSON, repeated keys, NUL or half a surrogate pair, numbers beyond `numeric`.
+    """
+    try:
+        parse_json(text)
+        if "\\u" in text:
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+            return not re.search(r"(?<!\\)(?:\\\\)*\\u0000", text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _number(text: str) -> tuple[str, Decimal]:
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("an exponent beyond reason") from error
+    # numeric keeps 16,383 digits after the point and rounds the rest away.
+    if abs(number.adjusted()) > 1000 or (len(text) > 1000 and int(number.as_tuple().exponent) < -15_000):
+        raise ValueError("a number beyond what numeric should be asked to hold")
+    return ("number", number)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is repeated")
+    return members
