@@ -1,0 +1,144 @@
+"""What every installation has alike: how the server is secured, what it logs, its roles and who comes from where.
+
+inventory.py puts these together with the hosts and with what differs between installations. Nothing here reads the
+environment, and no operation here runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KERNEL = {"vm.swappiness": "10"}
+# Only where the database has the machine to itself: memory is never promised twice then, so PostgreSQL gets an error
+# that it survives, instead of being killed. https://www.postgresql.org/docs/15/kernel-resources.html
+DEDICATED_KERNEL = {"vm.overcommit_memory": "2", "vm.overcommit_ratio": "90"}
+
+SECURITY = {
+    "password_encryption": "scram-sha-256",
+    "ssl": "on",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "ssl_prefer_server_ciphers": "on",
+    "ssl_ciphers": "HIGH:!aNULL:!MD5:!3DES",
+    "authentication_timeout": "30s",
+    # A client whose machine vanished is noticed after two minutes; the kernel's own default is two hours, in which its
+    # transaction would keep its locks.
+    "tcp_keepalives_idle": "60s",
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "6",
+    "idle_in_transaction_session_timeout": "1h",
+    # pg_hba.conf decides who enters by the socket: the superuser's account alone.
+    "unix_socket_permissions": "0777",
+}
+
+# What an operator wants to know, and nothing of the calls: neither statements that failed, nor their parameters, nor
+# the rows that an error's detail quotes.
+LOGGING = {
+    # Debian's pg_ctlcluster writes stderr to the file that logrotate knows; a collector would write to another.
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_line_prefix": "%m [%p] %q%u@%d %h %a ",
+    "log_timezone": "Etc/UTC",
+    "log_connections": "on",
+    "log_disconnections": "on",
+    "log_checkpoints": "on",
+    "log_lock_waits": "on",
+    "log_temp_files": "10MB",
+    "log_autovacuum_min_duration": "10s",
+    "log_statement": "ddl",
+    "log_replication_commands": "on",
+    "log_min_messages": "warning",
+    # A failed statement holds the values that it was to store: only one that takes the server down is logged.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "debug_print_parse": "off",
+    "debug_print_plan": "off",
+    "debug_print_rewritten": "off",
+}
+
+SUPERUSER = {
+    "name": "postgres",
+    "superuser": True,
+    "createdb": True,
+    "createrole": True,
+    "replication": True,
+    "bypassrls": True,
+}
+
+# The settings of each role, written as PostgreSQL keeps them: they are compared with what it says.
+ROLES: dict[str, dict[str, Any]] = {
+    "callytics_owner": {
+        # Loading and building indexes take hours on a large import.
+        "settings": {
+            "statement_timeout": "0",
+            "lock_timeout": "10min",
+            "idle_in_transaction_session_timeout": "1h",
+        },
+    },
+    "callytics_user": {
+        "settings": {
+            "statement_timeout": "1min",
+            "lock_timeout": "10s",
+            "idle_in_transaction_session_timeout": "1min",
+        },
+    },
+    "callytics_readonly": {
+        "settings": {
+            "default_transaction_read_only": "on",
+            "statement_timeout": "5min",
+            "lock_timeout": "10s",
+            "idle_in_transaction_session_timeout": "5min",
+        },
+    },
+    "callytics_monitor": {
+        "member_of": ["pg_monitor"],
+        "settings": {
+            "default_transaction_read_only": "on",
+            "statement_timeout": "15s",
+            # Whoever watches must never stand in a queue that others then stand behind.
+            "lock_timeout": "1s",
+            "idle_in_transaction_session_timeout": "15s",
+        },
+    },
+}
+
+LOCAL = ["127.0.0.1/32", "::1/128"]
+
+
+def roles(passwords: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return every role with its password; one whose password is None cannot log in over the network.
+
+    Raises KeyError for a role that ``passwords`` does not name, rather than leave it without one silently.
+    """
+    return [{"name": name, **role, "password": passwords[name]} for name, role in ROLES.items()]
+
+
+def access(database: str, clients: list[str]) -> list[dict[str, Any]]:
+    """Return who comes from where, always by TLS and with a password; ``clients`` are networks besides this machine.
+
+    The monitor watches from the machine itself.
+    """
+    everywhere = LOCAL + clients
+    return [
+        {"role": "callytics_owner", "databases": [database], "sources": everywhere},
+        {"role": "callytics_user", "databases": [database], "sources": everywhere},
+        {"role": "callytics_readonly", "databases": [database], "sources": everywhere},
+        {"role": "callytics_monitor", "databases": [database, "postgres"], "sources": LOCAL},
+    ]
+
+
+def database_privileges(database: str) -> dict[str, dict[str, list[str]]]:
+    """Return who may do what with which database; whoever is not named may do nothing, PUBLIC included."""
+    return {
+        database: {
+            "callytics_user": ["connect"],
+            "callytics_readonly": ["connect"],
+            "callytics_monitor": ["connect"],
+        },
+        "postgres": {"callytics_monitor": ["connect"]},
+        # Every new database is a copy of it, its privileges included.
+        "template1": {},
+    }
