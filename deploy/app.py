@@ -102,6 +102,13 @@ if "app" in host.groups:
         name="Make systemd know the application's units",
         units={unit: [f"/etc/systemd/system/{unit}"] for unit in UNITS},
     )
+    # Older deployments had a program for what is a command now. It goes after systemd knows the unit that names the
+    # command: until then the timer may start it.
+    files.file(
+        name="Remove the program that made partitions before",
+        path=f"{data.app_folder}/keep_partitions_ahead.py",
+        present=False,
+    )
     systemd.service(name="Run the partitions' timer", service=f"{PARTITIONS}.timer", running=True, enabled=True)
     units.running(
         name="Run the application's service with its files as they are",

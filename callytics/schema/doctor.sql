@@ -127,7 +127,8 @@ where has_schema_privilege(%(application)s, 'public', 'create')
     or owned.names is not null
 
 -- name: dml
--- The application's role must be able to read and write the rows of every table, and to read every view.
+-- The application's role must be able to read and write the rows of every table, and to read every view. 'callytics
+-- grants' knows the roles by their names; a role of another name is told the statement.
 select
     'error',
     format(
@@ -135,7 +136,7 @@ select
         case when count(*) > 5 then count(*) || ' tables' else string_agg(name, ', ' order by name) end
     ),
     case
-        when %(application)s = 'callytics_user' then format('as %%s: CALL grant_to_callytics_roles()', %(owner)s)
+        when %(application)s = 'callytics_user' then 'run ''callytics grants'''
         else format(
                 'as %%s: GRANT %%s ON ALL %%sS IN SCHEMA public TO %%I', %(owner)s, privilege,
                 case privilege when 'usage' then 'SEQUENCE' else 'TABLE' end, %(application)s
@@ -171,7 +172,10 @@ union all
 select
     'warning',
     format('role %%s may not call keep_partitions_ahead(integer)', %(application)s),
-    format('as %%s: GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO %%I', %(owner)s, %(application)s)
+    case
+        when %(application)s = 'callytics_user' then 'run ''callytics grants'''
+        else format('as %%s: GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO %%I', %(owner)s, %(application)s)
+    end
 from pg_proc
 where proname = 'keep_partitions_ahead' and pronamespace = (select oid from pg_namespace where nspname = 'public')
     and not has_function_privilege(%(application)s, oid, 'execute')
@@ -330,7 +334,7 @@ order by 1
 select
     'warning',
     format('no partition for %%s in %%s', months, string_agg(parent, ', ' order by parent)),
-    'SELECT keep_partitions_ahead(3), now and at least every other month'
+    'run ''callytics partitions ahead'', now and at least every other month'
 from (
     select parent, string_agg(to_char(month, 'YYYY-MM'), ' and ' order by month) as months
     from unnest(%(tables)s::text[]) as parent

@@ -117,6 +117,12 @@ DRIFTS = {
         command="systemctl disable --now callytics-partitions.timer",
         on_app=True,
     ),
+    "a program of an older deployment": Drift(
+        "Remove the program that made partitions before",
+        "ls /opt/callytics",
+        command="echo 'raise SystemExit' >/opt/callytics/keep_partitions_ahead.py",
+        on_app=True,
+    ),
     "a service that was stopped": Drift(
         "Run the application's service",
         "systemctl is-active callytics.service; systemctl is-enabled callytics.service",

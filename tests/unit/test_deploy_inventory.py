@@ -19,7 +19,9 @@ from deploy import environment
 from tests.support.places import REPOSITORY
 
 CHAPTERS = sorted(
-    path for path in (REPOSITORY / "deploy").glob("*.py") if path.stem not in ("site", "tuning", "environment")
+    path
+    for path in (REPOSITORY / "deploy").glob("*.py")
+    if path.stem not in ("site", "tuning", "environment", "policy")
 )
 SECRETS = {
     "POSTGRES_PASSWORD": "user-secret",
