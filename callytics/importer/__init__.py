@@ -1,7 +1,8 @@
 """SQLite to PostgreSQL: one public function a verb, and what they take and return.
 
-Nothing here knows of the command line: progress and outcomes are values, and whoever hears of Ctrl-C says so by
-`Options.cancellation`.
+Nothing in this package knows the command line: progress and outcomes are plain values, and the caller that receives
+Ctrl-C passes it on through ``Options.cancellation``. Errors are ``CallyticsError`` with a one-line message that never
+quotes a value.
 """
 
 from callytics.importer.import_ import check_target, holds_calls, import_files, plan_files

@@ -1,4 +1,4 @@
-"""What sync and undo share: comparing files with PostgreSQL at one moment, and writing the difference in one go."""
+"""What sync and undo share: compare files with PostgreSQL at one moment, then write the difference at once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from callytics.importer.target.compare import Comparer
 from callytics.importer.target.found import Found, Pair, Side, Sink
 from callytics.importer.target.staging import Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
 
+# An application that writes to the same rows all the time could keep a sync comparing for ever.
 ATTEMPTS = 3
 OVERTAKEN = (
     "rows were written in PostgreSQL again and again while they were compared: stop what writes there, and run the "
@@ -27,12 +28,16 @@ OVERTAKEN = (
 )
 ONLY_IT_TELLS = "since only it tells what was imported and what was changed afterwards"
 
+# Row ranges of the file, each with the row range of its base.
 Ranges = Sequence[tuple[RowRange, RowRange]]
-"""Ranges of row numbers, those of the file and those of its base."""
 
 
 def until_written(session: Session, attempt: Callable[[bool], Synced], *, lock: bool = False) -> Synced:
-    """Try until nobody has written to the same rows meanwhile; lock the tables against writers where it must be."""
+    """Return the first attempt during which no one else wrote to the same rows; raises ``TargetError`` after three.
+
+    Attempts run without locking the tables, so that the application can write, until one finds that foreign keys must
+    be deferred: then the next ones lock.
+    """
     for _ in range(ATTEMPTS):
         try:
             return attempt(lock)
@@ -45,10 +50,10 @@ def until_written(session: Session, attempt: Callable[[bool], Synced], *, lock: 
 
 
 def begin(connection: Connection, *, lock: bool) -> str:
-    """Begin a transaction that sees the database as it is now; returns the name under which others can see the same.
+    """Begin a transaction and return the name of its database snapshot, with which workers see the same rows.
 
-    With `lock` the tables can be read but not written by others until it ends. The locks come first: what a
-    transaction sees is settled by its first query.
+    With ``lock`` others can read the tables but not write to them until the transaction ends. The lock must come
+    before the first query: that fixes what the transaction sees, and rows written between the two would be missed.
     """
     tables = lockable(connection) if lock else []
     connection.rollback()
@@ -61,9 +66,9 @@ def begin(connection: Connection, *, lock: bool) -> str:
 
 
 class Comparison:
-    """Compares tables side by side, each by one worker; the changes go to `sink` as they are found.
+    """Compares tables in parallel, each on one worker; changes go to ``sink`` as they are found.
 
-    `snapshot`, `choice`, `retry` and `word` are what `Comparer` takes.
+    ``snapshot``, ``choice``, ``retry`` and ``word`` are passed to ``Comparer``.
     """
 
     def __init__(
@@ -80,9 +85,9 @@ class Comparison:
         self._found: dict[int, Found] = {}
 
     def of(self, session: Session, pairs: Sequence[Pair], ranges: Sequence[Ranges | None] = ()) -> list[Found]:
-        """Return what was found of each table, or of some ranges of it, in their order.
+        """Return what was found of each pair, in their order; ``ranges`` limits a pair to some of its rows.
 
-        Raises `CallyticsError` where a comparison fails; the others are then cancelled.
+        Raises the first error of a comparison; the others are cancelled.
         """
         plan = Plan()
         for number, pair in enumerate(pairs):
@@ -113,12 +118,15 @@ class Comparison:
 
 
 def base_source(session: Session, record: SourceRecord) -> Source:
-    """Return what PostgreSQL was given last of a file; `SourceError` where that snapshot is gone or another."""
+    """Return the content of a file that PostgreSQL was given last, from the snapshot of that import or sync.
+
+    Raises ``SourceError`` if the snapshot is gone or was changed.
+    """
     return Source(session.snapshot_of(record, ONLY_IT_TELLS), record.path, session.options.limits)
 
 
 def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> Side:
-    """Return a table as it was when it was taken last."""
+    """Return a table as it was at the last import or sync; ``TargetError`` if its mapping no longer exists."""
     table = next(table for table in base.tables if table.name.lower() == row.source_table.lower())
     if row.mapping is None:
         return Side(base, table, None)
@@ -129,7 +137,7 @@ def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> S
 
 
 def take_found(outcome: Synced, found: Sequence[Found]) -> None:
-    """Take what was found of each table into an outcome, in place of what was found before."""
+    """Set the changes and clashes of an outcome to what was found of each table."""
     outcome.clashes = [clash for one in found for clash in one.clashes]
     outcome.clashed = sum(one.clashed for one in found)
     outcome.unsolvable = sum(one.unsolvable for one in found)
@@ -149,19 +157,22 @@ def take_found(outcome: Synced, found: Sequence[Found]) -> None:
 
 
 def clash_on(found: Sequence[Found], row: Child, *, final: bool) -> None:
-    """Count a row that refers to one that is to be deleted and that no import brought."""
+    """Record a clash: a row that no import brought refers to a row that is to be deleted."""
     one = next(one for one in found if one.pair.record.target_table == row.parent)
     finding = f"was added in PostgreSQL and refers to a row of {row.parent} that is to be deleted"
     one.clash(row.table, row.key, (), finding, final=final)
 
 
 def multirange(ranges: Iterable[Sequence[int]]) -> str:
-    """Return ranges of ids, ends included, as PostgreSQL writes them."""
+    """Return ranges of ids, both ends included, as the text of an ``int8multirange``."""
     return "{" + ",".join(f"[{first},{last}]" for first, last in ranges) + "}"
 
 
 def validate(session: Session, run: int, keys: Iterable[ForeignKey]) -> None:
-    """Validate foreign keys; those that rows without a parent keep from it stay NOT VALID, on record. Commits."""
+    """Validate foreign keys; one with rows that lack a parent stays NOT VALID, on record. Commits after each key.
+
+    After the changes are committed, because it scans whole tables: the locks for the changes need not last that long.
+    """
     for table, name, definition in sorted({(key.table, key.name, key.definition) for key in keys}):
         orphans = session.target.restore_foreign_key(table, name, definition)
         session.ledger.record_orphans(run, (table, name, definition), orphans)

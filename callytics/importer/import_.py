@@ -1,6 +1,9 @@
 """Import: from files to a verified import.
 
-snapshot → records (one row of imports.tables a source table and target) → load, build, verify by a plan → verdict
+snapshot → records (one row of imports.tables per source table and target) → load, build, verify by a plan → verdict
+
+The records are committed before the first row is loaded, and every later step is recorded in the transaction that does
+it. So whatever ends an import, the same command finds out from the records what is left to do.
 """
 
 from __future__ import annotations
@@ -22,42 +25,48 @@ from callytics.importer.plan.work import MappedWork, Work, recorded_works, table
 from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
-from callytics.importer.session import GO_ON, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
+from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
 from callytics.settings import Settings
 
 
 def check_target(settings: Settings) -> None:
-    """Raise `CallyticsError` where an import could not begin: unreachable, not migrated, no rights."""
+    """Raise ``CallyticsError`` if an import could not begin: server away, not migrated, no rights. Writes nothing."""
     with open_session(settings, Options(), lambda *_: None, lock=False):
         pass
 
 
 def holds_calls(settings: Settings) -> bool:
-    """Tell whether the target has recordings already."""
+    """Return whether the target already has recordings; raises like ``check_target``."""
     with open_session(settings, Options(), lambda *_: None, lock=False) as session:
         return not session.target.is_empty("audio_files")
 
 
 def import_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
-    """Import files together: parents before children across them, each content once.
+    """Import files as one import, each content once, and verify every value.
 
-    Goes on with an unfinished import of the same files. Raises `CallyticsError` when refused or failed; what was
-    committed until then stays, and the same command goes on from there.
+    An unfinished import of the same files is resumed first, from its snapshots. Rows are committed chunk by chunk, and
+    rows that were in the target before are left alone; the files are only read. Content that was imported before
+    changes nothing and is noted in the outcome.
+
+    Raises ``SourceError`` for a file that can't be read or has changed since its import, ``TargetError`` for a
+    database that is not ready or that another import holds, ``DatabaseUnavailable`` and ``Interrupted``. What was
+    committed before an error stays, and the same call resumes there.
     """
     with open_session(settings, options, progress) as session:
         outcome = Outcome()
-        rest = _finish_unfinished(session, files, outcome)
+        # First: tables without their keys and indexes are no place to check the ids of another import.
+        rest = _resume(session, files, outcome)
         if rest:
             _import_new(session, rest, outcome)
         return outcome
 
 
 def plan_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Plan:
-    """Return the plan by which files would be imported; nothing is written, and no import needs to wait.
+    """Return the plan by which files would be imported. Writes nothing and takes no lock.
 
-    Partitions that an import would make first, for months that the database lacks, are not in it yet.
+    Partitions that an import would create first, for months that the database lacks, are not part of it.
     """
     with open_session(settings, options, progress, lock=False) as session, ExitStack() as stack:
         works: list[Work] = []
@@ -84,14 +93,14 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome) -> No
             if options.strict:
                 profile_file(source, snapshot, options.zone, session.progress).refuse_unclean()
         run = _begin(session, sources, snapshots, outcome.runs)
-    _go_on(session, run, outcome)
+    _finish(session, run, outcome)
 
 
 @contextmanager
 def _discarded_on_failure(session: Session) -> Iterator[list[Snapshot]]:
-    """Yield a list of snapshots; where the import does not begin, those that are new in the folder are removed.
+    """Yield a list for snapshots; if the import does not begin, the new ones are deleted from the folder.
 
-    Whether it began is what the records say: an error may come after they were committed.
+    The records tell whether it began: an error may come after they were committed.
     """
     folder = session.options.snapshots
     before = set(folder.absolute().glob("*.sqlite"))
@@ -105,7 +114,7 @@ def _discarded_on_failure(session: Session) -> Iterator[list[Snapshot]]:
 
 
 def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapshots: list[Snapshot]) -> list[Source]:
-    """Add snapshots to the list, and return their sources; a content that was imported already is left alone."""
+    """Append snapshots to the list and return their sources, without files whose content was imported before."""
     sources: list[Source] = []
     for file in files:
         session.progress(f"snapshot {file.name}", 0, 1)
@@ -113,6 +122,7 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
         session.progress(f"snapshot {file.name}", 1, 1)
         if _is_known(session, file, snapshot, outcome):
             continue
+        # Appended before the checks, so that a refused snapshot is deleted, too.
         same = next((other for other in snapshots if other.sha256 == snapshot.sha256), None)
         snapshots.append(snapshot)
         if same:
@@ -126,7 +136,7 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
 
 
 def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome) -> bool:
-    """Tell whether this content was imported already, and note it."""
+    """Return whether this content was imported before, and note it in the outcome."""
     known = session.ledger.source_by_sha256(snapshot.sha256)
     if known is None:
         return False
@@ -140,7 +150,7 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
 
 
 def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
-    """Refuse a file that was imported when its content was another: its old rows would come a second time."""
+    """Refuse a file that has changed since its import: its old rows would be added a second time."""
     if earlier := session.ledger.run_of_path(snapshot.source):
         raise SourceError(
             f"{snapshot.source} has changed since import {earlier[0]}, and importing it now would add all its rows a "
@@ -149,38 +159,40 @@ def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
         )
 
 
-def _finish_unfinished(session: Session, files: Sequence[Path], outcome: Outcome) -> list[Path]:
-    """Go on with an import that was cut off, if it is of these files; returns the files that were not part of it."""
-    # Not Path.resolve(), which fails on links in a circle: what is wrong with a file is said when it is read.
+def _resume(session: Session, files: Sequence[Path], outcome: Outcome) -> list[Path]:
+    """Resume an import that was cut off, if it is of these files; returns the files that were not part of it."""
+    # Path.resolve() would fail on circular links; a broken file gets its message when it is read.
     named = {os.path.realpath(file): file for file in files}
     for run, paths in session.ledger.unfinished_runs():
         if not set(paths) <= set(named):
             raise unfinished(run, paths)
         outcome.notes.append(
-            f"going on with import {run}, which was cut off, from its snapshot: what was written to the files since "
-            "then is not in it"
+            f"resuming import {run}, which was cut off, from its snapshot: what was written to the files since then "
+            "is not in it"
         )
         with session.ledger.step(run, "resume", ""):
             for record in session.ledger.sources(run):
                 session.snapshot_of(record, "the import needs it to go on")
-        _go_on(session, run, outcome)
+        _finish(session, run, outcome)
         for path in paths:
             del named[path]
     return list(named.values())
 
 
 def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snapshot], named: Sequence[int]) -> int:
-    """Write down, in one transaction, what a run is going to do: which table goes where, with which ids.
+    """Record, in one transaction, what a run is going to do: which table goes where, with which ids. Commits.
 
-    `named` are the earlier runs whose files were named along with these: references may lead there.
+    ``named`` are the earlier runs whose files were named along with these: references may lead there.
     """
     ledger, target = session.ledger, session.target
     targets = {mapped.mapping.target for source in sources for own in source.table_mappings.values() for mapped in own}
     for table in targets:
         target.columns(table)
+    # Before ids are chosen: the placeholder that every database has would make all topics move.
     if "topics" in targets:
         target.drop_untouched_topic()
     offsets = id_offsets(sources, target)
+    # Sequences are not transactional: the application's next insert is past these ids even if this rolls back.
     reserve_ids(sources, offsets, target)
     run = ledger.add_run(__version__, str(session.options.zone))
     references = References(sources, offsets, ledger, named)
@@ -193,8 +205,8 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
     return run
 
 
-def _go_on(session: Session, run: int, outcome: Outcome) -> None:
-    """Bring a run from wherever it stands to its verdict."""
+def _finish(session: Session, run: int, outcome: Outcome) -> None:
+    """Take a run from wherever it stands to its verdict."""
     ledger, limits = session.ledger, session.options.limits
     works = [
         work
@@ -203,13 +215,15 @@ def _go_on(session: Session, run: int, outcome: Outcome) -> None:
     ]
     _prepare(session, run, works)
     plan = _plan(session, works, ledger.definitions_to_restore(run))
+    # Workers alter these tables on connections of their own, and would wait for locks that this one still holds.
     session.connection.commit()
     actions = ImportActions(run)
     try:
         _run(session, plan, actions)
     except DatabaseUnavailable as error:
         # A worker could not connect, while the server goes down or comes back.
-        raise DatabaseUnavailable(f"{error}; {GO_ON}") from error
+        raise DatabaseUnavailable(f"{error}; {RESUME}") from error
+    # Only now: the rows are there, and the application may have added some of its own meanwhile.
     _set_sequences(session, works)
     outcome.differences += [difference for one in actions.found for difference in one.examples]
     ledger.measure_after(run)
@@ -222,20 +236,24 @@ def _plan(session: Session, works: Sequence[Work], definitions: Sequence[Definit
 
 
 def _run(session: Session, plan: Plan, actions: ImportActions) -> None:
-    """Have a plan done; tells now and then how far the server is with what it does for the workers."""
+    """Execute a plan, and report regularly how far the server is with the statements of the workers."""
     pool = WorkerPool(session.settings, session.options, session.progress, plan, actions.by_kind)
 
     def watch(workers: Sequence[Worker]) -> None:
         busy = {worker.pid: worker.doing for worker in workers if worker.doing}
         for pid, (phase, done, total) in session.target.busy(list(busy)).items() if busy else ():
             pool.tell(f"{busy[pid]}{PHASE}{phase}", done, total)
+        # An open transaction here would hold back what VACUUM may remove for as long as the import lasts.
         session.connection.commit()
 
     pool.run(watch)
 
 
 def _prepare(session: Session, run: int, works: Sequence[Work]) -> None:
-    """Make partitions, and defer indexes and keys once their definitions are recorded."""
+    """Create partitions, and defer indexes and keys. Commits.
+
+    Definitions are recorded in the transaction that drops them, so that a crash can't lose one.
+    """
     target = session.target
     todo = [work.conversion for work in works if isinstance(work, MappedWork) and not work.record.loaded_at]
     for conversion in todo:
@@ -243,13 +261,17 @@ def _prepare(session: Session, run: int, works: Sequence[Work]) -> None:
             target.ensure_months(conversion.target, conversion.source.months(conversion.table_mapping))
     targets = {conversion.target for conversion in todo}
     _defer(session, run, target.definitions(sorted(targets)))
-    # After the foreign keys that need them.
+    # After the foreign keys: PostgreSQL does not drop a primary key that one of them depends on.
     _defer(session, run, target.primary_keys(sorted(_large_targets(session, works) & targets)))
     session.connection.commit()
 
 
 def _large_targets(session: Session, works: Sequence[Work]) -> set[str]:
-    """Return the tables that many rows go to, none of which can have the id of another."""
+    """Return the tables that many rows go to, if their ids are certainly unique.
+
+    Only these can do without their primary key during the load: with duplicates it could not be built afterwards,
+    while a duplicate that meets the key is rejected as a row.
+    """
     rows: Counter[str] = Counter()
     for work in works:
         rows[work.target] += work.record.source_rows
@@ -264,7 +286,7 @@ def _defer(session: Session, run: int, definitions: Sequence[tuple[str, str, str
 
 
 def _set_sequences(session: Session, works: Sequence[Work]) -> None:
-    """Put sequences past every id."""
+    """Set the sequences past every imported id and every id that SQLite had given out. Commits."""
     for work in works:
         if isinstance(work, MappedWork) and work.gives_ids:
             session.target.set_sequence(work.target, work.highest_id)

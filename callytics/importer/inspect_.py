@@ -11,6 +11,10 @@ from callytics.importer.source.reader import Source
 
 
 def inspect_file(file: Path, options: Options, progress: Progress) -> Profile:
-    """Tell what is in a file and what an import would do with it; needs no server and writes nothing that stays."""
+    """Return what is in a file and what an import would do with each value, by the import's own conversion.
+
+    Needs no server, and leaves nothing behind: the snapshot that it reads is removed. Raises ``SourceError`` if the
+    file is not an intact SQLite database or holds no tables.
+    """
     with borrowed_snapshot(file, options) as snapshot:
         return profile_file(Source(snapshot.path, str(file), options.limits), snapshot, options.zone, progress)

@@ -1,4 +1,4 @@
-"""How a command of the importer is to work: options, limits, progress, and being cancelled."""
+"""How a command of the importer works: options, limits, progress and cancellation."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from callytics.exceptions import SourceError
 
+# Called with a step ("load transcriptions"), the rows done and the rows in total. A step without rows to count
+# ("foreign key …") reports 0 of 1, then 1 of 1. Workers call it from their threads, but never two at once.
 Progress = Callable[[str, int, int], None]
-"""Called with what is done ('load transcriptions'), rows done, and rows in all; 0 of 1, then 1 of 1, where nobody
-counts ('foreign key …')."""
+# Separates a step from the phase that the server reports for it: "index …: building index: scanning table".
 PHASE = ": "
-"""What separates, in what progress is told, a step from the phase of it that the server says it is in."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes at which an import goes another way. Tests lower them, so that a small file goes every way of a large one.
+    """Sizes at which an import takes another path.
 
-    The defaults were measured; commands do not offer them.
+    The defaults were measured, and no command offers them. Tests lower them, so that a small file takes every path of
+    a large one.
     """
 
+    # Most rows that are read, converted and committed together: what the ADBC reader takes in one batch.
     chunk_rows: int = 20_000
-    """Rows that are read, converted and committed together, at most: what the ADBC reader takes in one batch."""
+    # Approximate bytes of the file in one chunk: this bounds memory, however wide the rows are.
     chunk_bytes: int = 4 * 1024 * 1024
-    """About as many bytes of the file a chunk holds: memory follows from it, whatever the rows are like."""
+    # Rows of a table that one worker loads or verifies on its own.
     piece_rows: int = 200_000
-    """Rows of a table that one worker loads or verifies on its own."""
+    # From this many rows on, a table's primary key is deferred and its indexes are built in parallel. Below it, the
+    # plan would cost more than it saves.
     large_table_rows: int = 50_000
-    """A table of more rows gives its primary key away for the load, and has its indexes built side by side."""
+    # Whether the plan verifies. Only benchmarks leave this out: the verdict means nothing then.
     verify: bool = True
-    """Whether the plan has the steps that verify. Only benchmarks leave them out: the verdict means nothing then."""
 
 
 class Cancellation:
-    """Ends what a command is doing, from any thread: its statements on the server are cancelled, and it raises.
+    """Cancels a command from any thread: its statements on the server end, and it raises ``Interrupted``.
 
-    Whoever hears of Ctrl-C calls `cancel`, since a thread that waits in C code hears of nothing.
+    Python delivers Ctrl-C only when the main thread is back from C code, which a long statement keeps it from. So the
+    caller that receives the signal calls ``cancel``, and the server ends the statements.
     """
 
     def __init__(self) -> None:
@@ -49,7 +52,7 @@ class Cancellation:
 
     @contextmanager
     def reaches(self, act: Callable[[], None]) -> Iterator[None]:
-        """Have `act` called when the command is cancelled during the block."""
+        """Call ``act``, from the cancelling thread, if the command is cancelled during the block."""
         self._acts.append(act)
         try:
             yield
@@ -57,15 +60,21 @@ class Cancellation:
             self._acts.remove(act)
 
     def cancel(self) -> None:
-        """End the command that this was given to; nothing happens where none is under way."""
+        """Cancel the command that has this object; does nothing if no command is running."""
         self.cancelled = True
+        # A copy: a block that ends meanwhile removes its act in another thread.
         for act in list(self._acts):
             act()
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to import: where snapshots are kept, where timestamps without offset were written, how many at once."""
+    """How to import.
+
+    ``snapshots`` is the folder that keeps snapshots, ``zone`` the zone of timestamps without an offset, ``jobs`` the
+    number of workers. ``strict`` refuses files from which anything would be rejected, normalised or unmapped, and
+    ``again`` imports a file that has changed since its import as if it came from another installation.
+    """
 
     snapshots: Path = Path("callytics-imports")
     zone: tzinfo = UTC
@@ -77,7 +86,7 @@ class Options:
 
 
 def zone_named(name: str) -> tzinfo:
-    """Return the time zone of an IANA name; `SourceError` where there is none of that name."""
+    """Return the time zone of an IANA name; raises ``SourceError`` for an unknown name."""
     try:
         return UTC if name.upper() == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:

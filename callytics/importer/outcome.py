@@ -1,4 +1,4 @@
-"""What became of a command: values for whoever shows them."""
+"""The outcome of a command, as values for the caller to show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from callytics.importer.records.entries import NormalisationSummary, OrphanedKey
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.findings import Clash, Difference
 
+# The process's exit code for each verdict on a run. A larger code is a worse verdict: ``Outcome.add_run`` relies on it.
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
-"""The process's exit code for each verdict on a run."""
 
 
 @dataclass
 class Outcome:
-    """What became of a command: notes for the user, the runs concerned, and what verification found."""
+    """What a command did: notes for the user, the runs concerned with their records, and what verification found.
+
+    ``status`` is the worst verdict on any of the runs, a key of ``EXIT_CODES``.
+    """
 
     status: str = "verified"
     runs: list[int] = field(default_factory=list)
@@ -31,7 +34,7 @@ class Outcome:
         return EXIT_CODES[self.status]
 
     def add_run(self, run: int, status: str, ledger: Ledger) -> None:
-        """Take a run's records into the outcome; the worst verdict counts."""
+        """Add a run and its records; the worst verdict so far becomes the status."""
         self.runs.append(run)
         self.status = max(self.status, status, key=lambda verdict: EXIT_CODES[verdict])
         self.tables += ledger.summary(run)
@@ -42,23 +45,25 @@ class Outcome:
 
 @dataclass
 class Synced(Outcome):
-    """What became of a sync or an undo, besides what an `Outcome` has."""
+    """What a sync or an undo did, in addition to an ``Outcome``.
+
+    ``refused`` means that nothing was written because of clashes. ``clashes`` lists the first clashes of each table,
+    ``clashed`` counts all of them, and ``unsolvable`` those that no choice settles. ``choice`` is what the user chose.
+    """
 
     dry_run: bool = False
     refused: bool = False
-    """True where nothing was written because of clashes."""
     changes: list[dict[str, Any]] = field(default_factory=list)
     clashes: list[Clash] = field(default_factory=list)
-    """Rows that were changed in PostgreSQL since: the first of each table."""
     clashed: int = 0
     unsolvable: int = 0
     choice: str | None = None
 
     def refuse(self) -> None:
-        """Note that nothing was written because of clashes."""
+        """Record that nothing was written because of clashes."""
         self.refused, self.status = True, "different"
 
     @property
     def changed(self) -> int:
-        """Rows that were, or would be, written."""
+        """The number of rows that were written, or would be without ``dry_run`` or the refusal."""
         return sum(row["inserted"] + row["updated"] + row["deleted"] for row in self.changes)

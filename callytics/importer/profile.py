@@ -1,4 +1,8 @@
-"""Profile: what a file holds and what would become of every value, by the import's own rules, without a server."""
+"""Profile: what a file holds and what an import would do with every value, without a server.
+
+It runs the import's own conversion over all rows rather than estimating. Only what PostgreSQL itself would refuse, a
+violated constraint, can't be known here.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,19 @@ from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
 
+# Of each finding, so many rows are shown with the first characters of their values.
 EXAMPLES = 3
 VALUE_LENGTH = 40
 START_SECONDS = 2
+# Load and verification together on two cores (measured by benchmarks/import_time.py).
 ROWS_PER_SECOND = 50_000
-"""What load and verification together manage on two cores (measured by benchmarks/import_time.py)."""
+# PostgreSQL's tables and indexes for each byte of the SQLite file (measured by the same).
 TARGET_BYTES_PER_BYTE = 1.5
-"""PostgreSQL's tables and indexes against the SQLite file (measured by the same)."""
 
 
 @dataclass
 class Finding:
-    """Values of one column that cannot go as they are: how many rows, and a few of them."""
+    """Values of one column that would be normalised or rejected: the number of rows, and examples."""
 
     table: str
     target: str
@@ -38,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TableProfile:
-    """A source table: its rows, where they go, and which columns have no home or no source."""
+    """A source table: its rows, targets, columns that nothing maps or that the file lacks, and months."""
 
     name: str
     rows: int
@@ -52,7 +57,7 @@ class TableProfile:
 
 @dataclass
 class Profile:
-    """What `inspect` shows of a file."""
+    """What ``inspect`` shows of a file."""
 
     path: str
     sha256: str
@@ -79,7 +84,7 @@ class Profile:
         return int(self.size_bytes * TARGET_BYTES_PER_BYTE)
 
     def refuse_unclean(self) -> None:
-        """Raise `SourceError` when anything would be rejected, normalised or kept as unmapped."""
+        """Raise ``SourceError`` if anything would be rejected, normalised or unmapped: ``--strict``."""
         unmapped = [table.name for table in self.tables if table.unmapped_columns]
         if not self.findings and not unmapped:
             return
@@ -92,7 +97,10 @@ class Profile:
 
 
 def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress) -> Profile:
-    """Convert every row as an import would, and count what does not go as it is."""
+    """Convert every row as an import would, and count the values that are normalised or rejected.
+
+    Reads the whole snapshot once for each mapping. Raises ``SourceError`` if the file holds no tables.
+    """
     source.refuse_empty()
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
     for table in source.tables:
@@ -152,7 +160,7 @@ def _count(
 
 
 def _cut(value: object) -> str:
-    """Show the beginning of a value; what is not text shows as SQLite's literal would."""
+    """Return the beginning of a value, without characters that would upset a terminal."""
     shown = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
     shown = "".join(character if character.isprintable() else "·" for character in shown[: VALUE_LENGTH + 1])
     return shown if len(shown) <= VALUE_LENGTH else shown[:VALUE_LENGTH] + "…"

@@ -1,4 +1,4 @@
-"""A session: what one command of the importer works with from its first question to its verdict."""
+"""The session of one command: connection, import lock, records, snapshots in use, and the verdict."""
 
 from __future__ import annotations
 
@@ -21,25 +21,31 @@ from callytics.importer.target.connections import import_connection
 from callytics.postgres import errors
 from callytics.settings import Settings
 
-GO_ON = "run the same command again to go on from there"
-INTERRUPTED = f"interrupted; what was committed stays: {GO_ON}"
+RESUME = "run the same command again to go on from there"
+INTERRUPTED = f"interrupted; what was committed stays: {RESUME}"
 
 
 class Session:
-    """A connection to a database that is ready for imports, its records, and how the command is to work."""
+    """A connection to a database that is ready for imports, its records and catalogue, and the command's options.
+
+    Methods work in the connection's transaction, and say so if they end it.
+    """
 
     def __init__(self, settings: Settings, connection: Connection, options: Options, progress: Progress) -> None:
         self.settings, self.connection, self.options, self.progress = settings, connection, options, progress
         self.ledger, self.target = Ledger(connection), Target(connection)
 
     def refuse_unfinished(self) -> None:
-        """Raise `TargetError` where an import was cut off and would be in the way."""
+        """Raise ``TargetError`` if an import was cut off: its tables lack keys until it is resumed. Commits."""
         for run, paths in self.ledger.unfinished_runs():
             raise unfinished(run, paths)
         self.connection.commit()
 
     def snapshot_of(self, record: SourceRecord, why: str) -> Path:
-        """Return the snapshot that a record names; `SourceError` where it is gone, or is not the one that was taken."""
+        """Return the path of a recorded snapshot; ``why`` ends the message if it is gone.
+
+        Raises ``SourceError`` if the file is missing or its SHA-256 is not the recorded one.
+        """
         path = Path(record.snapshot_path)
         if not path.exists():
             raise SourceError(
@@ -52,8 +58,11 @@ class Session:
         return path
 
     def remove_unrecorded(self, paths: Iterable[Path]) -> None:
-        """Remove those of the snapshots that no import needs; what is recorded decides, whatever was rolled back."""
-        # Where the records can't be read, too much is kept rather than too little.
+        """Delete the given snapshots except those that an import needs. Rolls back.
+
+        Only what is committed counts: an error may come before the commit of the records, or after it.
+        """
+        # If the records can't be read, keep everything: a snapshot is the only proof of what was imported.
         with suppress(psycopg2.Error):
             self.connection.rollback()
             for path in set(paths) - {Path(path) for path in self.ledger.own_snapshots()}:
@@ -61,7 +70,11 @@ class Session:
             self.connection.rollback()
 
     def conclude(self, outcome: Outcome, run: int) -> None:
-        """Write the verdict on a run down, and take its records into the outcome."""
+        """Record the verdict on a run and add its records to the outcome. Commits.
+
+        This commit waits for the disk, and so for everything that workers committed before: PostgreSQL writes its log
+        in order.
+        """
         tables = self.ledger.summary(run)
         different = any(table.different_rows for table in tables)
         status = "different" if different else "rejects" if any(table.rejected for table in tables) else "verified"
@@ -73,16 +86,17 @@ class Session:
 
 
 def unfinished(run: int, paths: Iterable[str]) -> TargetError:
-    """Return what to say where an import that was cut off has to be finished first."""
+    """Return the error for a command that has to wait until a cut-off import is resumed."""
     return TargetError(f"import {run} is unfinished: first run 'callytics import {' '.join(paths)}'")
 
 
 @contextmanager
 def open_session(settings: Settings, options: Options, progress: Progress, *, lock: bool = True) -> Iterator[Session]:
-    """Yield a session with a database that is ready; with `lock` no other import, sync or undo works there meanwhile.
+    """Yield a session on a database that is ready; with ``lock`` no other import, sync or undo runs there meanwhile.
 
-    Cancelling the command cancels the session's statements. Everything that PostgreSQL says during the block, and
-    Ctrl-C, becomes one of ours: one line, without anybody's data.
+    Cancelling the command cancels the session's statements. Raises ``TargetError`` if the database is not ready, the
+    role has no rights or another import holds the lock; ``DatabaseUnavailable`` if the server can't be reached; and
+    ``Interrupted`` after Ctrl-C. Errors of the drivers during the block become one of these, without quoting values.
     """
     with _translated(settings, options.cancellation), closing(import_connection(settings)) as connection:
 
@@ -93,6 +107,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
         with options.cancellation.reaches(cancel):
             session = Session(settings, connection, options, progress)
             session.target.check_ready()
+            # Before any question about runs or files: the answer must hold until the command ends.
             if lock:
                 session.target.lock()
             yield session
@@ -100,20 +115,20 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
 
 @contextmanager
 def borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
-    """Yield a snapshot in a folder of its own, which is removed afterwards: no import works with this copy."""
+    """Yield a snapshot of a file in a scratch folder that is removed afterwards: for commands that only compare."""
     with no_new_folders(options.snapshots), scratch_folder(options.snapshots) as folder:
         yield take_snapshot(file, folder)
 
 
 @contextmanager
 def no_new_folders(folder: Path) -> Iterator[None]:
-    """Remove the folder and its parents afterwards, as far as they are new and hold nothing."""
+    """Afterwards remove the folder and those of its parents that are new and empty."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     finally:
         for path in missing:
-            # One that holds something, or was never made, stays as it is.
+            # A folder that holds something stays; one that was never made is no error.
             with suppress(OSError):
                 path.rmdir()
 
@@ -121,16 +136,17 @@ def no_new_folders(folder: Path) -> Iterator[None]:
 @contextmanager
 def _translated(settings: Settings, cancellation: Cancellation) -> Iterator[None]:
     try:
-        with errors.translated(settings, owner=True, then=GO_ON):
+        with errors.translated(settings, owner=True, then=RESUME):
             yield
     except KeyboardInterrupt as error:
         raise Interrupted(INTERRUPTED) from error
     except Exception as error:
+        # First: what drivers raise for a cancelled statement differs, and says nothing that the user has to know.
         if cancellation.cancelled:
             raise Interrupted(INTERRUPTED) from error
         if not isinstance(error, psycopg2.Error | adbc_driver_manager.Error) or errors.sqlstate(error) is None:
             raise
-        # Not its message, which can quote a value: somebody's words.
+        # Without PostgreSQL's message, which can quote a value of a call.
         raise TargetError(
-            f"PostgreSQL refused the import (SQLSTATE {errors.sqlstate(error)}): {GO_ON} once that is put right"
+            f"PostgreSQL refused the import (SQLSTATE {errors.sqlstate(error)}): {RESUME} once that is put right"
         ) from error

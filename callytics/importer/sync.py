@@ -1,9 +1,9 @@
-"""Sync: catch up with what the application has written to SQLite since the import, by differences.
+"""Sync: bring over what the application has written to SQLite since the import, by differences.
 
 snapshot → compare (what was imported, what SQLite holds now, what PostgreSQL holds) → apply → verify
 
-Everything is compared before anything is written, and all is written in one transaction: a sync is there as a whole,
-or nothing of it is.
+Everything is compared before anything is written, and everything is written in one transaction: a sync is done as a
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from callytics.settings import Settings
 
 @dataclass(frozen=True)
 class File:
-    """A file that is caught up with: what is recorded of it, and its new snapshot."""
+    """A file of a sync: its record, its new snapshot, and its tables before and now."""
 
     record: SourceRecord
     snapshot: Snapshot
@@ -68,11 +68,14 @@ def sync_files(
     choice: str | None = None,
     dry_run: bool = False,
 ) -> Synced:
-    """Bring PostgreSQL to what imported files hold now, writing only what differs.
+    """Write to PostgreSQL what differs between imported files as they are now and as they were, in one transaction.
 
-    Rows that were changed in PostgreSQL since the import are never overwritten, unless `choice` is "theirs"; where it
-    is None nothing at all is written then, and the outcome lists them. `dry_run` writes nothing in any case. Raises
-    `CallyticsError` when refused or failed: PostgreSQL is then as it was.
+    Rows that were changed in PostgreSQL since the import are clashes: with ``choice`` None nothing is written then and
+    the outcome lists them, "ours" keeps these rows, and "theirs" overwrites them. Rows that the application added are
+    left alone. ``dry_run`` writes nothing in any case. What was written is compared again, value by value.
+
+    Raises ``SourceError`` if a file was never imported or a snapshot is gone, ``TargetError`` if an import is
+    unfinished or others keep writing to the same rows. PostgreSQL is then as it was.
     """
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
         session.refuse_unfinished()
@@ -82,7 +85,7 @@ def sync_files(
 
 
 def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
-    """Return what is recorded of each file; `SourceError` where one was never imported."""
+    """Return the record of each file; raises ``SourceError`` if one was never imported or is named twice. Commits."""
     ledger = session.ledger
     found: dict[Path, SourceRecord] = {}
     for file in files:
@@ -100,10 +103,10 @@ def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord
 
 @contextmanager
 def _snapshots(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[tuple[SourceRecord, Snapshot]]]:
-    """Yield a snapshot of each file; afterwards those that the records do not name are removed.
+    """Yield a snapshot of each file, and afterwards delete those that no record names.
 
-    A file whose rows refer to another file's comes first: while the application goes on writing, every recording that
-    a session refers to is then in the later snapshot.
+    A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
+    older than the session that refers to it: so the later snapshot has every recording that the sessions need.
     """
     folder = session.options.snapshots
     bases = {path: base_source(session, record) for path, record in records.items()}
@@ -125,7 +128,7 @@ def _references_other_file(source: Source) -> bool:
 
 
 class Sync:
-    """One comparison of files with PostgreSQL, and what follows from it, in one transaction of the session."""
+    """One attempt: the comparison of files with PostgreSQL and the changes, in one transaction of the session."""
 
     def __init__(self, session: Session, choice: str | None, dry_run: bool) -> None:
         self.session, self.choice, self.dry_run = session, choice, dry_run
@@ -134,9 +137,10 @@ class Sync:
         self.began = time.monotonic()
 
     def run(self, taken: Sequence[tuple[SourceRecord, Snapshot]], lock: bool) -> Synced:
-        """Compare, apply and verify; everything is rolled back where rows clash or nothing is to be written.
+        """Compare, apply and verify. Commits, or rolls everything back if rows clash or nothing is to be written.
 
-        With `lock` nobody else writes meanwhile, so that foreign keys can be deferred.
+        ``lock`` keeps others from writing meanwhile, so that foreign keys can be deferred. Raises
+        ``ForeignKeysInTheWay`` if that is needed, and ``Overtaken`` if the same rows were written to meanwhile.
         """
         outcome = Synced(dry_run=self.dry_run, choice=self.choice)
         moment = begin(self.session.connection, lock=lock)
@@ -144,6 +148,7 @@ class Sync:
         pairs = [pair for file in files for pair in file.pairs]
         found = Comparison(self.staging, snapshot=moment, choice=self.choice).of(self.session, pairs)
         self.staging.prepare()
+        # Before the clashes are counted: a reference that would lead to a stranger's row is one of them.
         orphans = self._check_references(files, found)
         if orphans and not lock:
             raise ForeignKeysInTheWay
@@ -161,7 +166,10 @@ class Sync:
         return outcome
 
     def _pairs(self, record: SourceRecord, snapshot: Snapshot) -> list[Pair]:
-        """Pair the tables of a file as it was with those that it has now; new ones are recorded."""
+        """Pair the tables of a file as it was with those that it has now; new ones are recorded.
+
+        A table is recognised by its name and target: its mapping may be another one since it gained columns.
+        """
         base, theirs = base_source(self.session, record), self._source(record, snapshot)
         zone = zone_named(record.timezone)
         known = {(row.source_table.lower(), row.target_table): row for row in self.ledger.tables(record.id)}
@@ -189,7 +197,7 @@ class Sync:
         return Side(source, table, Conversion(source, mapped, self.target.columns(row.target_table), row.offsets, zone))
 
     def _references(self, record: SourceRecord, source: Source, rows: Iterable[TableRecord]) -> References:
-        """Return where the references of new tables lead: the id spaces that there are keep their offsets."""
+        """Return the offsets for references of new tables; known id spaces keep theirs, or their rows would move."""
         known: Offsets = {(source.path, row.source_table.lower()): row.id_offset for row in rows if row.mapping}
         mapped = {table.name.lower() for table in source.tables if source.table_mappings[table.name]}
         offsets = known if {name for _, name in known} >= mapped else id_offsets([source], self.target, known)
@@ -198,13 +206,13 @@ class Sync:
     def _recorded(
         self, record: SourceRecord, old: TableRecord | None, wanted: TableRecord, source: Source, references: References
     ) -> TableRecord:
-        """Return the record of a table as it is now; ids and offsets stay what they were."""
+        """Return the record of a table as it is now, with the number and offsets that it has, or a new record."""
         if old:
             return replace(wanted, id=old.id, id_offset=old.id_offset, offsets=old.offsets, loaded_at=old.loaded_at)
         return self.ledger.add_table(record.id, references.moved(source, wanted), loaded=True)
 
     def _check_references(self, files: Sequence[File], found: Sequence[Found]) -> bool:
-        """Find references that would lead to somebody else's row; tells whether rows will be left without a parent."""
+        """Record references that would lead to a stranger's row as clashes; returns whether rows lose their parent."""
         by_table = {one.pair.record.id: one for one in found}
         for file in files:
             for child in file.pairs:
@@ -231,11 +239,11 @@ class Sync:
                             final=True,
                         )
 
-    def _write(self, files: Sequence[File], found: Sequence[Found], aside: bool) -> None:
+    def _write(self, files: Sequence[File], found: Sequence[Found], lock: bool) -> None:
         """Apply everything, with its records, and commit; then validate the deferred foreign keys."""
         self.session.progress("apply", 0, 1)
-        keys = self.staging.apply(aside=aside)
-        self._keep_refused(found)
+        keys = self.staging.apply(aside=lock)
+        self._reject_refused(found)
         for one in found:
             self._record(one)
         for file in files:
@@ -248,9 +256,10 @@ class Sync:
         targets = {pair.record.target_table for file in files for pair in file.pairs if pair.conversion}
         validate(self.session, files[0].record.run, [*keys, *self.staging.not_validated(targets)])
 
-    def _keep_refused(self, found: Sequence[Found]) -> None:
-        """Record what PostgreSQL refused as rejected and correct the figures; what it refused before stays as it is."""
+    def _reject_refused(self, found: Sequence[Found]) -> None:
+        """Record rows that PostgreSQL refused as rejected, and correct the figures that counted them as written."""
         for one in found:
+            # Rows that were refused before are tried again; ``take_back`` subtracts those that still are.
             one.inserted += one.retried
         for one, refused in refused_rows(self.staging, found):
             conversion = one.pair.conversion
@@ -263,6 +272,7 @@ class Sync:
 
     def _reject(self, one: Found, row: RefusedRow) -> None:
         table = one.pair.record.id
+        # A row that was refused before, and is the same, keeps its record: the sync changed nothing.
         kept = self.ledger.rejected(table, (row.rowid, row.rowid)).get(row.rowid)
         if kept and kept.column is None and same_json(kept.row, encode_row(row.values)):
             return
@@ -270,7 +280,7 @@ class Sync:
         self.staging.keep_aside(one.pair, [row.rowid], [row])
 
     def _record(self, one: Found) -> None:
-        """Bring the record of a table up to what it is now."""
+        """Update the record of a table to what it is now."""
         record = one.pair.record
         if one.pair.theirs is None:
             self.ledger.forget_table(record.id)
@@ -287,6 +297,7 @@ class Sync:
     def _record_file(self, file: File, found: Sequence[Found]) -> None:
         own = {pair.record.id for pair in file.pairs}
         mine = [one for one in found if one.pair.record.id in own]
+        # A sync without changes leaves the records, and with them the snapshot that the next sync starts from, alone.
         if not file.changed and not any(one.changes for one in mine):
             return
         if (known := self.ledger.source_by_sha256(file.snapshot.sha256)) and known.id != file.record.id:
@@ -304,11 +315,15 @@ class Sync:
         self.ledger.update_source(file.record.id, file.snapshot)
 
     def _verify(self, outcome: Synced, found: Sequence[Found]) -> None:
-        """Compare again, value by value, every range of rows in which something was written."""
+        """Compare every row range in which something was written again, value by value, with what is committed.
+
+        Rows outside these ranges were found equal by the comparison that the sync began with.
+        """
         todo = [one for one in found if one.pair.theirs]
         again = {one.pair.record.id: one for one in self._compare_again([one for one in todo if one.changed])}
         for one in todo:
             record, checked = one.pair.record, again.get(one.pair.record.id)
+            # Rows that "ours" left as they are still differ, as the user wants it.
             left = one.clashed if self.choice == "ours" else 0
             different = max(0, checked.changes + checked.clashed - left) if checked else 0
             if checked and different:
@@ -326,6 +341,6 @@ class Sync:
 
 
 def gives_ids(pair: Pair, table: str | None = None) -> bool:
-    """Tell whether a pair gives ids of its own, and is of this source table if one is named."""
+    """Return whether a table has ids of its own rather than its parent's, and is ``table`` if that is given."""
     own = pair.conversion is not None and pair.conversion.key not in pair.conversion.table_mapping.mapping.references
     return own and table in (None, pair.record.source_table.lower(), pair.record.source_table)

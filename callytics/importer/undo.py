@@ -1,7 +1,7 @@
-"""Undo: take one import back as a whole; everything else stays as it is.
+"""Undo: delete everything that one import brought, and leave everything else as it is.
 
-Which rows are the import's is told by its snapshots. A row that was changed in PostgreSQL since, or one that was added
-there and refers to the import's, keeps the import from being undone until the user has decided.
+The snapshots of the import tell which rows are its own. If one of these was changed in PostgreSQL since, or a row was
+added there that refers to one, nothing is deleted until the user decides.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ from callytics.settings import Settings
 def undo_import(
     settings: Settings, run: int, options: Options, progress: Progress, *, force: bool = False, dry_run: bool = False
 ) -> Synced:
-    """Delete every row that an import brought, its rejected and unmapped ones included, in one transaction.
+    """Delete every row that an import brought, including its rejected and unmapped rows, in one transaction.
 
-    Refuses, with the rows listed in the outcome, where some were changed in PostgreSQL since or are referred to by
-    rows that were added there, unless `force` gives those up, too. Ids are not given again. That there was such an
-    import stays on record; the same files can be imported again. Raises `CallyticsError` when refused or failed.
+    If rows of the import were changed in PostgreSQL since, or rows added there refer to them, nothing is deleted and
+    the outcome lists them, unless ``force`` gives them up. ``dry_run`` writes nothing in any case. Ids are not given
+    out again. The run stays on record, and the same files can be imported again.
+
+    Raises ``TargetError`` if there is no such run, an import is unfinished, or another import refers to the rows;
+    ``SourceError`` if a snapshot is gone. PostgreSQL is then as it was.
     """
     with open_session(settings, options, progress) as session:
         session.refuse_unfinished()
         _check_run(session, run)
-        # Locked from the start: deferred keys spare a question for each deleted row and partition.
+        # Locked from the start, so that foreign keys can be deferred: with them, every deleted row would be looked up
+        # in every table and partition that refers to it.
         return until_written(session, lambda held: Undo(session, run, force, dry_run).run(held), lock=not dry_run)
 
 
 def _check_run(session: Session, run: int) -> None:
-    """Refuse a run that is not there to be undone."""
+    """Refuse a run that does not exist or is undone already. Commits."""
     status = session.ledger.run_status(run)
     if status is None:
         raise TargetError(f"there is no import {run}: 'callytics report' names those that there are")
@@ -55,7 +59,7 @@ def _check_run(session: Session, run: int) -> None:
 
 
 class Undo:
-    """One comparison of an import with PostgreSQL, and its removal, in one transaction of the session."""
+    """One attempt: the comparison of an import with PostgreSQL and its deletion, in one transaction of the session."""
 
     def __init__(self, session: Session, number: int, force: bool, dry_run: bool) -> None:
         self.session, self.number, self.force, self.dry_run = session, number, force, dry_run
@@ -63,7 +67,7 @@ class Undo:
         self.staging = Staging(session.connection)
 
     def run(self, lock: bool) -> Synced:
-        """Compare and delete; everything is rolled back where rows clash or nothing is to be written."""
+        """Compare and delete. Commits, or rolls everything back if rows clash or nothing is to be written."""
         outcome = Synced(dry_run=self.dry_run, choice="force" if self.force else None, runs=[self.number])
         found = self._compare(begin(self.session.connection, lock=lock))
         self.staging.prepare()
@@ -88,7 +92,7 @@ class Undo:
             yield Pair(row, base_side(base, row, self.target, zone), None)
 
     def _check_children(self, found: Sequence[Found]) -> None:
-        """Find rows that refer to the import's: another import's are refused, the application's may be given up."""
+        """Find rows that refer to the import's: those of another import are refused, others are clashes."""
         children = self.staging.remaining_children()
         for other in sorted({row.run for row in children if row.run}):
             raise TargetError(
@@ -102,7 +106,7 @@ class Undo:
             self._refuse_others()
 
     def _refuse_others(self) -> None:
-        """What the application added may itself be referred to by another import's rows."""
+        """Refuse if rows of another import refer to rows that were added in PostgreSQL and would be deleted, too."""
         for row in self.staging.remaining_children():
             raise TargetError(
                 f"row {row.key} of {row.table}, which import {row.run} brought, refers to a row that was added in "
@@ -113,6 +117,7 @@ class Undo:
         self.session.progress(f"undo import {self.number}", 0, 1)
         keys = self.staging.apply(aside=True)
         self.target.restore_topic()
+        # In the same transaction: rows without their record could never be deleted, a record without rows is wrong.
         self.ledger.undo_run(self.number)
         self.session.connection.commit()
         validate(self.session, self.number, [*keys, *self.staging.not_validated()])

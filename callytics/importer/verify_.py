@@ -1,4 +1,4 @@
-"""Verify: every value of imported files again, any time later."""
+"""Verify: compare every value of imported files again, at any later time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import recorded_works
 from callytics.importer.plan.workers import WorkerPool
 from callytics.importer.records.entries import SourceRecord
-from callytics.importer.session import GO_ON, Session, borrowed_snapshot, open_session
+from callytics.importer.session import RESUME, Session, borrowed_snapshot, open_session
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.verify import Verification
 from callytics.settings import Settings
@@ -21,7 +21,9 @@ from callytics.settings import Settings
 def verify_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
     """Compare every value of imported files with what PostgreSQL holds now.
 
-    Writes nothing but the verdict. Raises `CallyticsError` where a file was not imported, or has changed since.
+    Writes only the verdict, and takes no lock: the application may write meanwhile, and what it changes counts as a
+    difference. Raises ``SourceError`` if a file was never imported or has changed since, ``TargetError`` if its import
+    is unfinished.
     """
     with open_session(settings, options, progress, lock=False) as session:
         outcome = Outcome()
@@ -40,6 +42,7 @@ def verify_files(settings: Settings, files: Sequence[Path], options: Options, pr
 def _verify(session: Session, record: SourceRecord, snapshot: Snapshot) -> list[Verification]:
     limits = session.options.limits
     works = list(recorded_works(session.ledger, record, snapshot.path, limits))
+    # Workers read on connections of their own; this one must not keep a transaction open for as long as they do.
     session.connection.commit()
     plan = ImportPlan(works, (), {}, limits).verify(works)
     actions = ImportActions(record.run)
@@ -48,10 +51,10 @@ def _verify(session: Session, record: SourceRecord, snapshot: Snapshot) -> list[
 
 
 def _imported(session: Session, snapshot: Snapshot) -> SourceRecord:
-    """Return the record of a file's import; say what to do where its content never came in."""
+    """Return the record of a file's import by its content; if there is none, raise what to do about it."""
     if record := session.ledger.source_by_sha256(snapshot.sha256):
         if record.status == "running":
-            raise TargetError(f"import {record.run} of {record.path} is unfinished: {GO_ON} ('callytics import')")
+            raise TargetError(f"import {record.run} of {record.path} is unfinished: {RESUME} ('callytics import')")
         return record
     if earlier := session.ledger.run_of_path(snapshot.source):
         run, path = earlier

@@ -1,1 +1,1 @@
-"""The plan of an import: its steps, the ids it takes, and the workers that do it."""
+"""The plan of an import: its steps, its ids, and the workers that execute it."""

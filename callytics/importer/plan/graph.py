@@ -1,4 +1,4 @@
-"""The plan of a command as data: steps, and which of them waits for which."""
+"""The plan of a command as data: a graph of steps and the steps that each waits for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 
 
 class Rank(IntEnum):
-    """Which of the steps that could be done is done first."""
+    """The order of steps that are ready at the same time; the lowest rank comes first.
+
+    Notes first, since other steps wait for them and they take no time. Loads come before builds, and builds before
+    verification, because the longest chain of waits (load, key, statistics, foreign keys) starts there.
+    """
 
     NOTE = 0
     LOAD = 1
@@ -20,7 +24,7 @@ class Rank(IntEnum):
 
 
 class Kind(Enum):
-    """What a step does, with its rank; whoever runs the plan has a method for each kind."""
+    """What a step does, with its rank. ``WorkerPool`` is given a function for each kind that the plan uses."""
 
     LOAD = "load", Rank.LOAD
     LOADED = "loaded", Rank.NOTE
@@ -43,16 +47,17 @@ class Kind(Enum):
 
     @property
     def notes(self) -> bool:
-        """Whether such a step only writes down, or waits for, what others have done."""
+        """Whether such a step only records or awaits what other steps have done."""
         return self in (Kind.LOADED, Kind.VERIFIED, Kind.VALIDATED)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Something that one worker does at a time, once all that it waits for is done.
+    """A unit of work for one worker, ready when all steps that it waits for are done.
 
-    `subject` is what the method of its kind is given; `size` is in rows: of the same rank the largest comes first, so
-    that the workers end together.
+    ``subject`` is passed to the function of its kind. ``size`` is in rows: among steps of the same rank the largest
+    comes first, so that no worker starts a long step when the others are finished. Steps are compared by identity:
+    two pieces of a table look alike.
     """
 
     kind: Kind
@@ -66,13 +71,15 @@ class Step:
 
 
 class Plan:
-    """Steps in the order in which they were added, each after all that it waits for."""
+    """Steps in the order in which they were added, each after all steps that it waits for: no circle is possible.
+
+    ``totals`` holds the rows of progress labels that several steps share: the pieces of a table, or a table that
+    several files have.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.totals: Counter[str] = Counter()
-        """Rows by what progress calls it, where several steps have it in common: a table's pieces, or a table of
-        several files."""
 
     def add(
         self, kind: Kind, table: str = "", *, size: int = 0, waits: Iterable[Step] = (), subject: Any = None
@@ -83,7 +90,7 @@ class Plan:
         return step
 
     def sorter(self) -> TopologicalSorter[Step]:
-        """Return what hands out the steps that can be done, prepared."""
+        """Return a prepared sorter, which hands out steps as soon as they are ready."""
         sorter: TopologicalSorter[Step] = TopologicalSorter()
         for step in self.steps:
             sorter.add(step, *step.waits)
@@ -94,7 +101,7 @@ class Plan:
         return "\n".join(map(str, self.groups()))
 
     def groups(self) -> list[Group]:
-        """Return the steps of a kind and table together, without those that only note, for people to read."""
+        """Return the plan for people to read: one group for each kind and table, without steps that only record."""
         found: dict[tuple[Kind, str], list[Step]] = {}
         for step in self.steps:
             if not step.kind.notes:
@@ -113,7 +120,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Group:
-    """The steps of a kind and table: how many, the rows they are for, and which others they wait for."""
+    """The steps of one kind and table: their number, their rows, and the groups they wait for."""
 
     step: str
     table: str
@@ -129,7 +136,7 @@ class Group:
 
 
 def _told(waits: Iterable[Step]) -> Iterator[Step]:
-    """Yield what is waited for, with what a step that only notes waits for in its place."""
+    """Yield the steps that are waited for; a step that only records is replaced by those that it waits for."""
     for wait in waits:
         if wait.kind.notes:
             yield from _told(wait.waits)
@@ -142,11 +149,11 @@ def _together(waits: list[str]) -> str:
 
 
 def drawing(plan: Plan) -> str:
-    """Return the plan's shape as a Mermaid flowchart: its kinds of steps and which waits for which, without tables."""
+    """Return the shape of a plan, its kinds of steps and their waits, as a Mermaid flowchart for the manual."""
     kinds = list(Kind)
     edges = {(wait.kind, step.kind) for step in plan.steps for wait in step.waits}
     after = {kind: _reached(kind, edges) for kind in kinds}
-    # An edge that another way implies would only hide the order.
+    # Leave out edges that a longer path implies: they would hide the order.
     shown = [(a, b) for a, b in edges if not any(b in after[c] for one, c in edges if one is a and c is not b)]
     shown.sort(key=lambda edge: (kinds.index(edge[0]), kinds.index(edge[1])))
     lines = [f"    {a.name.lower()}[{a.words}] --> {b.name.lower()}[{b.words}]" for a, b in shown]

@@ -1,4 +1,8 @@
-"""Ids: they are kept, or a whole id space moves, a table's rows and every reference to them, by one offset."""
+"""Ids: they are kept, or a whole id space (a table's ids and all references to them) moves by one offset.
+
+One offset for all, rather than a new id where an old one is taken: references stay right without looking any of them
+up, and the offset alone leads from a row back to its source.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,15 @@ from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import Target
 
+# (snapshot, table name in lower case) → what is added to the ids of that id space.
 Offsets = dict[tuple[Path, str], int]
-"""What is added to the ids of an id space: (snapshot, table name in lower case) → offset."""
 
 
 def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None = None) -> Offsets:
-    """Choose for each id space how far it moves: not at all where its ids are free, as before where it is `known`.
+    """Return the offset of each id space: the ``known`` one, 0 if its ids are free, or else past every id in use.
 
-    What refers to an id space counts as part of it: a child whose parent is gone must not find another's row there.
+    References count as part of an id space: a child whose parent is missing in SQLite must not get a stranger's row
+    as its parent. Raises ``TargetError`` if ``bigint`` has no ids left.
     """
     offsets: Offsets = dict(known or {})
     planned: dict[str, list[tuple[int, int]]] = {}
@@ -32,6 +37,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
         taken = planned.setdefault(table, [])
         own = source.id_range(mapped)
         spans = [own] if own else []
+        # Only then can a reference lead to a row of another origin; reading all references takes a scan.
         if taken or not target.is_empty(table):
             spans += [span for span in _reference_ranges(source, mapped, sources) if span]
         if not spans:
@@ -51,7 +57,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
 def _reference_ranges(
     source: Source, parent: TableMapping, sources: Sequence[Source]
 ) -> Iterator[tuple[int, int] | None]:
-    """Yield the smallest and largest id by which the file itself, or one without such a table, refers to others."""
+    """Yield the range of ids by which the file itself, or a file without such a table, refers to ``parent``."""
     for other in sources:
         for mapped in (mapped for table_mappings in other.table_mappings.values() for mapped in table_mappings):
             for column, table in mapped.mapping.references.items():
@@ -61,18 +67,18 @@ def _reference_ranges(
 
 
 def _generation(source: Source, table: str) -> int | None:
-    """Return the generation of a table of a file; None where the file has none, or one that is not mapped."""
+    """Return the generation of a table of a file; None if the file has no such table or it is not mapped."""
     found = (mapped for name, mapped in source.table_mappings.items() if mapped and name.lower() == table.lower())
     return next((mapped[0].mapping.generation for mapped in found), None)
 
 
 def _may_be_in_other_file(child: TableMapping, parent: TableMapping) -> bool:
-    """Tell whether a reference may lead to another file: only generation 3 was spread over two."""
+    """Return whether a reference may lead to another file: only generation 3 was spread over two files."""
     return child.mapping.generation == parent.mapping.generation
 
 
 def reserve_ids(sources: Sequence[Source], offsets: Offsets, target: Target) -> None:
-    """Let the application's inserts go past these ids from now on: it may run during the import."""
+    """Set sequences past the ids of these sources, since the application may insert rows during the import."""
     for source, mapped in _id_spaces(sources):
         offset = offsets.get((source.path, mapped.table.name.lower()), 0)
         target.set_sequence(mapped.mapping.target, source.sequence(mapped.table) + offset)
@@ -96,9 +102,10 @@ class References:
     named: Sequence[int]
 
     def offset(self, source: Source, child: TableMapping, parent: str) -> int:
-        """Return the offset of the id space that `child` refers to: of its own file, of this run, or of an earlier one.
+        """Return the offset of the id space that ``child`` refers to: in its file, this run, or an earlier run.
 
-        Raises `SourceError` where it could be several.
+        Raises ``SourceError`` if several with different offsets are possible: a guess could link a call to a
+        stranger's recording.
         """
         if _generation(source, parent):
             return self.offsets.get((source.path, parent.lower()), 0)
@@ -118,7 +125,7 @@ class References:
         return next(iter(found), 0)
 
     def moved(self, source: Source, record: TableRecord) -> TableRecord:
-        """Return the record of a new table with the offsets of its ids and references; raises like `offset`."""
+        """Return the record of a new table with the offsets of its ids and references; raises like ``offset``."""
         found = source.table_mappings[record.source_table]
         child = next((one for one in found if one.mapping.name == record.mapping), None)
         if child is None:

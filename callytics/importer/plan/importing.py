@@ -1,10 +1,11 @@
-"""The plan of an import and how its steps are done.
+"""The plan of an import, and what its steps do.
 
     load, in pieces ─▶ keys and indexes ─▶ statistics ─▶ verify, in pieces
           of each table                          └ of all tables ─▶ foreign keys ─▶ search indexes
 
-Statistics come before the search indexes: with those in place ANALYZE would parse every sampled transcript, too.
-Foreign keys are declared before anything long is built that would keep them waiting.
+Keys come before verification, which reads the target in key order. Statistics come after the other indexes, but before
+the search indexes: with these in place, ANALYZE would also parse every sampled transcript. Foreign keys come before the
+search indexes, too: declaring one locks its table and its parent, and would wait until a long build ends.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SEARCH = " USING gin "
 
 @dataclass(frozen=True)
 class Piece:
-    """A range of rows of a table; `parts` takes what verification finds of each."""
+    """A row range of a table; verification appends what it finds to ``parts``, which all pieces of a table share."""
 
     work: Work
     rows: RowRange
@@ -41,7 +42,8 @@ class Piece:
 class ImportPlan:
     """Builds the plan of an import from wherever it stands.
 
-    `definitions` are the deferred indexes and keys that are not back yet; `leaves` are the partitions of each target.
+    ``definitions`` are the deferred indexes and keys that are not restored yet, ``leaves`` the partitions of each
+    target. Tables that are loaded are verified again when an import is resumed: only a completed run has a verdict.
     """
 
     works: Sequence[Work]
@@ -51,7 +53,7 @@ class ImportPlan:
     plan: Plan = field(default_factory=Plan)
 
     def build(self) -> Plan:
-        """Return the whole plan; what is done already is not in it."""
+        """Return the whole plan, without loads and builds that are done already."""
         built: list[Step] = []
         by_target: dict[str, list[Work]] = defaultdict(list)
         for work in self.works:
@@ -66,7 +68,7 @@ class ImportPlan:
         return self.plan
 
     def verify(self, works: Iterable[Work], waits: Iterable[Step] = ()) -> Plan:
-        """Add the comparison of every value of some tables, which must be loaded and have their keys."""
+        """Add the comparison of every value of some tables, once the steps in ``waits`` are done; return the plan."""
         for work in works:
             self._count("verify", work)
             parts: list[Verification] = []
@@ -90,10 +92,11 @@ class ImportPlan:
         return self.plan.add(Kind.LOADED, work.record.label, waits=steps, subject=work)
 
     def _build(self, target: str, rows: int, loaded: Sequence[Step]) -> Sequence[Step]:
-        """Add what a loaded table needs to be read; returns the steps that come last."""
+        """Add the keys, indexes and statistics of a loaded table; returns the steps after which it can be verified."""
         if target == UNMAPPED:
             return loaded
         indexes = [found for found in self._of(target, "index") if SEARCH not in found.definition]
+        # One step instead of several: a build of milliseconds is not worth a change of workers.
         if rows < self.limits.large_table_rows:
             subject = (target, indexes)
             return [self.plan.add(Kind.BUILD, target, size=rows, waits=loaded, subject=subject)]
@@ -117,10 +120,12 @@ class ImportPlan:
         after: Mapping[str, Sequence[Step]],
         kinds: tuple[Kind, Kind] = (Kind.SHARE, Kind.INDEX),
     ) -> list[Step]:
-        """Add indexes of a table, of a large one partition by partition where it has any, the whole one last.
+        """Add indexes of a table, those of a large partitioned table partition by partition, and the parent's last.
 
-        `after` is what each partition waits for.
+        ``after`` is what each partition waits for.
         """
+        # CREATE INDEX on a partitioned table builds one partition after the other in one session, but takes over
+        # indexes that the partitions already have. So workers can share the build.
         large = rows >= self.limits.large_table_rows
         leaves = [leaf for leaf in self.leaves[target] if leaf != target and large]
         everything = list(dict.fromkeys(step for steps in after.values() for step in steps))
@@ -138,7 +143,10 @@ class ImportPlan:
         return [found for found in self.definitions if found.kind == kind and found.table in tables]
 
     def _add_foreign_keys(self, built: Sequence[Step]) -> Step:
-        """Add the declaration of all foreign keys, one after the other, then the validation of different tables'."""
+        """Add the declaration of all foreign keys in one step, then their validation, table by table in parallel.
+
+        Returns the step after which all are validated.
+        """
         tables: dict[str, list[Definition]] = defaultdict(list)
         for found in self.definitions:
             if found.kind == "foreign key":
@@ -159,7 +167,10 @@ class ImportPlan:
 
 
 class ImportActions:
-    """How the steps of an import, or of a verification, are done; what verification finds is in `found`."""
+    """What the steps of an import, or of a verification, do on a worker; ``found`` collects what verification finds.
+
+    Each step commits its work together with the record of it, so that a resumed import neither repeats nor skips it.
+    """
 
     def __init__(self, run: int) -> None:
         self.run = run
@@ -168,7 +179,7 @@ class ImportActions:
 
     @property
     def by_kind(self) -> dict[Kind, Action]:
-        """The method of each kind of step."""
+        """The function for each kind of step."""
         return {
             Kind.LOAD: self.load,
             Kind.LOADED: self.loaded,
@@ -191,45 +202,46 @@ class ImportActions:
         piece.work.load(worker.loader, piece.rows)
 
     def loaded(self, worker: Worker, work: Work) -> None:
-        """Note that a table is loaded."""
+        """Record that a table is loaded: its chunks are not looked at again."""
         worker.loader.finish(work.record)
 
     def build(self, worker: Worker, subject: tuple[str, Sequence[Definition]]) -> None:
-        """Build all that a small table lacks, and its statistics."""
+        """Restore all indexes of a small table and refresh its statistics."""
         target, indexes = subject
         for found in indexes:
             self.index(worker, found)
         self.analyze(worker, target)
 
     def index(self, worker: Worker, found: Definition) -> None:
-        """Build an index, or a primary key."""
+        """Restore an index or a primary key."""
         with self._timed(found, worker):
             worker.target.restore_index(found.table, found.name, found.definition)
         worker.ledger.restored(found.id)
         worker.connection.commit()
 
     def share(self, worker: Worker, subject: tuple[str, Definition]) -> None:
-        """Build a partition's share of an index."""
+        """Build the part of an index that belongs to one partition."""
         leaf, found = subject
+        # The index as a whole took as long as from its first share on.
         self._began.setdefault(found.id, time.monotonic())
         with worker.busy_with(f"index {found.name} on {leaf}"):
             worker.target.restore_share(leaf, found.definition)
         worker.connection.commit()
 
     def analyze(self, worker: Worker, target: str) -> None:
-        """Refresh a table's statistics."""
+        """Refresh a table's statistics: verification and the application's first queries are planned with them."""
         with worker.step(self.run, "analyze", target):
             worker.target.analyze(target)
         worker.connection.commit()
 
     def declare(self, worker: Worker, keys: Iterable[Definition]) -> None:
-        """Declare foreign keys, one after the other: two at once would wait for each other's tables."""
+        """Declare foreign keys one after the other: two workers could each hold the table that the other one needs."""
         for key in keys:
             worker.target.declare_foreign_key(key.table, key.name, key.definition)
             worker.connection.commit()
 
     def validate(self, worker: Worker, keys: Iterable[Definition]) -> None:
-        """Validate the foreign keys of a table."""
+        """Validate the foreign keys of a table; one with orphans stays NOT VALID, on record."""
         for key in keys:
             with self._timed(key, worker):
                 orphans = worker.target.validate_foreign_key(key.table, key.name, key.definition)
@@ -237,14 +249,14 @@ class ImportActions:
             worker.connection.commit()
 
     def validated(self, worker: Worker, _: None) -> None:
-        """Do nothing: search indexes wait for this one step instead of for every validation each."""
+        """Do nothing: each search index waits for this one step instead of for every validation."""
 
     def verify(self, worker: Worker, piece: Piece) -> None:
         """Compare a piece of a table."""
         piece.parts.append(piece.work.verify(worker.verifier, piece.rows))
 
     def verified(self, worker: Worker, subject: tuple[Work, list[Verification]]) -> None:
-        """Conclude the comparison of a table."""
+        """Record what the comparison of a table found in all its pieces."""
         work, parts = subject
         self.found.append(worker.verifier.conclude(work.record, parts))
 

@@ -1,4 +1,4 @@
-"""What an import consists of: each source table's way into one target, ready to be loaded or verified."""
+"""The work of an import: what goes from one source table to one target, ready to be loaded or verified."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from callytics.importer.target.verify import Verification, Verifier
 
 @dataclass(frozen=True)
 class MappedWork:
-    """A row of imports.tables whose rows go to a table of the schema."""
+    """A row of ``imports.tables`` whose source rows go to a table of the schema."""
 
     record: TableRecord
     conversion: Conversion
@@ -33,26 +33,26 @@ class MappedWork:
 
     @cached_property
     def pieces(self) -> list[RowRange]:
-        """The ranges of rows that can be loaded or verified side by side."""
+        """The row ranges that can be loaded or verified in parallel."""
         return self.conversion.source.pieces(self.conversion.table_mapping.table)
 
     @property
     def gives_ids(self) -> bool:
-        """Whether the table has ids of its own, rather than those of another as its key."""
+        """Whether the table has ids of its own, rather than those of its parent."""
         return self.conversion.key not in self.conversion.table_mapping.mapping.references
 
     @property
     def key_is_unique(self) -> bool:
-        """Whether no two rows of the table can have the same id."""
+        """Whether SQLite guarantees that no two rows of the table have the same id."""
         return self.conversion.source.key_is_rowid(self.conversion.table_mapping)
 
     @property
     def highest_id(self) -> int:
-        """The highest id that the table has ever given, as it is in the target."""
+        """The highest id that SQLite has ever given out for the table, with the offset of the target."""
         return self.conversion.source.sequence(self.conversion.table_mapping.table) + self.record.id_offset
 
     def load(self, loader: Loader, piece: RowRange) -> None:
-        """Load a piece."""
+        """Load a piece; commits chunk by chunk."""
         loader.load(self.record, self.conversion, piece)
 
     def verify(self, verifier: Verifier, piece: RowRange) -> Verification:
@@ -62,7 +62,7 @@ class MappedWork:
 
 @dataclass(frozen=True)
 class UnmappedWork:
-    """A row of imports.tables whose rows, or columns that nothing maps, are kept in imports.unmapped."""
+    """A row of ``imports.tables`` whose source rows, or their unmapped columns, are stored in ``imports.unmapped``."""
 
     record: TableRecord
     source: Source
@@ -72,7 +72,7 @@ class UnmappedWork:
     pieces = (EVERYTHING,)
 
     def load(self, loader: Loader, piece: RowRange) -> None:
-        """Keep all rows: an unmapped table is not divided."""
+        """Store all rows in ``imports.unmapped``; commits chunk by chunk. An unmapped table is a single piece."""
         loader.keep(self.record, self.source, self.table)
 
     def verify(self, verifier: Verifier, piece: RowRange) -> Verification:
@@ -84,7 +84,11 @@ Work = MappedWork | UnmappedWork
 
 
 def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits: Limits) -> Iterator[Work]:
-    """Yield what a recorded source consists of; `TargetError` where this version lacks a mapping that was used."""
+    """Yield the work of a recorded source, with the offsets and the zone that were chosen when its import began.
+
+    Raises ``TargetError`` if this version lacks a mapping that was used then: with another one, the rest of the rows
+    would be converted, or all of them verified, by other rules.
+    """
     source = Source(snapshot, record.path, limits)
     zone = zone_named(record.timezone)
     tables = {table.name: table for table in source.tables}
@@ -101,7 +105,7 @@ def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits:
 
 
 def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone: tzinfo) -> Iterator[Work]:
-    """Yield what a file would consist of, were it imported: ids are as they are in the file."""
+    """Yield the work of a file that is not imported, for its plan: without offsets, and nothing is recorded."""
     for row in table_records(source):
         table = next(table for table in source.tables if table.name == row.source_table)
         mapped = next((one for one in source.table_mappings[table.name] if one.mapping.name == row.mapping), None)
@@ -112,7 +116,7 @@ def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone
 
 
 def table_records(source: Source) -> Iterator[TableRecord]:
-    """Yield each source table's ways into targets, as yet without number and offsets."""
+    """Yield a record for each source table and target, whose number and offsets are still to be given."""
     for table in source.tables:
         rows = source.counts[table.name]
         for mapped in source.table_mappings[table.name]:

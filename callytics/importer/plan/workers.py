@@ -1,4 +1,4 @@
-"""The workers: the steps of a plan, done side by side, each step when what it waits for is done."""
+"""The workers: they execute the steps of a plan in parallel, each step as soon as those it waits for are done."""
 
 from __future__ import annotations
 
@@ -30,24 +30,30 @@ from callytics.importer.target.load import Loader
 from callytics.importer.target.verify import Verifier
 from callytics.settings import Settings
 
+# How often the caller of the pool gets to look at the workers.
 WATCH_SECONDS = 0.5
 
 
 class Stopped(Exception):
-    """Another worker failed, or the command was cancelled."""
+    """Ends a worker because another one failed or the command was cancelled; never leaves the pool."""
 
 
 class Worker:
-    """What one thread works with: two connections, opened when they are first needed.
+    """The connections of one thread, opened when they are first needed, and what works on them.
 
-    Their commits do not wait for the disk: whoever runs the plan commits last, and that does. `advance` adds rows to
-    what is done of something, `tell` says how far it is.
+    ``connection`` is psycopg2's, for single rows, records and statements; ``arrow`` is ADBC's, for COPY. They share no
+    transaction, so each writes the checkpoint of what it does itself. ``advance`` adds rows to a progress label,
+    ``tell`` sets how far one is.
+
+    Commits do not wait for the disk. That is safe because a crash of the server loses the end of what was committed,
+    never something in the middle: rows and their checkpoint are lost together, and are loaded again. The verdict,
+    which the session commits at the end, waits for the disk and thereby for everything before it.
     """
 
     def __init__(self, settings: Settings, advance: Progress, tell: Progress) -> None:
         self.settings, self.advance, self.tell = settings, advance, tell
+        # The statement that the server executes for this worker, as progress names it.
         self.doing = ""
-        """What the server is busy with on the worker's behalf, for whoever asks how far it is."""
 
     @cached_property
     def connection(self) -> Connection:
@@ -59,7 +65,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The server's process of `connection`."""
+        """The process id of the server's backend for ``connection``."""
         return int(self.connection.info.backend_pid)
 
     @cached_property
@@ -88,7 +94,7 @@ class Worker:
 
     @contextmanager
     def busy_with(self, what: str) -> Iterator[None]:
-        """Say what the server does while the block waits for it."""
+        """Report, before and after, a statement on which the block waits without counting rows."""
         self.advance(what, 0, 1)
         self.doing = what
         try:
@@ -99,14 +105,15 @@ class Worker:
 
     @contextmanager
     def step(self, run: int, step: str, name: str, began: float | None = None) -> Iterator[None]:
-        """Say what the server does, and note how long it took, or has taken since `began`."""
+        """Report a statement and record how long the block took, in seconds from ``began`` if that is given."""
         began = began or time.monotonic()
         with self.busy_with(f"{step} {name}"):
             yield
         self.ledger.add_step(run, step, name, began, time.monotonic())
 
     def cancel(self) -> None:
-        """Interrupt what the server does for this worker; called from another thread."""
+        """Cancel what the server does for this worker; called from another thread."""
+        # cached_property would open a connection only to cancel it: ask for those that are there.
         if "connection" in self.__dict__:
             with suppress(psycopg2.Error):
                 self.connection.cancel()
@@ -120,15 +127,15 @@ class Worker:
                 getattr(self, name).close()
 
 
+# What a kind of step does, given a worker and the step's subject.
 Action = Callable[[Worker, Any], None]
-"""What is done for a step: given a worker and the step's subject."""
 
 
 class WorkerPool:
-    """Does the steps of one plan by up to `jobs` workers in threads; the first error stops all of them.
+    """Executes the steps of one plan with up to ``jobs`` workers in threads; the first error stops all of them.
 
-    `actions` has a method for each kind of step. Of the steps that could be done, those of the lowest rank come first,
-    and of these the largest.
+    ``actions`` has a function for each kind of step. Of the steps that are ready, those of the lowest rank come first,
+    and of these the largest. A pool runs once.
     """
 
     def __init__(
@@ -146,11 +153,12 @@ class WorkerPool:
         self._enqueue()
 
     def run(self, watch: Callable[[Sequence[Worker]], None] = lambda workers: None) -> None:
-        """Return when every step is done; meanwhile `watch` is called now and then with the workers.
+        """Return when every step is done; ``watch`` is called every half second with the workers.
 
-        Raises what a step raised, and `Interrupted` where the command was cancelled.
+        Raises the first error of a step, or ``Interrupted`` if the command was cancelled. Statements of other workers
+        are cancelled then, and their connections are closed before this returns or raises.
         """
-        # Arrow's own pools keep what a thread once used; malloc gives it back.
+        # Arrow's default pools keep the memory that a thread once used; malloc returns it.
         pa.set_memory_pool(pa.system_memory_pool())
         jobs = min(self.options.jobs, max(1, len(self.plan.steps)))
         with self.options.cancellation.reaches(self._stop), ThreadPoolExecutor(jobs) as threads:
@@ -167,7 +175,7 @@ class WorkerPool:
             raise Interrupted("interrupted")
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Tell how far something is that no worker counts."""
+        """Report how far something is that no worker counts."""
         with self._changed:
             self.progress(what, done, total)
 
@@ -184,7 +192,7 @@ class WorkerPool:
                     self._changed.notify_all()
         except BaseException:
             if self._stopped:
-                # What a cancelled worker complains of is not why the workers stopped.
+                # A cancelled statement fails, too; its error must not hide the one that stopped the workers.
                 raise Stopped from None
             self._stop(failed=True)
             raise
@@ -196,7 +204,7 @@ class WorkerPool:
             heapq.heappush(self._ready, (step.kind.rank, -step.size, next(self._numbers), step))
 
     def _next(self) -> Step | None:
-        """Return the step to do next; None when there is none and none will be."""
+        """Wait for a step that is ready; None once all are done or the pool has stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or not self._sorter.is_active() or self._stopped)
             if self._stopped or not self._ready:
@@ -213,7 +221,7 @@ class WorkerPool:
                 worker.cancel()
 
     def _advance(self, what: str, rows: int, total: int) -> None:
-        """Add up rows over all workers and tell how far it is; ends the caller where another worker failed."""
+        """Add rows to what all workers have done and report the sum; ends the caller if the pool has stopped."""
         with self._changed:
             if self._stopped:
                 raise Stopped
@@ -221,7 +229,7 @@ class WorkerPool:
             self.progress(what, self._done[what], self.plan.totals[what] or total)
 
     def _tell(self, what: str, done: int, total: int) -> None:
-        """Tell how far something is that one worker does; ends it where another worker failed."""
+        """Report how far something is that one worker does; ends the caller if the pool has stopped."""
         with self._changed:
             if self._stopped:
                 raise Stopped

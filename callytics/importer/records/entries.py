@@ -1,4 +1,4 @@
-"""Entries of the ledger: what its queries return, a class for each kind of row."""
+"""Entries of the ledger: a class for each kind of row that its queries return."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """A file that an import has taken."""
+    """A file of an import, as its latest import or sync recorded it; the path is absolute."""
 
     id: int
     run: int
@@ -28,7 +28,10 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class TableRecord:
-    """A source table's way into one target; `mapping` is None where the target is `imports.unmapped`."""
+    """What goes from one source table to one target; ``mapping`` is None if the target is ``imports.unmapped``.
+
+    ``id_offset`` was added to the table's ids, and ``offsets`` to the named columns of the target: ids and references.
+    """
 
     id: int
     source_table: str
@@ -42,14 +45,17 @@ class TableRecord:
 
     @property
     def label(self) -> str:
-        """What progress calls it: the source table, and where it goes where that is not of the same name."""
+        """The name in progress: the source table, with the target unless that has the same name."""
         same = self.source_table.lower() == self.target_table
         return self.source_table if same else f"{self.source_table} to {self.target_table}"
 
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row of `imports.rejected`: the refused column and its value, and the whole row, encoded."""
+    """A row of ``imports.rejected``: the refused column with its value, and the whole row, encoded.
+
+    ``column`` is None if PostgreSQL refused the row rather than the conversion one of its values.
+    """
 
     column: str | None
     storage_class: str | None
@@ -59,7 +65,10 @@ class KeptRow:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A chunk that was committed; `pending`: but for the rows that go one by one."""
+    """A committed chunk, by its first and last row number.
+
+    ``pending`` means that its clean rows are committed, and those that are inserted one by one are not yet.
+    """
 
     first: int
     last: int
@@ -69,7 +78,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Definition:
-    """A deferred index or foreign key: dropped for the load, to come back."""
+    """A deferred index or key: dropped for the load, and restored by this definition."""
 
     id: int
     kind: str
@@ -80,7 +89,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """What became of a table of a run; figures of a verification are None where there was none yet."""
+    """What became of a table of a run; the figures of verification are None until it is verified. Times in seconds."""
 
     id: int
     source_id: int
@@ -131,7 +140,7 @@ class NormalisationSummary:
 class OrphanedKey:
     """A foreign key that was left NOT VALID because of rows without a parent.
 
-    `whole_table` is the partitioned table where `table_name` is one of its partitions, otherwise the table itself.
+    ``whole_table`` is the partitioned table if ``table_name`` is one of its partitions, otherwise the table itself.
     """
 
     table_name: str
@@ -142,9 +151,10 @@ class OrphanedKey:
 
 
 def entries(cursor: Cursor, kind: type[T]) -> list[T]:
-    """Return the rows of a query as objects of a class whose fields have the names of its columns.
+    """Return the rows of a query as objects of a class whose fields are named like its columns.
 
-    Raises `TypeError` where query and class disagree, whatever the order of the columns.
+    By name, since columns of the same type could change places unnoticed. Raises ``TypeError`` if a name is missing
+    on either side.
     """
     names: list[Any] = [column.name for column in cursor.description or ()]
     return [kind(**dict(zip(names, row, strict=True))) for row in cursor]

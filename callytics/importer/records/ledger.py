@@ -1,4 +1,7 @@
-"""What the import writes down about itself in the schema `imports`, so that it can go on, prove and report."""
+"""The ledger: what the schema ``imports`` records of every run, so that it can be resumed, proved and reported.
+
+Methods never commit. A record is worth something only if it is in the transaction of the work that it records.
+"""
 
 from __future__ import annotations
 
@@ -34,27 +37,29 @@ from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("ledger.sql"))
 T = TypeVar("T")
+# The target of rows and columns that no mapping reads.
 UNMAPPED = "imports.unmapped"
-"""Target of rows and columns that have no home in the schema."""
+# jsonb holds less than 256 MB (JENTRY_OFFLENMASK in src/include/utils/jsonb.h); the difference is for its overhead.
 LARGEST_JSONB_BYTES = 250 * 1024 * 1024
+# The checkpoint of a chunk's COPY. Executed on the ADBC connection of the COPY, which shares no transaction with
+# psycopg2's: rows without their checkpoint would be loaded twice, a checkpoint without its rows would lose them.
 INSERT_COPIED = (
     "insert into imports.chunks (table_id, first_rowid, last_rowid, copied, pending) values ($1, $2, $3, $4, $5)"
 )
-"""The checkpoint of a chunk's COPY, in the same transaction, over ADBC."""
 
 
 class Ledger:
-    """The records of imports. Every method works in the caller's transaction."""
+    """The records of imports. Every method works in the caller's transaction and leaves the commit to the caller."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
     def unfinished_runs(self) -> list[tuple[int, list[str]]]:
-        """Return (run, paths of its files) for every run that was not finished."""
+        """Return (run, absolute paths of its files) for every run that has no verdict yet."""
         return [(run, list(paths)) for run, paths in self._all("unfinished_runs")]
 
     def source_by_sha256(self, sha256: str) -> SourceRecord | None:
-        """Return the source that brought this content, if any."""
+        """Return the source with this content, unless its import was undone; None if there is none."""
         return next((SourceRecord(*row) for row in self._all("source_by_sha256", sha256=sha256)), None)
 
     def sources(self, run: int) -> list[SourceRecord]:
@@ -62,15 +67,15 @@ class Ledger:
         return [SourceRecord(*row) for row in self._all("sources_of_run", run=run)]
 
     def run_of_path(self, path: Path) -> tuple[int, str] | None:
-        """Return (run, snapshot path) of the latest import of a file of this path."""
+        """Return (run, snapshot path) of the latest import of a file of this path that was not undone."""
         return next(iter(self._all("run_of_path", path=str(path))), None)
 
     def add_run(self, version: str, timezone: str) -> int:
-        """Start a run."""
+        """Record a new run of this version of callytics and return its number."""
         return int(self._all("insert_run", version=version, timezone=timezone)[0][0])
 
     def add_source(self, run: int, snapshot: Snapshot) -> int:
-        """Record a file of a run."""
+        """Record a file of a run and how long its snapshot took; returns the source's number."""
         values = {
             "path": str(snapshot.source),
             "snapshot_path": str(snapshot.path),
@@ -80,7 +85,10 @@ class Ledger:
         return int(self._all("insert_source", run=run, size_bytes=snapshot.size_bytes, **values)[0][0])
 
     def add_table(self, source: int, table: TableRecord, *, loaded: bool = False) -> TableRecord:
-        """Record a source table's way into one target, or one that is there already; returns it with its id."""
+        """Record what goes from a source table to one target and return it with its id.
+
+        ``loaded`` means that all its rows are written in this very transaction, as by a sync.
+        """
         [(number,)] = self._all(
             "insert_table",
             source=source,
@@ -96,25 +104,25 @@ class Ledger:
         return replace(table, id=number)
 
     def tables(self, source: int) -> list[TableRecord]:
-        """Return the tables of a source."""
+        """Return the tables of a source, one record for each target."""
         rows = self._all("tables_of_source", source=source)
         return [_table_record(row) for row in rows]
 
     def start_table(self, table: int) -> None:
-        """Note when the load of a table began."""
+        """Record when the load of a table began, unless that is recorded already."""
         self._run("start_table", table=table)
 
     def finish_table(self, table: int) -> None:
-        """Note that every row of a table is loaded or rejected."""
+        """Record that every row of a table is loaded or rejected."""
         self._run("finish_table", table=table)
 
     def chunks(self, table: int, within: tuple[int, int]) -> list[Checkpoint]:
-        """Return the checkpoints that reach into a range of row numbers, in order."""
+        """Return the checkpoints of chunks that overlap a row range, in order."""
         first, last = within
         return [Checkpoint(*row) for row in self._all("chunks_within", table=table, first=first, last=last)]
 
     def record_rows(self, table: int, chunk: tuple[int, int], inserted: int, rejected: int) -> None:
-        """Record that the single rows of a chunk are in."""
+        """Record that the rows of a chunk that are inserted one by one are done: the chunk is no longer pending."""
         self._run("record_rows", table=table, first=chunk[0], last=chunk[1], inserted=inserted, rejected=rejected)
 
     def record_normalisations(self, table: int, rows: Iterable[ConvertedRow]) -> None:
@@ -137,7 +145,7 @@ class Ledger:
             )
 
     def reject(self, table: int, source_table: str, rows: Sequence[RefusedRow]) -> None:
-        """Record refused rows in imports.rejected, whole."""
+        """Store refused rows whole in ``imports.rejected``; raises ``TargetError`` if jsonb can't hold one."""
         parameters = [
             {
                 "table": table,
@@ -163,59 +171,60 @@ class Ledger:
         }
 
     def unmapped(self, table: int, chunk: tuple[int, int]) -> dict[int, str]:
-        """Return the encoded rows of a chunk that were kept as unmapped, by row number."""
+        """Return the encoded rows of a chunk in ``imports.unmapped``, by row number."""
         return dict(self._all("unmapped_between", table=table, first=chunk[0], last=chunk[1]))
 
     def counts(self, table: int) -> tuple[int, int]:
-        """Return the rows loaded and rejected of a table."""
+        """Return how many rows of a table are loaded and rejected, by its checkpoints."""
         loaded, rejected = self._all("counts", table=table)[0]
         return int(loaded), int(rejected)
 
-    def kept_aside(self, table: int) -> tuple[int, int]:
-        """Return how many rows of a table are in `imports.rejected` and in `imports.unmapped`."""
-        rejected, unmapped = self._all("kept_aside", table=table)[0]
+    def stored_counts(self, table: int) -> tuple[int, int]:
+        """Return how many rows of a table there are in ``imports.rejected`` and in ``imports.unmapped``."""
+        rejected, unmapped = self._all("stored_counts", table=table)[0]
         return int(rejected), int(unmapped)
 
     def verified_table(self, table: int, rows: int, different: int, began: float) -> None:
-        """Note what verification found that began at `began`, in `time.monotonic()`'s seconds."""
+        """Record what verification found, which began at ``began`` in seconds of ``time.monotonic()``."""
         seconds = time.monotonic() - began
         self._run("verified_table", table=table, rows=rows, different=different, seconds=seconds)
 
     def id_offsets(self, table: str, generation: int) -> list[tuple[int, int]]:
-        """Return (run, offset of the ids) for every earlier import of a source table of a generation."""
+        """Return (run, offset of the ids) for every import of a source table of a generation."""
         rows = self._all("id_offsets", table=table, generation=f"generation_{generation}/%")
         return [(run, offset) for run, offset in rows]
 
     def add_definition(self, run: int, kind: str, table: str, name: str, definition: str) -> None:
-        """Record an index or foreign key before it is dropped for the load."""
+        """Record an index or key that is dropped in the same transaction: only so can a crash not lose it."""
         self._run("insert_definition", run=run, kind=kind, table=table, name=name, definition=definition)
 
     def definitions_to_restore(self, run: int) -> list[Definition]:
-        """Return what was deferred and is not back yet."""
+        """Return the deferred indexes and keys of a run that are not restored yet."""
         return [Definition(*row) for row in self._all("definitions_to_restore", run=run)]
 
     def restored(self, definition: int, orphans: int = 0) -> None:
-        """Note that a definition is back, and how many rows lack a parent."""
+        """Record that a definition is restored, and how many rows lack a parent."""
         self._run("restored", definition=definition, orphans=orphans)
 
     @contextmanager
     def step(self, run: int, step: str, name: str) -> Iterator[None]:
-        """Note how long the block took (`resume`, `analyze`, `index`, `foreign key`)."""
+        """Record how long the block took, unless it raises (``resume``, ``analyze``, ``index``, ``foreign key``)."""
         began = time.monotonic()
         yield
         self.add_step(run, step, name, began, time.monotonic())
 
     def add_step(self, run: int, step: str, name: str, began: float, ended: float) -> None:
-        """Note a step that lasted from `began` to `ended`, in `time.monotonic()`'s seconds."""
+        """Record a step that lasted from ``began`` to ``ended``, in seconds of ``time.monotonic()``."""
+        # The server's clock gives the time of day, and this machine's only differences: the two may disagree.
         ago = time.monotonic() - ended
         self._run("insert_step", run=run, step=step, name=name, seconds=ended - began, ago=ago)
 
     def measure_before(self, run: int) -> None:
-        """Note the sizes of the tables that a run is going to write."""
+        """Record the bytes of the tables and indexes that a run is going to write, for the report."""
         self._run("sizes_before", run=run)
 
     def measure_after(self, run: int) -> None:
-        """Note the sizes of the tables that a run has written."""
+        """Record the bytes of the tables and indexes that a run has written, for the report."""
         self._run("sizes_after", run=run)
 
     def finish_run(self, run: int, status: str) -> None:
@@ -231,7 +240,7 @@ class Ledger:
         return [path for (path,) in self._all("imported_paths")]
 
     def update_table(self, table: TableRecord, ids: str | None) -> None:
-        """Record what a source table is after a sync: its shape, its rows, and the ids that are its."""
+        """Record a source table after a sync: its mapping, its rows, and its ids as a multirange (None: not listed)."""
         self._run(
             "update_table",
             table=table.id,
@@ -243,11 +252,14 @@ class Ledger:
         )
 
     def forget_table(self, table: int) -> None:
-        """Remove the record of a table that its file no longer has, with its rejected and unmapped rows."""
+        """Delete the record of a table that its file no longer has, with its rejected and unmapped rows."""
         self._run("forget_table", table=table)
 
     def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
-        """Put one chunk in place of all: its first and last row number, and the rows copied, inserted and rejected."""
+        """Replace the checkpoints and normalisations of a table by one chunk that covers all its rows.
+
+        ``loaded`` are the numbers of rows copied, inserted and rejected; ``row_range`` is None if there are no rows.
+        """
         self._run("forget_chunks", table=table)
         self._run("forget_normalisations", table=table)
         if row_range:
@@ -258,13 +270,13 @@ class Ledger:
             )
 
     def add_normalisation(self, table: int, column: str, normalisation: str, rows: int, example: int) -> None:
-        """Count rows in which values of a column took a normalisation."""
+        """Add to the number of rows in which a column's value was normalised."""
         self._run(
             "record_normalisation", table=table, column=column, normalisation=normalisation, rows=rows, example=example
         )
 
     def update_source(self, source: int, snapshot: Snapshot) -> None:
-        """Record the content that a file has now."""
+        """Record the content and the snapshot of a file after a sync."""
         self._run(
             "update_source",
             source=source,
@@ -285,11 +297,11 @@ class Ledger:
         )
 
     def own_snapshots(self) -> set[str]:
-        """Return the snapshots that are kept: those that imports began with, and the latest."""
+        """Return the paths of snapshots to keep: of each file, that of its import and that of its latest sync."""
         return {path for (path,) in self._all("own_snapshots")}
 
     def record_orphans(self, run: int, key: tuple[str, str, str], orphans: int) -> None:
-        """Note how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
+        """Record how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
         table, name, definition = key
         if not self._all("record_orphans", table=table, name=name, orphans=orphans) and orphans:
             self.add_definition(run, "foreign key", table, name, definition)
@@ -297,11 +309,11 @@ class Ledger:
                 self.restored(added.id, orphans)
 
     def run_status(self, run: int) -> str | None:
-        """Return the verdict on a run, None where there is no such run."""
+        """Return the status of a run, ``running`` until it has a verdict; None if there is no such run."""
         return next((status for (status,) in self._all("run_status", run=run)), None)
 
     def undo_run(self, run: int) -> None:
-        """Record that nothing is left of a run."""
+        """Record that a run was undone; the run stays on record."""
         self._run("undo_run", run=run)
 
     def summary(self, run: int) -> list[TableSummary]:
@@ -338,10 +350,11 @@ class Ledger:
 
 
 def keepable(row: str, table: str, rowid: int) -> str:
-    """Return an encoded row; `TargetError` where it is more than jsonb can hold."""
+    """Return an encoded row; raises ``TargetError`` if it is larger than jsonb can hold."""
+    # A character takes at most four bytes in UTF-8: encode only rows that could be too large.
     if len(row) > LARGEST_JSONB_BYTES // 4 and len(row.encode()) > LARGEST_JSONB_BYTES:
         raise TargetError(
-            f"row {rowid} of {table} can't be held and is too large to be kept aside ({len(row):,} characters, jsonb "
+            f"row {rowid} of {table} can't be held and is too large to be recorded ({len(row):,} characters, jsonb "
             "takes 256 MB): move its large values out of a copy of the file, and import that"
         )
     return row

@@ -120,8 +120,8 @@ select coalesce(sum(copied + inserted), 0)::bigint, coalesce(sum(rejected), 0)::
 from imports.chunks
 where table_id = %(table)s
 
--- name: kept_aside
--- Rows of a table that are in imports.rejected, and in imports.unmapped.
+-- name: stored_counts
+-- How many rows of a table there are in imports.rejected and in imports.unmapped.
 select
     (select count(*) from imports.rejected where table_id = %(table)s),
     (select count(*) from imports.unmapped where table_id = %(table)s)

@@ -119,7 +119,7 @@ class Verifier:
         """No more rows are kept aside than were put there; a difference that is known already is not counted twice."""
         unmapped = 0 if record.mapping else record.source_rows
         for table, expected, actual in zip(
-            ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.kept_aside(record.id), strict=True
+            ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.stored_counts(record.id), strict=True
         ):
             if actual != expected and not found.different:
                 found.add(table, [0], None, f"{actual} rows of {record.source_table} instead of {expected}")

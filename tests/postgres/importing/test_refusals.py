@@ -402,7 +402,7 @@ def test_a_server_that_goes_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
         patched.setattr("callytics.importer.target.load.Loader._load_chunk", cut)
         refused(desk.run("import", "calls.sqlite"), "run the same command again", desk.settings)
     result = desk.run("import", "calls.sqlite")
-    assert (result.exit_code, "going on with import 1" in result.stdout) == (0, True)
+    assert (result.exit_code, "resuming import 1" in result.stdout) == (0, True)
 
 
 def test_no_content_in_an_unforeseen_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
