@@ -15,8 +15,8 @@ from callytics.agents import passwords, permissions
 from callytics.agents.passwords import Passwords
 from callytics.exceptions import AgentError
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import queries
-from callytics.postgres.twins import twin
 
 SQL = queries(Path(__file__).with_name("accounts.sql"))
 LONGEST_USERNAME = 256
@@ -118,7 +118,7 @@ class AgentAccounts:
             self._log_change(agent_id, "added")
         return agent_id
 
-    aadd_agent = twin(add_agent)
+    aadd_agent = as_async(add_agent)
 
     def set_password(self, username: str, password: str) -> None:
         """Replace a password, end every session of the account, and open it where wrong passwords had locked it.
@@ -133,7 +133,7 @@ class AgentAccounts:
             self._run("revoke_sessions", account_id=account["id"], reason="password")
             self._log_change(account["agent_id"], "password")
 
-    aset_password = twin(set_password)
+    aset_password = as_async(set_password)
 
     def lock(self, username: str) -> None:
         """Keep an agent out until `unlock`, and end every session of the account."""
@@ -143,7 +143,7 @@ class AgentAccounts:
             self._run("revoke_sessions", account_id=account["id"], reason="lock")
             self._log_change(account["agent_id"], "lock")
 
-    alock = twin(lock)
+    alock = as_async(lock)
 
     def unlock(self, username: str) -> None:
         """Let an agent in again who was locked out, by `lock` or by wrong passwords.
@@ -158,7 +158,7 @@ class AgentAccounts:
             self._run("unlock", account_id=account["id"])
             self._log_change(account["agent_id"], "unlock")
 
-    aunlock = twin(unlock)
+    aunlock = as_async(unlock)
 
     def activate(self, username: str) -> None:
         """Let an agent in, whatever kept the account closed."""
@@ -168,7 +168,7 @@ class AgentAccounts:
             self._run("set_profile_active", account_id=account["id"], is_active=True)
             self._log_change(account["agent_id"], "activation")
 
-    aactivate = twin(activate)
+    aactivate = as_async(activate)
 
     def deactivate(self, username: str) -> None:
         """Close the account of an agent who has left: account and profile become inactive, every session ends."""
@@ -179,7 +179,7 @@ class AgentAccounts:
             self._run("revoke_sessions", account_id=account["id"], reason="deactivation")
             self._log_change(account["agent_id"], "deactivation")
 
-    adeactivate = twin(deactivate)
+    adeactivate = as_async(deactivate)
 
     def grant(self, username: str, grant: Grant, *, granted_by: int | None = None) -> None:
         """Make this the agent's only permission of its type, until it expires; ``granted_by`` is an agent's id.
@@ -193,7 +193,7 @@ class AgentAccounts:
             self._grant(agent_id, grant, granted_by)
             self._log_change(agent_id, "grant", permission=f"{grant.permission_type}:{grant.level}")
 
-    agrant = twin(grant)
+    agrant = as_async(grant)
 
     def revoke(self, username: str, permission_type: str) -> None:
         """Take every permission of a type away, at once, also from sessions in force.
@@ -206,14 +206,14 @@ class AgentAccounts:
                 raise AgentError(f"agent '{username}' has no permission of type '{permission_type}'")
             self._log_change(agent_id, "revoke", permission=permission_type)
 
-    arevoke = twin(revoke)
+    arevoke = as_async(revoke)
 
     def list_agents(self) -> list[Account]:
         """Return every account by username, those without profile too."""
         rows = self.postgres.execute_query(SQL["list"])
         return [_account(row) for row in rows]
 
-    alist_agents = twin(list_agents)
+    alist_agents = as_async(list_agents)
 
     def _add_account(self, username: str, password_hash: str, profile: Profile) -> int:
         account_id = self._value("add_account", username=username, email=profile.email, password_hash=password_hash)

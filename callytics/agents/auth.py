@@ -18,9 +18,9 @@ from callytics.agents.passwords import Passwords
 from callytics.agents.permissions import allows
 from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import queries
 from callytics.postgres.text import replaced
-from callytics.postgres.twins import twin
 from callytics.settings import ServiceSettings
 
 SQL = queries(Path(__file__).with_name("auth.sql"))
@@ -119,7 +119,7 @@ class AgentAuth:
                 raise NotAuthenticated
             self.postgres.execute_query(SQL["log_logout"], values, fetch="none")
 
-    alogout = twin(logout)
+    alogout = as_async(logout)
 
     def authenticate(self, token: str) -> Agent:
         """Return whose token this is; raise NotAuthenticated for any that is forged, expired, or of an ended session.
@@ -131,7 +131,7 @@ class AgentAuth:
             raise NotAuthenticated
         return agent
 
-    aauthenticate = twin(authenticate)
+    aauthenticate = as_async(authenticate)
 
     def require(self, agent: Agent, permission_type: str, level: str) -> None:
         """Raise NotPermitted unless the agent's permissions reach a level of a type; the type admin counts for all.

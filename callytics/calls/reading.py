@@ -12,8 +12,8 @@ from callytics.calls.paging import searched
 from callytics.calls.parts import identifier
 from callytics.calls.store import OnCalls
 from callytics.postgres import Row
+from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
-from callytics.postgres.twins import twin
 
 SQL = Queries(Path(__file__).with_name("read.sql"))
 # Rows up to which a table is counted, not estimated.
@@ -34,19 +34,19 @@ class Reading(OnCalls):
         """Return the newest recording of a path."""
         return self._one("audio_file_by_path", file_path=searched(file_path))
 
-    aget_audio_file_by_path = twin(get_audio_file_by_path)
+    aget_audio_file_by_path = as_async(get_audio_file_by_path)
 
     def get_session_by_audio_file_id(self, audio_file_id: int) -> Row | None:
         """Return the newest session of a recording."""
         return self._one("session_by_audio_file", id=identifier(audio_file_id, "audio_file_id"))
 
-    aget_session_by_audio_file_id = twin(get_session_by_audio_file_id)
+    aget_session_by_audio_file_id = as_async(get_session_by_audio_file_id)
 
     def get_audio_features(self, audio_file_id: int) -> Row | None:
         """Return what was measured of a recording, and its topic's name as ``topic``."""
         return self._one("audio_features", id=identifier(audio_file_id, "audio_file_id"))
 
-    aget_audio_features = twin(get_audio_features)
+    aget_audio_features = as_async(get_audio_features)
 
     def get_communication_quality(self, audio_file_id: int | None = None, audio_path: str | None = None) -> Row | None:
         """Return the newest communication quality of a recording by its id (which finds those by path too) or path."""
@@ -54,7 +54,7 @@ class Reading(OnCalls):
             return self._one("communication_quality_by_path", audio_path=searched(audio_path))
         return self._one("communication_quality", id=identifier(audio_file_id, "audio_file_id"))
 
-    aget_communication_quality = twin(get_communication_quality)
+    aget_communication_quality = as_async(get_communication_quality)
 
     def get_transcript(self, audio_file_id: int) -> list[Row]:
         """Return what was said in a recording, in order, from whichever table holds it; ``source`` tells which.
@@ -64,7 +64,7 @@ class Reading(OnCalls):
         """
         return self._all("transcript", id=identifier(audio_file_id, "audio_file_id"))
 
-    aget_transcript = twin(get_transcript)
+    aget_transcript = as_async(get_transcript)
 
     def get_complete_analysis_result(self, audio_file_id: int) -> dict[str, Any] | None:
         """Return all that is known of a recording, as of one moment, or None where there is no such recording.
@@ -90,13 +90,13 @@ class Reading(OnCalls):
                 "transcript": self.get_transcript(found),
             }
 
-    aget_complete_analysis_result = twin(get_complete_analysis_result)
+    aget_complete_analysis_result = as_async(get_complete_analysis_result)
 
     def get_analysis_statistics(self) -> list[Row]:
         """Return the consultation analyses counted by business type, classification and result."""
         return self._all("analysis_statistics")
 
-    aget_analysis_statistics = twin(get_analysis_statistics)
+    aget_analysis_statistics = as_async(get_analysis_statistics)
 
     def get_database_stats(self) -> dict[str, Any]:
         """Return the database's size in bytes, and of each table ``rows`` and whether that is ``exact``.
@@ -111,7 +111,7 @@ class Reading(OnCalls):
         tables = {name: {"rows": counted.get(name, big.get(name)), "exact": name in counted} for name in estimates}
         return {"size_bytes": size, "tables": tables}
 
-    aget_database_stats = twin(get_database_stats)
+    aget_database_stats = as_async(get_database_stats)
 
     def _one(self, name: str, **values: Any) -> Row | None:
         return self.postgres.execute_query(SQL[name], values, fetch="one")

@@ -19,7 +19,7 @@ from callytics.calls.parts import checked, checked_all
 from callytics.calls.store import OnCalls
 from callytics.exceptions import InvalidAnalysis
 from callytics.postgres import Row
-from callytics.postgres.twins import twin
+from callytics.postgres.as_async import as_async
 
 
 class Recordings(OnCalls):
@@ -47,14 +47,14 @@ class Recordings(OnCalls):
         }
         return self._store.add(checked(AudioFile, file, "audio_file"))
 
-    asave_audio_file = twin(save_audio_file)
+    asave_audio_file = as_async(save_audio_file)
 
     def save_speaker_segments(self, audio_file_id: int, segments: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add segments (speaker_id, start_time, end_time in seconds, …) to a recording; return their ids in order."""
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.add_all(checked_all(SpeakerSegment, segments, "segments"), audio_file_id=found)
 
-    asave_speaker_segments = twin(save_speaker_segments)
+    asave_speaker_segments = as_async(save_speaker_segments)
 
     def save_transcriptions(self, audio_file_id: int, transcriptions: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add transcriptions (text, start_time, end_time, …) to a recording; return their ids in order.
@@ -67,28 +67,28 @@ class Recordings(OnCalls):
             self._store.check_segments(found, rows)
             return self._store.insert("transcriptions", rows)
 
-    asave_transcriptions = twin(save_transcriptions)
+    asave_transcriptions = as_async(save_transcriptions)
 
     def save_audio_metrics(self, audio_file_id: int, metrics: Mapping[str, Any]) -> int:
         """Store what was measured of a recording's sound, in place of what was before; return the recording's id."""
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.replace(checked(AudioMetrics, metrics, "metrics"), "metrics", found)
 
-    asave_audio_metrics = twin(save_audio_metrics)
+    asave_audio_metrics = as_async(save_audio_metrics)
 
     def save_audio_features(self, audio_file_id: int, features: Mapping[str, Any]) -> int:
         """Store frequencies, loudness, topic_id, summary, … of a recording, in place of those before; return its id."""
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.replace(checked(AudioFeatures, features, "features"), "features", found)
 
-    asave_audio_features = twin(save_audio_features)
+    asave_audio_features = as_async(save_audio_features)
 
     def update_audio_processing_status(self, audio_file_id: int, status: str, error_message: str | None = None) -> None:
         """Set how far a recording's processing is; ``completed`` notes the time."""
         values = {"status": status, "error_message": error_message}
         self._store.update("audio_file", audio_file_id, AudioStatus, values)
 
-    aupdate_audio_processing_status = twin(update_audio_processing_status)
+    aupdate_audio_processing_status = as_async(update_audio_processing_status)
 
     def save_audio_analysis(self, analysis: Mapping[str, Any] | AudioAnalysis) -> dict[str, Any]:
         """Store a recording with all that was found in it, in one transaction, and return the ids.
@@ -110,7 +110,7 @@ class Recordings(OnCalls):
             self.update_audio_processing_status(file_id, given.status, given.error_message)
         return {"audio_file_id": file_id, "segment_ids": segment_ids, "transcription_ids": transcription_ids}
 
-    asave_audio_analysis = twin(save_audio_analysis)
+    asave_audio_analysis = as_async(save_audio_analysis)
 
 
 def _check_indexes(analysis: AudioAnalysis) -> None:

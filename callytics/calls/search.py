@@ -13,9 +13,9 @@ from callytics.calls.paging import Page, Position, check_limit, make_page, read_
 from callytics.calls.store import OnCalls
 from callytics.exceptions import InvalidSearch
 from callytics.postgres import Row
+from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
 from callytics.postgres.text import replaced
-from callytics.postgres.twins import twin
 
 SQL = Queries(Path(__file__).with_name("search.sql"))
 CONDITIONS = Queries(Path(__file__).with_name("conditions.sql"))
@@ -79,7 +79,7 @@ class Search(OnCalls):
         rows = self._by_index(query, values) if search is not None else self.postgres.execute_query(query, values)
         return make_page("calls", rows, limit, ["id"])
 
-    afind_calls = twin(find_calls)
+    afind_calls = as_async(find_calls)
 
     def search_transcripts(
         self, query: str, after: str | None = None, limit: int = 50, *, snippets: bool = False
@@ -104,7 +104,7 @@ class Search(OnCalls):
         rows = self._by_index(SQL["search_transcripts"], values) if words else []
         return make_page("transcripts", rows, limit, ["source_number", "id"])
 
-    asearch_transcripts = twin(search_transcripts)
+    asearch_transcripts = as_async(search_transcripts)
 
     def _by_index(self, query: str | sql.Composable, values: Mapping[str, Any]) -> list[Row]:
         """Run a search by the index of words, however many sentences have them.

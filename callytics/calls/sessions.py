@@ -22,7 +22,7 @@ from callytics.calls.models import (
 from callytics.calls.parts import Part, checked, checked_all
 from callytics.calls.store import OnCalls
 from callytics.exceptions import InvalidAnalysis
-from callytics.postgres.twins import twin
+from callytics.postgres.as_async import as_async
 
 
 class Sessions(OnCalls):
@@ -48,37 +48,37 @@ class Sessions(OnCalls):
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.add(checked(Session, session, "session"), audio_file_id=found)
 
-    acreate_consultation_session = twin(create_consultation_session)
+    acreate_consultation_session = as_async(create_consultation_session)
 
     def save_quality_metrics(self, session_id: int, metrics: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add metrics (name, value, description, weight, category) to a session; return their ids in order."""
         return self._add_to_session(QualityMetric, "metrics", session_id, metrics)
 
-    asave_quality_metrics = twin(save_quality_metrics)
+    asave_quality_metrics = as_async(save_quality_metrics)
 
     def save_sentiment_analysis(self, session_id: int, sentiment: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add sentiments (speaker_type, sentiment_score, emotion_category, confidence); return their ids in order."""
         return self._add_to_session(Sentiment, "sentiment", session_id, sentiment)
 
-    asave_sentiment_analysis = twin(save_sentiment_analysis)
+    asave_sentiment_analysis = as_async(save_sentiment_analysis)
 
     def save_communication_patterns(self, session_id: int, patterns: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add patterns (pattern_type, frequency, severity_score, …) to a session; return their ids in order."""
         return self._add_to_session(CommunicationPattern, "patterns", session_id, patterns)
 
-    asave_communication_patterns = twin(save_communication_patterns)
+    asave_communication_patterns = as_async(save_communication_patterns)
 
     def save_improvement_suggestions(self, session_id: int, suggestions: Sequence[Mapping[str, Any]]) -> list[int]:
         """Add suggestions (category, text, priority, …) to a session; return their ids in order."""
         return self._add_to_session(ImprovementSuggestion, "suggestions", session_id, suggestions)
 
-    asave_improvement_suggestions = twin(save_improvement_suggestions)
+    asave_improvement_suggestions = as_async(save_improvement_suggestions)
 
     def save_communication_quality(self, data: Mapping[str, Any]) -> int:
         """Store the communication quality of the recording with this audio_file_id or audio_path; return its id."""
         return self._add_of_call(checked(CallQuality, data, "communication_quality"))
 
-    asave_communication_quality = twin(save_communication_quality)
+    asave_communication_quality = as_async(save_communication_quality)
 
     def update_consultation_analysis_status(
         self,
@@ -101,7 +101,7 @@ class Sessions(OnCalls):
         }
         self._store.update("session", session_id, SessionStatus, values)
 
-    aupdate_consultation_analysis_status = twin(update_consultation_analysis_status)
+    aupdate_consultation_analysis_status = as_async(update_consultation_analysis_status)
 
     def save_quality_analysis(self, analysis: Mapping[str, Any] | QualityAnalysis) -> dict[str, Any]:
         """Store a consultation with its whole assessment, in one transaction, and return the ids.
@@ -123,19 +123,19 @@ class Sessions(OnCalls):
             self.update_consultation_analysis_status(session_id, given.status)
         return ids
 
-    asave_quality_analysis = twin(save_quality_analysis)
+    asave_quality_analysis = as_async(save_quality_analysis)
 
     def insert_consultation_analysis(self, data: Mapping[str, Any]) -> int:
         """Store the consultation analysis of the recording with this audio_file_id or audio_path; return its id."""
         return self._add_of_call(checked(ConsultationAnalysis, data, "consultation_analysis"))
 
-    ainsert_consultation_analysis = twin(insert_consultation_analysis)
+    ainsert_consultation_analysis = as_async(insert_consultation_analysis)
 
     def insert_utterance(self, data: Mapping[str, Any]) -> int:
         """Store what was said in the recording with this audio_file_id or audio_path; return its id."""
         return self._add_of_call(checked(Utterance, data, "utterances"))
 
-    ainsert_utterance = twin(insert_utterance)
+    ainsert_utterance = as_async(insert_utterance)
 
     insert_communication_quality = save_communication_quality
     ainsert_communication_quality = asave_communication_quality
@@ -146,7 +146,7 @@ class Sessions(OnCalls):
         with self._store.belonging("session", note.session_id):
             return self._store.add(note)
 
-    ainsert_analysis_history = twin(insert_analysis_history)
+    ainsert_analysis_history = as_async(insert_analysis_history)
 
     def _add_to_session(self, model: type[Part], name: str, session_id: int, elements: Any) -> list[int]:
         with self._store.belonging("session", session_id) as found:

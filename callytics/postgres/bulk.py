@@ -19,11 +19,11 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import RowRefused
 from callytics.postgres.copying import SIGNATURE, TRAILER, as_csv, pack
 from callytics.postgres.encoders import Encoder, binary_encoder, text_encoder
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries, identifier
 
-SQL = queries(Path(__file__).with_name("bulk.sql"))
-# Bytes that are made at a time: the server stores some while the next are made. Rows to begin with, whose size
-# nobody knows yet, and at most.
+SQL = Queries(Path(__file__).with_name("bulk.sql"))
+# Bytes encoded at a time: the server stores one batch while the next is encoded. The first batch has so many rows, as
+# their size is not known yet; no batch has more than MOST_ROWS.
 BATCH_BYTES = 400_000
 FIRST_ROWS = 200
 MOST_ROWS = 10_000
@@ -37,9 +37,9 @@ def copy_rows(
     table: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
-    wanted: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> int:
-    """Insert the rows in the connection's transaction and return how many; ``wanted`` is called for every batch.
+    """Insert the rows in the connection's transaction and return how many; each batch calls ``check_cancelled``.
 
     Values must be of the column's type: int, float or int, bool, str, bytes, Decimal, date, datetime (with a zone
     for timestamptz, without one for timestamp), time, timedelta, UUID, a list for an array, anything that
@@ -47,10 +47,8 @@ def copy_rows(
     column, and no value, for what does not fit, whether it is noticed here or by the server; the transaction
     must be rolled back then, as for any error.
     """
-    source = _source(connection, table, columns, rows, wanted)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {}, ENCODING 'UTF8')").format(
-        _identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(source.format)
-    )
+    source = _source(connection, table, columns, rows, check_cancelled)
+    statement = SQL.text("copy", table=table, columns=columns, format=sql.SQL(source.format))
     try:
         with connection.cursor() as cursor:
             cursor.copy_expert(statement, source)
@@ -73,14 +71,14 @@ class BinarySource:
         columns: Sequence[str],
         encoders: Sequence[Encoder],
         rows: Iterable[Sequence[Any]],
-        wanted: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
         self.count = 0
         self.error: BaseException | None = None
         self._columns = columns
         self._encoders = encoders
         self._rows = iter(rows)
-        self._wanted = wanted
+        self._check_cancelled = check_cancelled
         self._size = FIRST_ROWS
         self._head: bytes = self.signature
         self._tail: bytes = self.trailer
@@ -91,7 +89,7 @@ class BinarySource:
     def read(self, _size: int = -1) -> bytes:
         """Return the next batch, whatever its size, or nothing at the end."""
         try:
-            self._wanted()
+            self._check_cancelled()
             return self._next()
         except BaseException as error:
             self.error = error
@@ -105,7 +103,7 @@ class BinarySource:
     def refusal(self, table: str, error: psycopg2.Error) -> RowRefused:
         """Return what the server has against a row, found by the number of its line."""
         head = f"COPY {table.split('.')[-1]}"
-        # A type's own words may come before.
+        # A type's input function may add lines of its own before COPY's.
         lines = (error.diag.context or "").splitlines()
         context = next((text.removeprefix(head) for text in lines if text.startswith(head)), "")
         reason = f"PostgreSQL can't store it ({error.pgcode}: {(error.diag.message_primary or '').split(':')[0]})"
@@ -138,8 +136,8 @@ class BinarySource:
         return [self._encode_column(number, values) for number, values in enumerate(self._transposed(rows))]
 
     def _transposed(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        wanted = len(self._columns)
-        columns: list[list[Any]] = [[] for _ in range(wanted)]
+        check_cancelled = len(self._columns)
+        columns: list[list[Any]] = [[] for _ in range(check_cancelled)]
         with suppress(ValueError):
             # So few at a time stay in the processor's cache, which makes it twice as fast.
             for begin in range(0, len(rows), TURNED_ROWS):
@@ -147,8 +145,8 @@ class BinarySource:
                 for column, values in zip(columns, turned, strict=True):
                     column.extend(values)
             return columns
-        index = next(index for index, row in enumerate(rows) if len(row) != wanted)
-        raise RowRefused(_words(self.count + index, "", f"has {len(rows[index])} values for {wanted} columns"))
+        index = next(index for index, row in enumerate(rows) if len(row) != check_cancelled)
+        raise RowRefused(_words(self.count + index, "", f"has {len(rows[index])} values for {check_cancelled} columns"))
 
     def _encode_column(self, number: int, values: Sequence[Any]) -> pa.Array:
         encoder = self._encoders[number]
@@ -171,9 +169,9 @@ class CsvSource(BinarySource):
         columns: Sequence[str],
         encoders: Sequence[Encoder],
         rows: Iterable[Sequence[Any]],
-        wanted: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> None:
-        super().__init__(columns, encoders, rows, wanted)
+        super().__init__(columns, encoders, rows, check_cancelled)
         self._lines = 1
         self._remembered: deque[Batch] = deque(maxlen=REMEMBERED)
 
@@ -214,21 +212,16 @@ def _source(
     table: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
-    wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> BinarySource:
     """Return the rows in the binary form where every column's is known; of a missing column COPY will complain."""
-    with connection.cursor() as cursor:
-        cursor.execute(SQL["columns"], (_identifier(table).as_string(connection),))
-        types = {name: (type_name, is_array) for name, type_name, is_array in cursor.fetchall()}
+    columns_of_table = SQL.rows(connection, "columns", (identifier(table).as_string(connection),))
+    types = {name: (type_name, is_array) for name, type_name, is_array in columns_of_table}
     found = [types.get(column, ("text", False)) for column in columns]
     encoders = [encoder for kind in found if (encoder := binary_encoder(*kind))]
     if len(encoders) == len(columns):
-        return BinarySource(columns, encoders, rows, wanted)
-    return CsvSource(columns, [text_encoder(*kind) for kind in found], rows, wanted)
-
-
-def _identifier(table: str) -> sql.Identifier:
-    return sql.Identifier(*table.split("."))
+        return BinarySource(columns, encoders, rows, check_cancelled)
+    return CsvSource(columns, [text_encoder(*kind) for kind in found], rows, check_cancelled)
 
 
 def _words(row: int, column: str, reason: str) -> str:

@@ -19,3 +19,7 @@ select
 from resolved
 join pg_type as type on type.oid = type_id and type.typtype <> 'd'
 left join pg_type as element on element.oid = type.typelem and type.typcategory = 'A'
+
+-- name: copy
+-- The rows as they come: in COPY's binary form, or as CSV where a type has none that we know.
+copy {table} ({columns}) from stdin (format {format}, encoding 'UTF8')

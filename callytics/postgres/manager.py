@@ -5,116 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
-import psycopg2
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError, PoolExhausted, ReadOnlyServer
-from callytics.postgres.errors import ours, translated, unreachable
-from callytics.postgres.jobs import CANCEL_PATIENCE, Job, give_up, look
-from callytics.postgres.transactions import Isolation, Transaction, begin, commit, forget_session, roll_back
+from callytics.exceptions import ReadOnlyServer
+from callytics.postgres.async_bridge import AsyncBridge
+from callytics.postgres.errors import ours, translated
+from callytics.postgres.fetching import FETCH, Fetch, Row
+from callytics.postgres.health import HEALTH_SECONDS, Health, Prober
+from callytics.postgres.jobs import Job
+from callytics.postgres.statistics import Counters, Statistics
+from callytics.postgres.transactions import Isolation, Transaction, begin, commit, roll_back
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import PoolProxiedConnection
-
     # SQLAlchemy takes a while to load, which commands without a pool are spared.
     from callytics.postgres.pool import Pool, PooledConnection
 
 Query = str | sql.Composable
 Parameters = Sequence[Any] | Mapping[str, Any] | None
-Row = dict[str, Any]
-Fetch = Literal["all", "one", "val", "none"]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-# A server that vanished without a word is noticed after half a minute, not after the kernel's two hours.
-# https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-KEEPALIVES = {
-    "keepalives": "1",
-    "keepalives_idle": "15",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-}
-# Seconds that a transaction may lie idle before the server ends it, and with it whatever it locks.
-IDLE_IN_TRANSACTION = 300
-# Seconds that a health check takes at most, and of these to wait for a connection; the promise is 2.
-HEALTH_SECONDS = 1.5
-HEALTH_WAIT = 1.0
-
-
-@dataclass(frozen=True)
-class Health:
-    """How the database is: ``status`` is healthy or unhealthy, then with a reason that names no host and no role.
-
-    ``size`` counts open connections, ``waiting`` callers that wait for one.
-    """
-
-    status: Literal["healthy", "unhealthy"]
-    latency_ms: float
-    server_version: str
-    size: int
-    in_use: int
-    idle: int
-    waiting: int
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The pool now (``size`` open connections, at most ``limit``), and what has happened in it; seconds are sums."""
-
-    size: int = 0
-    in_use: int = 0
-    idle: int = 0
-    waiting: int = 0
-    limit: int = 0
-    queries: int = 0
-    errors: int = 0
-    query_seconds: float = 0.0
-    waits: int = 0
-    wait_seconds: float = 0.0
-    timeouts: int = 0
-    opened: int = 0
-    closed: int = 0
-
-
-@dataclass
-class _Counters:
-    """Statements of this manager; seconds are a sum."""
-
-    queries: int = 0
-    errors: int = 0
-    seconds: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def count(self, seconds: float, failed: bool) -> None:
-        with self.lock:
-            self.queries += 1
-            self.errors += failed
-            self.seconds += seconds
-
-
-@dataclass
-class _Probe:
-    """One look at the database."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    reason: str | None = "the database does not answer"
-    latency_ms: float = 0.0
-    server_version: str = ""
 
 
 class PostgreSQLManager:
@@ -144,13 +61,10 @@ class PostgreSQLManager:
         self.timeout = timeout
         self.statement_timeout = statement_timeout
         self._pool: Pool | None = None
-        self._threads: ThreadPoolExecutor | None = None
         self._process = 0
-        self._counters = _Counters()
-        self._transaction: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
-        self._job: ContextVar[Job | None] = ContextVar("job", default=None)
-        self._probe_lock = threading.Lock()
-        self._probe: _Probe | None = None
+        self._counters = Counters()
+        self._bridge = AsyncBridge()
+        self._prober = Prober(self._borrowed)
 
     def initialize(self) -> None:
         """Open the pool; raise DatabaseUnavailable with one line when there is no database. Once is enough."""
@@ -160,17 +74,16 @@ class PostgreSQLManager:
 
         pool = Pool(self._connect, self.settings.max_connections)
         pool.fill(self.settings.min_connections)
-        self._threads = ThreadPoolExecutor(self.settings.max_connections, thread_name_prefix="callytics-postgres")
+        self._bridge.open(self.settings.max_connections)
         self._process = os.getpid()
         self._pool = pool
 
     def close(self) -> None:
         """Close every connection; one in use is closed when it comes back. Closing twice does nothing."""
-        pool, threads = self._pool, self._threads
-        self._pool = self._threads = None
-        if pool is not None and threads is not None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
             pool.close()
-            threads.shutdown(wait=False)
+            self._bridge.close()
 
     def __enter__(self) -> PostgreSQLManager:
         self.initialize()
@@ -204,11 +117,13 @@ class PostgreSQLManager:
 
         What was SET on it, its locks and temporary tables end when it goes back.
         """
+        from callytics.postgres.sessions import refresh
+
         with self._borrowed(self.timeout) as connection:
             try:
                 yield connection
             finally:
-                self._refresh(connection)
+                refresh(connection, self.statement_timeout)
 
     @contextmanager
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Iterator[Connection]:
@@ -218,14 +133,14 @@ class PostgreSQLManager:
         savepoint, in the outer one's isolation. Threads and tasks that are started inside have no part in it.
         Raises OutcomeUnknown when the connection is lost during COMMIT, DatabaseUnavailable when it is lost before.
         """
-        outer = self._joined()
+        outer = self._bridge.transaction()
         if outer is not None:
             with outer.savepoint():
                 yield outer.connection
             return
         with self._borrowed(self.timeout) as connection:
             begin(connection, isolation, read_only)
-            with self._joinable(connection):
+            with self._bridge.joinable(connection):
                 try:
                     yield connection
                 except BaseException:
@@ -247,7 +162,7 @@ class PostgreSQLManager:
         Returns all rows or the first one as dicts, the first value of the first row, or the number of rows that it
         touched. Raises OutcomeUnknown when the connection is lost while it runs.
         """
-        joined = self._joined()
+        joined = self._bridge.transaction()
         if joined is not None:
             return self._execute(joined.connection, query, params, fetch)
         try:
@@ -270,7 +185,7 @@ class PostgreSQLManager:
         After a serialization failure or a deadlock it is run again, up to ``retries`` times. Inside an open
         transaction it runs once, in a savepoint: only the whole can be tried again.
         """
-        left = retries if self._joined() is None else 0
+        left = retries if self._bridge.transaction() is None else 0
         while True:
             try:
                 with self.transaction(isolation=isolation) as connection:
@@ -292,33 +207,33 @@ class PostgreSQLManager:
         """
         from callytics.postgres.bulk import copy_rows
 
-        with self.transaction() as connection, self._translated(connection), self._counted():
-            return copy_rows(connection, table, columns, rows, self._check_wanted)
+        with self.transaction() as connection, self._translated(connection), self._counters.counted():
+            return copy_rows(connection, table, columns, rows, self._bridge.check_cancelled)
 
     def health_check(self) -> Health:
         """Ask the database how it is; answers within 2 seconds, and raises nothing when the database is away."""
-        probe = self._probing()
+        probe = self._prober.probe()
         probe.done.wait(HEALTH_SECONDS)
-        return self._health(probe)
+        return probe.health(self.statistics())
 
     def statistics(self) -> Statistics:
         """Return the pool's numbers; the database is not asked."""
         counters, pool = self._counters, self._pool
         if pool is None:
             return Statistics(limit=self.settings.max_connections)
-        size, in_use = pool.opened - pool.closed, pool.gate.inside
+        size, in_use = pool.opened - pool.closed, pool.places.in_use
         return Statistics(
             size=size,
             in_use=in_use,
             idle=max(size - in_use, 0),
-            waiting=pool.gate.waiting,
-            limit=pool.gate.size,
+            waiting=pool.places.waiting,
+            limit=pool.places.size,
             queries=counters.queries,
             errors=counters.errors,
             query_seconds=counters.seconds,
-            waits=pool.gate.waits,
-            wait_seconds=pool.gate.wait_seconds,
-            timeouts=pool.gate.timeouts,
+            waits=pool.places.waits,
+            wait_seconds=pool.places.wait_seconds,
+            timeouts=pool.places.timeouts,
             opened=pool.opened,
             closed=pool.closed,
         )
@@ -332,16 +247,7 @@ class PostgreSQLManager:
         When the task is cancelled the function's query is, which raises psycopg2.errors.QueryCanceled in it; the
         task ends after the function, or after 5 seconds where the server can't be reached.
         """
-        pool, job = self._opened(), Job(self._me())
-        if self._joined() is None:
-            await pool.gate.aenter(self.timeout)
-            job.place = True
-        future = self._start(self._work, pool, job, function, *args, **kwargs)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await give_up(job, future)
-            raise
+        return await self._bridge.run(self._opened(), self.timeout, function, *args, **kwargs)
 
     @overload
     async def aexecute_query(
@@ -373,11 +279,11 @@ class PostgreSQLManager:
 
     async def ahealth_check(self) -> Health:
         """Ask the database how it is, as :meth:`health_check` does."""
-        probe = self._probing()
+        probe = self._prober.probe()
         deadline = time.monotonic() + HEALTH_SECONDS
         while not probe.done.is_set() and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
-        return self._health(probe)
+        return probe.health(self.statistics())
 
     @asynccontextmanager
     async def atransaction(
@@ -387,36 +293,36 @@ class PostgreSQLManager:
 
         Use it by the manager's coroutines: what is called on the connection itself holds up the event loop.
         """
-        outer = self._joined()
+        outer = self._bridge.transaction()
         if outer is not None:
             async with self._asavepoint(outer):
                 yield outer.connection
             return
         async with self._aborrowed() as connection:
             begin(connection, isolation, read_only)
-            with self._joinable(connection):
+            with self._bridge.joinable(connection):
                 try:
                     yield connection
                 except BaseException:
-                    await self._finish(roll_back, connection)
+                    await self._bridge.finish(roll_back, connection)
                     raise
-            await self._finish(commit, connection)
+            await self._bridge.finish(commit, connection)
 
     @asynccontextmanager
     async def _asavepoint(self, outer: Transaction) -> AsyncIterator[None]:
-        name = await self._finish(outer.open_savepoint)
+        name = await self._bridge.finish(outer.open_savepoint)
         try:
             yield
         except BaseException:
-            await self._finish(outer.undo, name)
+            await self._bridge.finish(outer.undo, name)
             raise
-        await self._finish(outer.keep, name)
+        await self._bridge.finish(outer.keep, name)
 
     @asynccontextmanager
     async def _aborrowed(self) -> AsyncIterator[PooledConnection]:
         """Lend a connection of the pool; taken and given back in a thread, since both may have to ask the server."""
         pool = self._opened()
-        proxy = await self._take(pool)
+        proxy = await self._bridge.check_out(pool, self.timeout)
         connection = cast("PooledConnection", proxy.dbapi_connection)
         try:
             yield connection
@@ -424,31 +330,15 @@ class PostgreSQLManager:
             self._judge(pool, connection, error)
             raise
         finally:
-            await self._finish(_give_back, pool, proxy)
-
-    async def _take(self, pool: Pool) -> PoolProxiedConnection:
-        await pool.gate.aenter(self.timeout)
-        try:
-            future = self._start(pool.check_out)
-        except BaseException:
-            pool.gate.leave()
-            raise
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(lambda taken: _untake(pool, taken))
-            raise
-        except BaseException:
-            pool.gate.leave()
-            raise
+            await self._bridge.check_in(pool, proxy)
 
     @contextmanager
     def _borrowed(self, timeout: float) -> Iterator[PooledConnection]:
         """Lend a connection of the pool; a job that has brought a place does not wait for one."""
-        pool, job = self._opened(), self._my_job()
+        pool, job = self._opened(), self._bridge.job()
         brought = job is not None and job.bring()
         if not brought:
-            pool.gate.enter(timeout)
+            pool.places.acquire(timeout)
         try:
             with self._lent(pool, job) as connection:
                 yield connection
@@ -456,7 +346,7 @@ class PostgreSQLManager:
             if job is not None and brought:
                 job.place = True
             else:
-                pool.gate.leave()
+                pool.places.release()
 
     @contextmanager
     def _lent(self, pool: Pool, job: Job | None) -> Iterator[PooledConnection]:
@@ -489,100 +379,13 @@ class PostgreSQLManager:
             return self._execute(connection, query, params, fetch)
 
     def _execute(self, connection: Connection, query: Query, params: Parameters, fetch: Fetch) -> Any:
-        self._check_wanted()
-        with self._translated(connection), self._counted(), connection.cursor() as cursor:
+        self._bridge.check_cancelled()
+        with self._translated(connection), self._counters.counted(), connection.cursor() as cursor:
             cursor.execute(query, params)
             return FETCH[fetch](cursor)
 
     def _translated(self, connection: Connection) -> AbstractContextManager[None]:
         return translated(self.settings, owner=self.owner, connection=connection)
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            self._counters.count(time.perf_counter() - began, failed=True)
-            raise
-        self._counters.count(time.perf_counter() - began, failed=False)
-
-    @contextmanager
-    def _joinable(self, connection: Connection) -> Iterator[None]:
-        """Let what the caller does in this block join the transaction."""
-        token = self._transaction.set(Transaction(connection, self._me()))
-        try:
-            yield
-        finally:
-            self._transaction.reset(token)
-
-    def _joined(self) -> Transaction | None:
-        """Return the caller's open transaction; one that was merely inherited is none."""
-        transaction = self._transaction.get()
-        return transaction if transaction is not None and transaction.owner == self._me() else None
-
-    def _me(self) -> object:
-        """Return who calls: the task, the thread, or the task that a thread of the pool works for."""
-        job = self._my_job()
-        if job is not None:
-            return job.owner
-        try:
-            return asyncio.current_task() or threading.get_ident()
-        except RuntimeError:
-            return threading.get_ident()
-
-    def _my_job(self) -> Job | None:
-        """Return the job of this thread; one that a thread started by it has inherited is none."""
-        job = self._job.get()
-        return job if job is not None and job.thread == threading.get_ident() else None
-
-    def _check_wanted(self) -> None:
-        """Raise QueryCanceled in a thread whose task was cancelled."""
-        job = self._my_job()
-        if job is not None:
-            job.check()
-
-    def _start(
-        self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> asyncio.Future[Result]:
-        """Begin a function in a thread of the pool, in a copy of the task's context."""
-        call = partial(copy_context().run, function, *args, **kwargs)
-        return asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    async def _finish(
-        self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Run what must not be left half done in a thread: a cancelled task waits for its end."""
-        future = self._start(function, *args, **kwargs)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait((future,), timeout=CANCEL_PATIENCE)
-            future.add_done_callback(look)
-            raise
-
-    def _work(
-        self,
-        pool: Pool,
-        job: Job,
-        function: Callable[Arguments, Result],
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """Do a job in one of the pool's threads; its place is free again when it has ended."""
-        job.thread = threading.get_ident()
-        self._job.set(job)
-        try:
-            job.check()
-            joined = self._joined()
-            if joined is not None:
-                job.use(joined.connection)
-            return function(*args, **kwargs)
-        finally:
-            job.release(None)
-            if job.place:
-                pool.gate.leave()
 
     def _opened(self) -> Pool:
         if self._pool is None:
@@ -592,118 +395,6 @@ class PostgreSQLManager:
         return self._pool
 
     def _connect(self) -> PooledConnection:
-        from callytics.postgres.pool import PooledConnection
+        from callytics.postgres.sessions import open_session
 
-        parameters: dict[str, Any] = self.settings.parameters(owner=self.owner) | KEEPALIVES
-        try:
-            connection: PooledConnection = psycopg2.connect(None, connection_factory=PooledConnection, **parameters)
-            connection.autocommit = True
-            self._set_timeouts(connection)
-        except psycopg2.OperationalError as error:
-            raise unreachable(self.settings, self.owner, error) from None
-        return connection
-
-    def _refresh(self, connection: Connection) -> None:
-        """Make a session like new, or close it: what was done on it stands either way."""
-        try:
-            forget_session(connection)
-            self._set_timeouts(connection)
-        except psycopg2.Error:
-            connection.close()
-
-    def _set_timeouts(self, connection: Connection) -> None:
-        """Set the server's timeouts; not as startup options, which PgBouncer refuses."""
-        if connection.closed:
-            return
-        milliseconds = int((self.statement_timeout or 0) * 1000)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('statement_timeout', %s, false),"
-                " set_config('idle_in_transaction_session_timeout', %s, false)",
-                (str(milliseconds), str(IDLE_IN_TRANSACTION * 1000)),
-            )
-
-    def _probing(self) -> _Probe:
-        """Return the look that is under way, or begin one; there is never more than one."""
-        with self._probe_lock:
-            if self._probe is None or self._probe.done.is_set():
-                self._probe = _Probe()
-                threading.Thread(target=self._look, args=(self._probe,), daemon=True).start()
-            return self._probe
-
-    def _look(self, probe: _Probe) -> None:
-        try:
-            with self._borrowed(HEALTH_WAIT) as connection, connection.cursor() as cursor:
-                began = time.perf_counter()
-                cursor.execute("SELECT current_setting('server_version'), current_setting('transaction_read_only')")
-                probe.server_version, read_only = cursor.fetchone() or ("", "")
-                probe.latency_ms = (time.perf_counter() - began) * 1000
-                probe.reason = "the database takes no writes" if read_only == "on" else None
-        except PoolExhausted:
-            probe.reason = "every connection to the database is in use"
-        except (CallyticsError, psycopg2.Error):
-            probe.reason = "the database can't be reached"
-        except RuntimeError:
-            probe.reason = "the pool of connections is not open"
-        finally:
-            probe.done.set()
-
-    def _health(self, probe: _Probe) -> Health:
-        now = self.statistics()
-        reason = probe.reason if probe.done.is_set() else "the database does not answer"
-        return Health(
-            status="unhealthy" if reason else "healthy",
-            latency_ms=probe.latency_ms,
-            server_version=probe.server_version,
-            size=now.size,
-            in_use=now.in_use,
-            idle=now.idle,
-            waiting=now.waiting,
-            reason=reason,
-        )
-
-
-def _give_back(pool: Pool, proxy: PoolProxiedConnection) -> None:
-    try:
-        pool.check_in(proxy)
-    finally:
-        pool.gate.leave()
-
-
-def _untake(pool: Pool, taken: asyncio.Future[PoolProxiedConnection]) -> None:
-    """Give back what arrived after its task was cancelled."""
-    if not taken.cancelled() and taken.exception() is None:
-        pool.check_in(taken.result())
-    pool.gate.leave()
-
-
-def _names(cursor: Any) -> list[str]:
-    names = [column[0] for column in cursor.description]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two columns have the same name, rename one with AS: {', '.join(names)}")
-    return names
-
-
-def _all(cursor: Any) -> list[Row]:
-    if cursor.description is None:
-        return []
-    names = _names(cursor)
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _one(cursor: Any) -> Row | None:
-    row = cursor.fetchone() if cursor.description is not None else None
-    return None if row is None else dict(zip(_names(cursor), row, strict=True))
-
-
-def _val(cursor: Any) -> Any:
-    row = cursor.fetchone() if cursor.description is not None else None
-    return None if row is None else row[0]
-
-
-def _none(cursor: Any) -> int:
-    count: int = cursor.rowcount
-    return count
-
-
-FETCH: Mapping[Fetch, Callable[[Any], Any]] = {"all": _all, "one": _one, "val": _val, "none": _none}
+        return open_session(self.settings, owner=self.owner, statement_timeout=self.statement_timeout)

@@ -88,6 +88,11 @@ class Queries(Mapping[str, str]):
             yield cursor
 
 
+def identifier(name: str) -> sql.Identifier:
+    """Return a name for psycopg2's composition; a table's may have its schema before a dot."""
+    return sql.Identifier(*name.split("."))
+
+
 def quote(name: str) -> str:
     """Return an identifier as PostgreSQL and SQLite read it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
@@ -106,7 +111,7 @@ def _composed(part: Part) -> sql.Composable:
     if isinstance(part, sql.Composable):
         return part
     if isinstance(part, str):
-        return sql.Identifier(*part.split("."))
+        return identifier(part)
     return sql.SQL(", ").join(map(sql.Identifier, part))
 
 

@@ -15,8 +15,8 @@ from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import summary
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
-RELEASE = "RELEASE SAVEPOINT {0}"
-UNDO = "ROLLBACK TO SAVEPOINT {0}; RELEASE SAVEPOINT {0}"
+RELEASE = "release savepoint {0}"
+UNDO = "rollback to savepoint {0}; release savepoint {0}"
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Transaction:
     def open_savepoint(self) -> str:
         """Begin what can be undone on its own, and return its name."""
         name = f"callytics_{self.depth + 1}"
-        self._execute("SAVEPOINT {0}", name)
+        self._execute("savepoint {0}", name)
         self.depth += 1
         return name
 
@@ -93,4 +93,4 @@ def forget_session(connection: Connection) -> None:
     if not connection.closed:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("DISCARD ALL")
+            cursor.execute("discard all")

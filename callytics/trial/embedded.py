@@ -210,16 +210,16 @@ class EmbeddedPostgres:
         # The verifier, not the password, crosses the wire: a failing statement would land in the log.
         verifier = encrypt_password(password, role, connection, "scram-sha-256")
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-            verb = "ALTER" if cursor.fetchone() else "CREATE"
-            statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+            cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
+            verb = "alter" if cursor.fetchone() else "create"
+            statement = sql.SQL(verb + " role {} login password {}")
             cursor.execute(statement.format(sql.Identifier(role), sql.Literal(verifier)))
 
     def _provide_database(self, connection: Any, database: str, owner: str) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            cursor.execute("select 1 from pg_database where datname = %s", (database,))
             if not cursor.fetchone():
-                statement = sql.SQL("CREATE DATABASE {} OWNER {}")
+                statement = sql.SQL("create database {} owner {}")
                 cursor.execute(statement.format(sql.Identifier(database), sql.Identifier(owner)))
 
     def _superuser(self, database: str) -> Settings:

@@ -28,9 +28,7 @@ ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}
 """Arrows run one way: the doors, what they open, then postgres, then settings."""
 
 KNOWN: dict[str, set[str]] = {
-    "long modules": {
-        "callytics.postgres.manager",
-    },
+    "long modules": set(),
     "circles": set(),
     "arrows": {
         "callytics.schema.doctor → callytics.importer.target.catalogue",

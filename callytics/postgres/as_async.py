@@ -1,4 +1,4 @@
-"""The same method for coroutines: it runs in the pool's threads, and the event loop goes on."""
+"""The async counterpart of a method: it runs in the pool's threads, and the event loop goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OnPostgres(Protocol):
 
     @property
     def postgres(self) -> PostgreSQLManager:
-        """The manager whose threads run the twins."""
+        """The manager whose threads run the async counterparts."""
 
 
 Self = TypeVar("Self", bound=OnPostgres)
@@ -22,10 +22,13 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def twin(
+def as_async(
     method: Callable[Concatenate[Self, Arguments], Result],
 ) -> Callable[Concatenate[Self, Arguments], Coroutine[Any, Any, Result]]:
-    """Return a method's twin: same arguments, result, errors and transactions; cancelling it cancels its query."""
+    """Return a method's async counterpart: same arguments, result, errors and transactions.
+
+    A task that is cancelled cancels its query. By convention its name is the method's with an ``a`` before it.
+    """
 
     @wraps(method)
     async def run(self: Self, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
