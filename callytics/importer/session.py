@@ -17,8 +17,8 @@ from callytics.importer.records.entries import SourceRecord
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.snapshot import Snapshot, file_sha256, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.connections import import_connection
 from callytics.postgres import errors
+from callytics.schema.importing import check_ready, import_connection
 from callytics.settings import Settings
 
 RESUME = "run the same command again to go on from there"
@@ -106,7 +106,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
 
         with options.cancellation.reaches(cancel):
             session = Session(settings, connection, options, progress)
-            session.target.check_ready()
+            check_ready(session.connection)
             # Before any question about runs or files: the answer must hold until the command ends.
             if lock:
                 session.target.lock()

@@ -13,9 +13,8 @@ from typing import TypeVar
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer.records.entries import OrphanedKey, entries
-from callytics.importer.target.catalogue import Target
-from callytics.importer.target.connections import import_connection
 from callytics.postgres.sql import queries
+from callytics.schema.importing import check_ready, import_connection
 from callytics.settings import Settings
 
 SQL = queries(Path(__file__).with_name("recorded.sql"))
@@ -124,7 +123,7 @@ class KeySummary:
 def records(settings: Settings) -> Iterator[Connection]:
     """Yield a connection to a database with records; `TargetError` where it is not migrated."""
     with closing(import_connection(settings)) as connection:
-        Target(connection).check_ready()
+        check_ready(connection)
         yield connection
 
 

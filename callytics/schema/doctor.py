@@ -13,10 +13,10 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import DatabaseUnavailable
-from callytics.importer.target.catalogue import LOCK as IMPORT_LOCK
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import queries
+from callytics.schema.importing import IMPORT_LOCK
 from callytics.schema.versions import edited, pending, unknown
 from callytics.settings import Settings
 

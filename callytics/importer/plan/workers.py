@@ -25,9 +25,10 @@ from callytics.importer.options import Options, Progress
 from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.connections import ASYNCHRONOUS, import_arrow_connection, import_connection
+from callytics.importer.target.connections import ASYNCHRONOUS, import_arrow_connection
 from callytics.importer.target.load import Loader
 from callytics.importer.target.verify import Verifier
+from callytics.schema.importing import import_connection
 from callytics.settings import Settings
 
 # How often the caller of the pool gets to look at the workers.

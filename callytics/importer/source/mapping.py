@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+# All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
@@ -99,10 +100,14 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-@cache
 def mappings() -> tuple[Mapping, ...]:
-    """Return every mapping, the latest generation first."""
-    return tuple(_read(path) for path in sorted(MAPPINGS.glob("generation_*/*.sql"), reverse=True))
+    """Return every mapping of the folder `MAPPINGS`, the latest generation first."""
+    return _mappings(MAPPINGS)
+
+
+@cache
+def _mappings(folder: Path) -> tuple[Mapping, ...]:
+    return tuple(_read(path) for path in sorted(folder.glob("generation_*/*.sql"), reverse=True))
 
 
 def _read(path: Path) -> Mapping:

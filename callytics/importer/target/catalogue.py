@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,15 +18,11 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
 from callytics.postgres.sql import queries
-from callytics.schema import versions
-from callytics.schema.versions import migrations_folder
+from callytics.schema.importing import IMPORT_LOCK
 
 SQL = queries(Path(__file__).with_name("catalogue.sql"))
-LOCK = 7226_0117_2001
-"""Key of the advisory lock that an import holds."""
+COLUMNS = Path(__file__).with_name("columns.toml")
 LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
-TYPES = r"double precision\[\]|double precision|timestamptz|bigint|text|date|boolean|jsonb"
-DECLARED = re.compile(rf"^    (\w+) +({TYPES})(?=[ ,]|$)(?!.*generated always)")
 PRIMARY_KEY = "CREATE UNIQUE INDEX"
 """How the definition of a primary key's index begins: no other unique index steps aside."""
 MONTHS = ("2000-01", "2099-12")
@@ -35,15 +32,12 @@ MOST_MONTHS = 240
 
 @cache
 def declared_columns() -> dict[str, dict[str, str]]:
-    """Return the tables and column types that the migrations declare: what `inspect` knows without a server."""
-    tables: dict[str, dict[str, str]] = {}
-    columns: dict[str, str] = {}
-    for line in (migrations_folder() / "0001.tables.sql").read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"create table (?:if not exists )?(\w+) \(", line):
-            columns = tables.setdefault(match[1], {})
-        elif match := DECLARED.match(line):
-            columns[match[1]] = {"timestamptz": "timestamp with time zone"}.get(match[2], match[2])
-    return tables
+    """Return, by table, the columns that an import can write and their types, as `format_type` prints them.
+
+    What `inspect` works with, which has no server to ask. `python -m scripts.columns` writes columns.toml again after a
+    migration has changed a table; a test compares it with the catalogue of a migrated database.
+    """
+    return tomllib.loads(COLUMNS.read_text(encoding="utf-8"))
 
 
 class Target:
@@ -52,16 +46,6 @@ class Target:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def check_ready(self) -> None:
-        """Refuse a database whose schema is not this version's, or that this role may not change."""
-        versions.check(self.connection)
-        user, may = self._one("may_import")
-        if not may:
-            raise TargetError(
-                f"role {user} does not own the tables, so it may not import: set POSTGRES_OWNER_USER and "
-                "POSTGRES_OWNER_PASSWORD to the role that migrates"
-            )
-
     def lock(self) -> None:
         """Hold the import lock until the connection closes; `TargetError` when another import keeps it.
 
@@ -69,7 +53,7 @@ class Target:
         """
         for _ in range(LOCK_ATTEMPTS):
             with self.connection.cursor() as cursor:
-                cursor.execute("select pg_try_advisory_lock(%s)", (LOCK,))
+                cursor.execute("select pg_try_advisory_lock(%s)", (IMPORT_LOCK,))
                 if cursor.fetchone()[0]:  # type: ignore[index]
                     return
             self.connection.rollback()

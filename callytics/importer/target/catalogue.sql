@@ -8,13 +8,6 @@ where a.attrelid = to_regclass('public.' || quote_ident(%(table)s))
     and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 order by a.attnum
 
--- name: may_import
--- Whether this role may do what an import does: write the tables, and change their indexes and keys.
-select current_user, coalesce(bool_and(pg_has_role(c.relowner, 'usage')), false)
-from pg_class as c
-join pg_namespace as n on n.oid = c.relnamespace
-where n.nspname in ('public', 'imports') and c.relkind in ('r', 'p')
-
 -- name: leaves
 -- A table's partitions that hold rows: the table itself where it has none.
 select relid::regclass::text

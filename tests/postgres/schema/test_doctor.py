@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from psycopg2.extensions import connection as Connection
 
 from callytics import cli
-from callytics.importer.target import catalogue as target
 from callytics.postgres import connect
 from callytics.schema import doctor, grants, migrate, partitions
 from callytics.schema.doctor import Examined, Finding, examine
+from callytics.schema.importing import IMPORT_LOCK
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.commands import environment
@@ -280,7 +280,7 @@ def test_import_that_was_killed(database: Settings, killed_import: Connection) -
 
 
 def test_import_that_is_running_is_no_illness(database: Settings, killed_import: Connection) -> None:
-    run(killed_import, f"select pg_advisory_lock({target.LOCK})")
+    run(killed_import, f"select pg_advisory_lock({IMPORT_LOCK})")
     assert found(database, "imports") == []
 
 
