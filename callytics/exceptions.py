@@ -75,6 +75,10 @@ class TargetError(CallyticsError):
     """A PostgreSQL database that can't take the import."""
 
 
+class OutputRefused(CallyticsError):
+    """A file that a report must not be written to."""
+
+
 class AgentError(CallyticsError):
     """An agent's account that is not there, or can't be made or changed that way."""
 

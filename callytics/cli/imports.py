@@ -253,12 +253,15 @@ def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
     "--lang", "language", type=click.Choice(reports.LANGUAGES), default="en", show_default=True, help="Language."
 )
 @click.option(
-    "--format", type=click.Choice(reports.FORMATS), help="How to write it.  [default: as FILE is named, or md]"
+    "--format", type=click.Choice(reports.FORMATS), help="How to write it.  [default: the suffix of FILE, or md]"
 )
 @click.option("--import", "run", type=int, metavar="N", help="Report this import only.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
-    "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead."
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to a file instead; only an earlier report is replaced.",
 )
 @click.pass_obj
 def report(
@@ -269,6 +272,9 @@ def report(
     As HTML it is one page that needs no network, for a screen of any size and for paper.
     """
     form: reports.Format = "json" if as_json else format or reports.format_of(output)
+    if output:
+        # Before the database is asked: a mistake in the name should cost no time.
+        reports.refuse_other_files(output)
     text = reports.completion_report(Settings.load(env_file=env_file), language=language, format=form, run=run)
     if output:
         output.write_text(text, encoding="utf-8")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from callytics.report.facts import Facts, Import, gather
+from callytics.report.files import FORMATS, LANGUAGES, Format, format_of, refuse_other_files
 from callytics.report.words import Words
 from callytics.settings import Settings
 
@@ -17,12 +17,8 @@ __all__ = [
     "Format",
     "completion_report",
     "format_of",
+    "refuse_other_files",
 ]
-
-Format = Literal["html", "md", "json"]
-FORMATS: tuple[Format, ...] = ("html", "md", "json")
-"""What a completion report can be written as; also the suffixes of its files."""
-LANGUAGES = ("en", "ko")
 
 
 def completion_report(
@@ -37,11 +33,6 @@ def completion_report(
         recorded = [_recorded(one) for one in facts.imports]
         return json.dumps(recorded, ensure_ascii=False, indent=2, default=str)
     return _render(facts, Words(language), format)
-
-
-def format_of(file: Path | None) -> Format:
-    """Return the format that a file's name asks for; Markdown where it asks for none."""
-    return next((format for format in FORMATS if file and file.suffix.lower() == f".{format}"), "md")
 
 
 def _recorded(one: Import) -> dict[str, Any]:

@@ -114,9 +114,6 @@ class Reader(HTMLParser):
         return next(row for row in self.cells if row and row[0] == name)
 
 
-# --- nothing to tell ------------------------------------------------------------------------------------------------
-
-
 def test_a_database_without_tables_is_told_to_migrate(empty_database: Settings) -> None:
     for form in FORMATS:
         with pytest.raises(NotMigrated, match=r"has \d+ migrations not applied, .*: run 'callytics migrate'$"):
@@ -131,9 +128,6 @@ def test_a_database_without_imports_is_told_to_import(database: Settings) -> Non
 def test_an_import_that_does_not_exist(imported: Reported) -> None:
     with pytest.raises(TargetError, match="there is no import 7 to report"):
         imported.report(run=7, format="html")
-
-
-# --- what it tells --------------------------------------------------------------------------------------------------
 
 
 def test_the_page_tells_everything(imported: Reported) -> None:
@@ -265,9 +259,6 @@ def test_hundreds_of_reasons_and_imports(imported: Reported) -> None:
     assert "301 imports: 300 verified, 1 verified with rejected rows." in every.text
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
-
-
 def report(settings: Settings, *arguments: object) -> Result:
     """Run the command."""
     result = invoke(settings, "report", *arguments)
@@ -291,7 +282,53 @@ def test_the_format_is_asked_for_or_follows_from_the_file(imported: Reported, tm
     assert Words("ko")("title") in report(imported.settings, "--lang", "ko").stdout
 
 
-# --- the page in a browser ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_report_replaces_an_earlier_one_in_any_format(
+    imported: Reported, tmp_path: Path, format: str, language: str
+) -> None:
+    file = tmp_path / "report.md"
+    report(imported.settings, "--output", file, "--format", format, "--lang", language)
+    report(imported.settings, "--output", file)
+    assert file.read_text(encoding="utf-8").startswith("# Completion report\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"SQLite format 3\0\xff\xfe",
+        b"# Completion reports of others\n",
+        b"<!doctype html>\n<title>Mine</title>",
+        b'[{"id": "mine"}]',
+        b"\n",
+    ],
+)
+def test_no_other_file_is_overwritten(imported: Reported, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "report.md"
+    file.write_bytes(content)
+    result = invoke(imported.settings, "report", "--output", file)
+    refusal = f"Error: {file} is already there and is not a report: choose another name, or move it away first\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", refusal)
+    assert file.read_bytes() == content
+
+
+def test_an_empty_file_is_written_to(imported: Reported, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.touch()
+    report(imported.settings, "--output", file)
+    assert json.loads(file.read_text(encoding="utf-8")) == json.loads(report(imported.settings, "--json").stdout)
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "report.html.txt"])
+def test_a_file_of_another_kind_is_refused_unless_a_format_is_given(
+    imported: Reported, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    result = invoke(imported.settings, "report", "--output", file)
+    refusal = f"Error: {file} has no suffix of a report: end its name in .html, .md or .json, or give --format\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", refusal)
+    assert not file.exists()
+
 
 CONTRAST = """
 (() => {
