@@ -1,4 +1,4 @@
-"""Analyses of calls come in, whole or not at all, and are read again."""
+"""Routes that store a call's analysis, all of it or nothing, and that return it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ writing = APIRouter(
     responses=problems.declared(401, 403),
 )
 
-Row = Annotated[dict[str, Any], Field(description="A row of the table, by column")]
+# Columns differ between generations and migrations: a model would have to change with each.
+TableRow = Annotated[dict[str, Any], Field(description="A row of the table, by column")]
 
 
 class Recording(AudioFile):
@@ -51,40 +52,40 @@ class NewAnalysis(Recorded):
 
 
 class Stored(BaseModel):
-    """What a stored analysis is known by."""
+    """The ids of a stored analysis."""
 
     audio_file_id: int = Field(examples=[1])
-    session_id: int | None = Field(default=None, description="The consultation's, where there is one", examples=[1])
+    session_id: int | None = Field(default=None, description="The consultation's; null without one", examples=[1])
 
 
 class AudioAnalysis(BaseModel):
-    """What is known of a recording."""
+    """What is known about a recording."""
 
-    audio_file: Row
-    features: Row | None
-    metrics: Row | None
-    speaker_segments: list[Row]
-    transcriptions: list[Row]
+    audio_file: TableRow
+    features: TableRow | None
+    metrics: TableRow | None
+    speaker_segments: list[TableRow]
+    transcriptions: list[TableRow]
 
 
 class ConsultationQuality(BaseModel):
-    """How good the conversation was: the newest consultation, and what was assessed."""
+    """The quality of the conversation: the newest consultation and its assessments."""
 
-    session: Row | None
-    metrics: list[Row]
-    sentiment: list[Row]
-    patterns: list[Row]
-    suggestions: list[Row]
-    communication_quality: Row | None
-    consultation_analysis: Row | None
+    session: TableRow | None
+    metrics: list[TableRow]
+    sentiment: list[TableRow]
+    patterns: list[TableRow]
+    suggestions: list[TableRow]
+    communication_quality: TableRow | None
+    consultation_analysis: TableRow | None
 
 
 class Analysis(BaseModel):
-    """All that is known of a call, whichever generation of Callytics analysed it."""
+    """Everything known about a call, whichever generation of Callytics analysed it."""
 
     audio_analysis: AudioAnalysis
     consultation_quality: ConsultationQuality
-    transcript: list[Row] = Field(description="What was said, in order, whichever table holds it")
+    transcript: list[TableRow] = Field(description="What was said, in order, whichever table holds it")
 
 
 @writing.post(
@@ -97,7 +98,7 @@ class Analysis(BaseModel):
     },
 )
 async def store(request: Request, response: Response, analysis: NewAnalysis) -> Stored:
-    """Store one call's whole analysis, all of it or nothing. The same recording again is another analysis."""
+    """Store one call's analysis, all of it or nothing. Storing the same recording again adds another analysis."""
     ours = service.of(request)
     stored = await ours.postgres.in_thread(_store, ours.databases, analysis)
     response.headers["Location"] = f"/analyses/{stored.audio_file_id}"
@@ -106,7 +107,7 @@ async def store(request: Request, response: Response, analysis: NewAnalysis) -> 
 
 @reading.get("/{audio_file_id}", summary="Read an analysis", responses=problems.declared(404))
 async def read(request: Request, audio_file_id: RowId) -> Analysis:
-    """Return all that is known of a call."""
+    """Return everything known about a call."""
     found = await service.of(request).databases.aget_complete_analysis_result(audio_file_id)
     if found is None:
         raise HTTPException(404, "there is no such recording")
@@ -114,7 +115,7 @@ async def read(request: Request, audio_file_id: RowId) -> Analysis:
 
 
 def _store(databases: MultiDatabaseManager, analysis: NewAnalysis) -> Stored:
-    """Store what was checked when it came in, the recording and its consultation in one transaction."""
+    """Store a validated analysis: the recording and its consultation in one transaction."""
     with databases.postgres.transaction():
         found = databases.save_audio_analysis(_given(analysis, but="quality"))["audio_file_id"]
         session = None
@@ -124,6 +125,6 @@ def _store(databases: MultiDatabaseManager, analysis: NewAnalysis) -> Stored:
 
 
 def _given(part: Recorded | Quality, but: str = "") -> dict[str, Any]:
-    """Return the parts that are there: null means the same as leaving a part out."""
+    """Return the parts that were sent; null means the same as leaving a part out."""
     given = {name: getattr(part, name) for name in part.model_fields_set if name != but}
     return {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The application: routes, what surrounds them, and what they stand on."""
+"""The application: its routes, its middleware, and the services that the routes use."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ ROUTERS = (
 
 
 class Application(FastAPI):
-    """FastAPI whose description holds the shape of errors too."""
+    """FastAPI whose OpenAPI description includes the schema of errors."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the description."""
+        """Return the OpenAPI description."""
         described = super().openapi()
         described["components"]["schemas"] |= problems.schemas()
         return described
 
 
 def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
-    """Return the application on a database, with a pool of its own.
+    """Return an application with its own connection pool.
 
-    Nothing is connected yet: the pool opens when the application starts, which fails with DatabaseUnavailable where
-    the database is away, and closes when it ends.
+    Connects to nothing yet: the pool opens when the application starts, and closes when it stops. Starting raises
+    DatabaseUnavailable if the database can't be reached.
     """
     postgres = PostgreSQLManager(settings, timeout=POOL_SECONDS, statement_timeout=STATEMENT_SECONDS)
     counted = Metrics(postgres)
@@ -63,7 +63,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan,
-        # Their pages load scripts from other hosts.
+        # Their pages load scripts from a CDN, which our Content-Security-Policy forbids.
         docs_url=None,
         redoc_url=None,
         middleware=_middleware(service, counted),
@@ -85,7 +85,9 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
 
 
 def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
-    """Return what surrounds the routes, the outermost first."""
+    """Return the middleware, outermost first."""
+    # The log comes first, so that it counts and times whatever those below it answer. CORS must enclose LastResort:
+    # a browser hides a 500 from a page unless the answer has the CORS headers.
     return [
         Middleware(RequestLog, metrics=counted),
         Middleware(SecurityHeaders),

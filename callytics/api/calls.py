@@ -1,4 +1,4 @@
-"""Calls are found: by what they are, and by what was said in them."""
+"""Routes that find calls by their properties and by what was said in them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ LINK: dict[int | str, dict[str, Any]] = {
 }
 
 Word = Annotated[Text, Field(min_length=1, max_length=1000)]
-Cursor = Annotated[Text, Field(max_length=1000, description="What `next` of the page before this one held")]
-Limit = Annotated[int, Field(ge=1, le=MOST, description="Rows of a page")]
+Cursor = Annotated[Text, Field(max_length=1000, description="The previous page's `next`")]
+Limit = Annotated[int, Field(ge=1, le=MOST, description="Rows per page")]
 
 
 class CallFilter(BaseModel):
-    """Which calls: those that all filters let through."""
+    """Which calls to return: those that match every filter."""
 
     model_config = ConfigDict(extra="forbid")
 
-    since: Moment | None = Field(default=None, description="Stored then or later", examples=["2026-11-01"])
-    until: Moment | None = Field(default=None, description="Stored before that; a time must have a zone")
+    since: Moment | None = Field(
+        default=None, description="Stored then or later; a time must have a zone", examples=["2026-11-01"]
+    )
+    until: Moment | None = Field(default=None, description="Stored earlier; a time must have a zone")
     status: Word | None = Field(default=None, description="Of the recording's processing", examples=["completed"])
     agent: Word | None = Field(default=None, description="Who talked to the customer", examples=["김민수"])
     consultation_type: Word | None = Field(default=None, examples=["billing"])
@@ -51,7 +53,7 @@ class CallFilter(BaseModel):
 
 
 class TranscriptFilter(BaseModel):
-    """Which parts of which transcripts."""
+    """Which parts of transcripts to return."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,8 +62,8 @@ class TranscriptFilter(BaseModel):
     limit: Limit = 50
 
 
-class Call(BaseModel):
-    """A recording, and what its newest consultation says."""
+class FoundCall(BaseModel):
+    """A recording with its newest consultation."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -85,24 +87,24 @@ class Call(BaseModel):
 
 
 class Said(BaseModel):
-    """Something that was said."""
+    """An utterance that was found."""
 
     source: str = Field(description="The table that holds it", examples=["transcriptions"])
     id: int = Field(examples=[1])
-    audio_file_id: int | None = Field(description="Of whose call; null where that is not known", examples=[1])
+    audio_file_id: int | None = Field(description="The recording's id; null if unknown", examples=[1])
     file_name: str | None = Field(examples=["0001.wav"])
     speaker: str | None = Field(examples=["SPEAKER_00"])
     speaker_role: str | None = Field(description="customer or agent", examples=["agent"])
     start_time: float | None = Field(description="Seconds from the beginning", examples=[0.0])
     end_time: float | None = Field(examples=[4.2])
-    snippet: str | None = Field(description="What was found stands between « and »", examples=["«요금»이 너무 많이"])
+    snippet: str | None = Field(description="The words found are between « and »", examples=["«요금»이 너무 많이"])
     created_at: datetime.datetime | None
 
 
 class Calls(BaseModel):
     """A page of calls, the newest first."""
 
-    calls: list[Call]
+    calls: list[FoundCall]
     next: str | None = Field(description="The next page's `after`; null at the end")
 
 
@@ -115,17 +117,17 @@ class Transcripts(BaseModel):
 
 @router.get("/calls", summary="Find calls", responses=LINK)
 async def find_calls(request: Request, response: Response, wanted: Annotated[CallFilter, Query()]) -> Calls:
-    """Return a page of calls. What is stored meanwhile shifts no page."""
+    """Return a page of calls. Calls stored in the meantime do not shift the pages."""
     page = await service.of(request).databases.afind_calls(**wanted.model_dump())
     _link(request, response, page.next)
-    return Calls(calls=[Call(**row) for row in page.rows], next=page.next)
+    return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
 
 
 @router.get("/transcripts", summary="Search transcripts", responses=LINK)
 async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:
-    """Return a page of what was said with all the words in it."""
+    """Return a page of utterances that contain all the words."""
     found = service.of(request).databases.asearch_transcripts
     page = await found(wanted.search, wanted.after, wanted.limit, snippets=True)
     _link(request, response, page.next)
@@ -133,7 +135,7 @@ async def search_transcripts(
 
 
 def _link(request: Request, response: Response, following: str | None) -> None:
-    """Point to the page after this one, with the same filters."""
+    """Link to the next page with the same filters (RFC 8288)."""
     if following:
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
         response.headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("after", following)])}>; rel="next"'

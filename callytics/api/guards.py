@@ -1,4 +1,4 @@
-"""What surrounds every answer: headers that browsers obey, and an end to errors that nobody foresaw."""
+"""Middleware around every answer: security headers for browsers, and a 500 for unexpected errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from callytics.api import problems
 
 LOGGER = logging.getLogger("callytics.api")
-# Nothing of the interface is a document; the status page and its parts bring policies of their own.
+# Answers are JSON, not documents, so nothing may load or frame them; the status page sets its own policy.
+# https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -25,7 +26,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Add to every answer the headers that it does not bring itself."""
+    """Add the security headers that an answer has not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -44,13 +45,13 @@ class SecurityHeaders:
 
 
 class LastResort:
-    """Answer 500 where something unforeseen happened, and log where, without what it said."""
+    """Answer an unexpected error with 500, and log where it happened but not its message, which may quote a call."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; an answer that has begun is cut off."""
+        """Pass a request on. An answer that has already begun is cut off, since its status can't be changed."""
         started = False
 
         async def send_on(message: Message) -> None:

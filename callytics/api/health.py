@@ -1,4 +1,4 @@
-"""Is the service alive, and does it have its database?"""
+"""Routes for load balancers and supervisors: is the process alive, and can it use its database?"""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ router = APIRouter(tags=["service"])
 
 
 class Alive(BaseModel):
-    """The process answers; of the database this says nothing."""
+    """The process answers, which says nothing about the database."""
 
     status: str = Field(default="alive", examples=["alive"])
     version: str = Field(default=__version__, examples=[__version__])
 
 
-@router.get("/health", summary="Ask for the database", response_model=Healthy, responses=problems.declared(503))
+@router.get("/health", summary="Check the database", response_model=Healthy, responses=problems.declared(503))
 async def health(request: Request) -> Healthy | JSONResponse:
-    """Tell whether the service has its database: 200, or within 2 seconds 503 with a reason.
+    """Check the database: 200 if the service can use it, otherwise 503 with the reason within 2 seconds.
 
-    It is asked anew each time, so the answer is 200 again as soon as the database is back.
+    Nothing is cached, so the answer is 200 again as soon as the database is back.
     """
     probe = service.of(request).probe
     try:
@@ -34,7 +34,7 @@ async def health(request: Request) -> Healthy | JSONResponse:
         return problems.response(request, 503, str(error), headers={"Retry-After": "5"})
 
 
-@router.get("/health/live", summary="Ask whether the process answers")
+@router.get("/health/live", summary="Check that the process answers")
 async def live() -> Alive:
-    """Tell that the process answers, whatever the database does."""
+    """Answer 200 as long as the process runs, whatever the state of the database."""
     return Alive()

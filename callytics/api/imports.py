@@ -1,4 +1,4 @@
-"""What imports brought, for agents who may see reports."""
+"""Routes that report imports to agents with the permission report_generation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = APIRouter(
 
 
 class ImportedTable(BaseModel):
-    """What became of a table of a file: loaded + rejected = source_rows."""
+    """The outcome for one table of a file: loaded + rejected = source_rows."""
 
     file: str = Field(examples=["/srv/callytics/audio_analysis.db"])
     source_table: str = Field(examples=["audio_files"])
@@ -34,7 +34,7 @@ class ImportedTable(BaseModel):
 class ImportReport(Verdict):
     """An import, table by table."""
 
-    version: str = Field(description="The Callytics that did it", examples=["0.2.0"])
+    version: str = Field(description="The version of Callytics that ran it", examples=["0.2.0"])
     tables: list[ImportedTable]
 
 

@@ -1,4 +1,4 @@
-"""What bounds a request: its size, the time to arrive and to be answered, and how often one may try to log in."""
+"""Limits of a request: its size, the time it may take to arrive and to be answered, and how often to try a login."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from callytics.postgres.jobs import look
 # An hour of talk with every word assessed is about a megabyte.
 BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
-# Statements end by themselves after 15 seconds; one whose server hangs does not.
+# Longer than app.STATEMENT_SECONDS, so that the server ends a slow statement first; a server that hangs does not.
 ANSWER_SECONDS = 18.0
 
 Result = TypeVar("Result")
 
 
 async def bounded(work: Coroutine[Any, Any, Result], seconds: float = ANSWER_SECONDS) -> Result:
-    """Return what ``work`` returns; after ``seconds`` raise TimeoutError at once, though ending the work may take long.
+    """Return the result of ``work``, or raise TimeoutError after ``seconds`` without waiting for the work to end.
 
-    asyncio.timeout waits for the work to be cancelled, which a database that hangs can delay without end.
+    asyncio.timeout would wait until the work is cancelled, which a database that hangs can delay forever.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -46,7 +46,7 @@ async def bounded(work: Coroutine[Any, Any, Result], seconds: float = ANSWER_SEC
 
 
 class BodyLimit:
-    """Refuse a body that is too large, or comes too slowly, while it arrives, whatever its Content-Length says."""
+    """Refuse a body that is too large or too slow while it arrives: a Content-Length may be missing or wrong."""
 
     def __init__(self, app: ASGIApp, most: int = BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
         self.app = app
@@ -61,7 +61,7 @@ class BodyLimit:
 
 
 class _Body:
-    """A request's ``receive`` that counts."""
+    """A request's ``receive`` that counts bytes and watches the clock."""
 
     def __init__(self, receive: Receive, announced: int, most: int, seconds: float) -> None:
         self.receive = receive
@@ -106,9 +106,10 @@ class _Bucket:
 
 
 class TokenBuckets:
-    """How often each key may do something: ``burst`` times at once, then once every ``seconds``.
+    """Rate limits by key: ``burst`` times at once, then once every ``seconds``.
 
-    At most ``keys`` are remembered, those seen last; one that is forgotten begins anew. For one event loop.
+    Only the ``keys`` seen last are remembered, so that memory stays bounded; a forgotten key starts with a full bucket.
+    Not thread-safe: use it from one event loop.
     """
 
     def __init__(
@@ -139,21 +140,21 @@ class TokenBuckets:
 
 
 class LoginLimits:
-    """How often one address, and one account from anywhere, may try."""
+    """How often one address, and one account from any address, may try to log in."""
 
     def __init__(self) -> None:
         self.by_address = TokenBuckets(burst=20, seconds=3)
         self.by_account = TokenBuckets(burst=10, seconds=10)
 
     def take(self, address: str, username: str) -> None:
-        """Count an attempt; raise HTTPException 429 where there were too many."""
+        """Count an attempt; raise HTTPException 429 after too many."""
         wait = self.by_address.take(_network(address)) or self.by_account.take(_folded(username))
         if wait:
             raise HTTPException(429, f"too many logins: try again in {wait} s", {"Retry-After": str(wait)})
 
 
 def _network(address: str) -> str:
-    """Return what stands for an address: itself, or the /64 that a host of IPv6 has to itself."""
+    """Return the key of an address: itself, or its /64 for IPv6, all of which one host can use (RFC 6177)."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Agents log in, ask who they are, and log out."""
+"""Routes for agents to log in, to log out, and to ask who is logged in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = APIRouter(
 
 
 class Credentials(BaseModel):
-    """Who wants to log in."""
+    """The username and password of a login."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"username": "kim", "password": "…"}})
 
@@ -32,7 +32,7 @@ class Credentials(BaseModel):
 
 
 class AgentView(BaseModel):
-    """Who is logged in."""
+    """The agent who is logged in."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -45,7 +45,7 @@ class AgentView(BaseModel):
 
 
 class Login(BaseModel):
-    """A session that begins."""
+    """A new session."""
 
     access_token: str = Field(description="Send it as Authorization: Bearer …", examples=["eyJhbGciOi…"])
     token_type: Literal["bearer"] = "bearer"
@@ -72,11 +72,11 @@ async def login(request: Request, credentials: Credentials) -> Login:
 
 @router.post("/logout", summary="Log out", status_code=204, response_class=Response)
 async def logout(request: Request) -> None:
-    """End the session: its token is worth nothing from now on."""
+    """End the session; its token is no longer valid."""
     await service.of(request).auth.alogout(permits.token(request))
 
 
 @router.get("/me", summary="Ask who is logged in")
 async def me(agent: Annotated[Agent, Depends(permits.agent)]) -> AgentView:
-    """Tell who is logged in, and what they may do."""
+    """Return who is logged in, with their permissions."""
     return AgentView.model_validate(agent)

@@ -1,4 +1,4 @@
-"""Structured logs: a JSON object a line, without query strings, bodies, tokens or call contents."""
+"""Structured logs: one JSON object per line, without query strings, bodies, tokens or contents of calls."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from callytics.api.meters import Metrics
 LOGGER = logging.getLogger("callytics.api")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# A client that went away before its answer; nginx's number.
+# The client closed the connection before it was answered; the number is nginx's.
 CLIENT_GONE = 499
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; of an error, its type and where it came from, not its message."""
+    """Formats a record as one line of JSON; errors with their type and origin, not their message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line. ``extra={"fields": {…}}`` adds members to it."""
@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def described(error: BaseException) -> dict[str, Any]:
-    """Return an error's type, SQLSTATE and frames. Its message may quote somebody's call: it stays away."""
+    """Return an error's type, SQLSTATE and frames. The message is left out: it may quote a call."""
     frames = traceback.extract_tb(error.__traceback__)
     found: dict[str, Any] = {"error": f"{type(error).__module__}.{type(error).__qualname__}"}
     if code := getattr(error, "pgcode", None):
@@ -54,7 +54,7 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def configure() -> None:
-    """Send every log line of this process to stdout as JSON, and what ends a thread too."""
+    """Send every log record of this process to stdout as JSON, including errors that end a thread."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
@@ -64,12 +64,12 @@ def configure() -> None:
 
 
 def thread_ended(ended: threading.ExceptHookArgs) -> None:
-    """Log an error that ended a thread; Python's own words would hold its message."""
+    """Log an error that ended a thread; Python's default hook would print its message."""
     LOGGER.error("a thread ended", extra={"fields": described(ended.exc_value) if ended.exc_value else {}})
 
 
 def task_ended(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of a task that nobody waited for; the event loop's own words would hold its message."""
+    """Log an error of a task that was not awaited; the event loop's default would log its message."""
     error = context.get("exception")
     LOGGER.error(context.get("message", "error"), extra={"fields": described(error) if error else {}})
 
@@ -121,6 +121,6 @@ class RequestLog:
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the client's id for this request where it is a sane one, else a new one."""
+    """Return the client's id for this request if it is safe to log, otherwise a new one."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""What is measured of the service: requests by route, and the pool."""
+"""The metrics of the service: requests by route, and the connection pool."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from callytics.postgres import PostgreSQLManager
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-# What the pool's statistics call it, and what it is.
+# Metric: (field of the pool's statistics, help text). Metrics keep their names: dashboards and alerts use them.
 GAUGES = {
     "callytics_pool_connections": ("size", "Open connections to the database"),
-    "callytics_pool_connections_in_use": ("in_use", "Connections that somebody works with"),
-    "callytics_pool_connections_idle": ("idle", "Connections that are free"),
-    "callytics_pool_connections_limit": ("limit", "Connections that may be open at most"),
-    "callytics_pool_waiting": ("waiting", "Callers that wait for a connection"),
+    "callytics_pool_connections_in_use": ("in_use", "Connections in use"),
+    "callytics_pool_connections_idle": ("idle", "Idle connections"),
+    "callytics_pool_connections_limit": ("limit", "Most connections that may be open"),
+    "callytics_pool_waiting": ("waiting", "Callers waiting for a connection"),
 }
 COUNTERS = {
     "callytics_database_queries": ("queries", "Statements run"),
     "callytics_database_query_errors": ("errors", "Statements that failed"),
-    "callytics_database_query_seconds": ("query_seconds", "Time that statements took"),
+    "callytics_database_query_seconds": ("query_seconds", "Time spent running statements"),
     "callytics_pool_waits": ("waits", "Callers that had to wait for a connection"),
-    "callytics_pool_wait_seconds": ("wait_seconds", "Time that they waited"),
-    "callytics_pool_timeouts": ("timeouts", "Callers that waited in vain"),
+    "callytics_pool_wait_seconds": ("wait_seconds", "Time spent waiting for a connection"),
+    "callytics_pool_timeouts": ("timeouts", "Callers that got no connection in time"),
     "callytics_pool_connections_opened": ("opened", "Connections opened"),
     "callytics_pool_connections_closed": ("closed", "Connections closed"),
 }
 
 
 class Metrics:
-    """One application's metrics, in a registry of their own."""
+    """One application's metrics, in their own registry: prometheus_client's default one is global."""
 
     def __init__(self, postgres: PostgreSQLManager) -> None:
         self.registry = CollectorRegistry()
@@ -66,7 +66,7 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format; asks the database nothing."""
+        """Return all metrics in Prometheus' text format, without a query."""
         return generate_latest(self.registry)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The route that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ router = APIRouter(tags=["service"])
     responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
 )
 async def metrics(request: Request) -> Response:
-    """Metrics for Prometheus; the database is not asked."""
+    """Return the metrics for Prometheus, without a query to the database."""
     return Response(service.of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""The status page: a document, its script and its style, in the reader's language, with nothing from elsewhere."""
+"""The status page: a document, its script and its style, in the reader's language, all served from here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 STATIC = Path(__file__).with_name("static")
 WORDS = Path(__file__).with_name("words")
 LANGUAGES = ("en", "ko")
+# Nothing inline: a policy with 'unsafe-inline' would not stop injected scripts.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -26,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
-    """Return the page in the language that the reader likes best of those it has."""
+    """Return the page in the available language that the reader prefers."""
     language = preferred(request.headers.get("accept-language", ""))
     headers = {
         "Content-Security-Policy": POLICY,
@@ -46,7 +47,7 @@ async def part(name: str) -> Response:
 
 
 def preferred(accepted: str) -> str:
-    """Return the language of the page that an Accept-Language header likes best; English where it likes none."""
+    """Return the page's language that an Accept-Language header prefers (RFC 9110, 12.5.4), English by default."""
     wishes = [_wish(part) for part in accepted[:1000].split(",")]
     known = [(weight, -place, tag) for place, (weight, tag) in enumerate(wishes) if tag in LANGUAGES and weight > 0]
     return max(known)[2] if known else LANGUAGES[0]
@@ -65,7 +66,7 @@ def _wish(part: str) -> tuple[float, str]:
 @cache
 def _document(language: str) -> str:
     words = tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
-    # The script's words travel in a block that is no script, so the policy needs no exception for it.
+    # The script's texts are in a data block, which is not executed, so the policy needs no exception for it.
     texts = json.dumps(words["script"], ensure_ascii=False).replace("<", "\\u003c")
     escaped = {name: escape(text) for name, text in words["page"].items()}
     template = Template((STATIC / "status.html").read_text(encoding="utf-8"))

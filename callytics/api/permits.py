@@ -1,4 +1,4 @@
-"""Who may ask, and how long it may take: a bearer token is looked at before anything else of a request is."""
+"""Who may call a route, and for how long: the bearer token is checked before anything else of a request is read."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Bounded(APIRoute):
-    """Routes that answer 503 where the database keeps them waiting."""
+    """A route that answers 503 if the database keeps it waiting."""
 
     def get_route_handler(self) -> Handler:
-        """Return the handler with its bound."""
+        """Return the handler with its time limit."""
         handle = self.unbounded()
 
         async def in_time(request: Request) -> Response:
@@ -33,14 +33,15 @@ class Bounded(APIRoute):
         return in_time
 
     def unbounded(self) -> Handler:
-        """Return the handler without its bound."""
+        """Return the handler without its time limit; subclasses wrap this one, so that their part is limited too."""
         return super().get_route_handler()
 
 
 def permitted(permission_type: str | None = None, level: str = "read") -> type[APIRoute]:
-    """Return the class of routes for agents who are logged in and have a permission.
+    """Return a route class for agents who are logged in and have a permission.
 
-    The agent is in ``request.state.agent``. It is asked for before the body is read, so that a stranger's is not.
+    Raises NotAuthenticated or NotPermitted before the body is read, so that strangers can't make us parse one; a
+    dependency of FastAPI would run after that. The agent is then in ``request.state.agent``.
     """
 
     class Permitted(Bounded):
@@ -68,6 +69,6 @@ def token(request: Request) -> str:
 
 
 def agent(request: Request) -> Agent:
-    """Return who asks, for ``Depends``."""
+    """Return the agent who is logged in, for ``Depends``."""
     found: Agent = request.state.agent
     return found

@@ -1,4 +1,7 @@
-"""Every error as RFC 9457 problem details: what is wrong with the request, never what is inside the service."""
+"""Errors as problem details (RFC 9457): what is wrong with the request, never what is inside the service.
+
+https://www.rfc-editor.org/rfc/rfc9457
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from callytics.exceptions import (
 )
 
 MEDIA_TYPE = "application/problem+json"
-# Names of fields only: a key that somebody made up may hold anything.
+# Only names that could be fields are echoed: a key that the client invented could contain anything.
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 AWAY = "the database can't be reached: try again in a moment"
 BUSY = "every connection to the database is in use: try again in a moment"
@@ -41,7 +44,7 @@ BROKEN = "something went wrong here: the log has more under this request's id"
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field; its value is not repeated."""
+    """What is wrong with one field. Its value is not echoed: it may be a password or what a customer said."""
 
     field: str = Field(examples=["body.segments[3].start_time"])
     detail: str = Field(examples=["Field required"])
@@ -78,7 +81,7 @@ def schemas() -> dict[str, Any]:
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says about these errors, for a router's or route's ``responses``."""
+    """Return the OpenAPI description of these errors, for the ``responses`` of a router or route."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
@@ -91,7 +94,7 @@ def response(
     errors: list[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return an error for this request."""
+    """Return an error as a problem document, with the id by which the log knows this request."""
     problem = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -104,7 +107,7 @@ def response(
 
 
 def install(app: FastAPI) -> None:
-    """Make the application answer every error that somebody foresaw."""
+    """Register an answer for every expected error; guards.LastResort answers all others."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InvalidAnalysis, _invalid_value)
@@ -115,6 +118,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _answer(status, detail, headers))
 
 
+# Starlette takes the handler of the most derived class, whatever the order here. What is missing here becomes a 500.
 ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (LoginRefused, 401, str(LoginRefused()), {"WWW-Authenticate": "Bearer"}),
     (NotAuthenticated, 401, str(NotAuthenticated()), {"WWW-Authenticate": "Bearer"}),
@@ -122,11 +126,8 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (OutcomeUnknown, 503, UNKNOWN, {"Retry-After": "5"}),
     (DatabaseUnavailable, 503, AWAY, {"Retry-After": "5"}),
     (TooSlow, 503, SLOW, {"Retry-After": "5"}),
-    (errors.QueryCanceled, 503, SLOW, {"Retry-After": "5"}),
-    (errors.LockNotAvailable, 503, SLOW, {"Retry-After": "5"}),
+    # postgres/errors.py leaves to its callers what blames the statement or its values: only they know what it means.
     (errors.TransactionRollback, 503, SLOW, {"Retry-After": "1"}),
-    (psycopg2.OperationalError, 503, AWAY, {"Retry-After": "5"}),
-    (psycopg2.InterfaceError, 503, AWAY, {"Retry-After": "5"}),
     (psycopg2.IntegrityError, 409, CONFLICT, None),
     (psycopg2.DataError, 422, REFUSED, None),
 )
@@ -149,13 +150,13 @@ def _not_permitted(request: Request, error: Exception) -> JSONResponse:
 
 
 def _late(request: Request, _error: Exception) -> JSONResponse:
-    """Answer where nobody waited for the database's answer any longer; it may have stored something."""
+    """Answer a request that ran out of time; the database may still have stored something."""
     detail = SLOW if request.method == "GET" else UNKNOWN
     return response(request, 503, detail, headers={"Retry-After": "5"})
 
 
 def _invalid_value(request: Request, error: Exception) -> JSONResponse:
-    """Answer one of our own refusals, which reads: the field, a colon, and what is wrong with it."""
+    """Answer an error of ours whose text is the field, a colon, and what is wrong with it."""
     field, _, detail = str(error).partition(": ")
     where = "query" if isinstance(error, InvalidSearch) else "body"
     found = [FieldProblem(field=f"{where}.{field}", detail=detail)] if detail else None
@@ -172,7 +173,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _field(location: tuple[str | int, ...]) -> str:
-    """Return where a value stands, such as ``body.segments[3].start_time``."""
+    """Return the path of a value, such as ``body.segments[3].start_time``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{_name(part)}" for part in location)
     return "".join(parts).removeprefix(".")
 

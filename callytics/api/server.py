@@ -1,4 +1,4 @@
-"""The process that serves the application: it starts with a database or not at all, and ends in good order."""
+"""The process that serves the application: it starts only with a usable database, and shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from callytics.schema import versions
 from callytics.settings import ServiceSettings, Settings
 
 LOGGER = logging.getLogger("callytics.api")
-# Time for requests under way when the service is told to end; systemd's own patience is longer.
+# Time for requests in progress at shutdown; TimeoutStopSec of the unit is longer.
 SHUTDOWN_SECONDS = 20
-# What is left then hangs in a database that hangs, and is left behind.
+# What is left after that waits for a database that hangs, and is abandoned.
 LAST_SECONDS = 5
 
 
 def run(settings: Settings, service: ServiceSettings, proxies: Sequence[str] = ()) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests under way finish, for 20 seconds at most.
+    """Serve until SIGTERM or SIGINT, then let requests in progress finish for at most 20 seconds.
 
-    ``proxies`` are those whose X-Forwarded-For is believed. Raises DatabaseUnavailable without a database,
-    MigrationError where its schema is not what this version needs, and ListenError where the address is taken.
+    ``proxies`` are the addresses whose X-Forwarded-For is trusted. Raises DatabaseUnavailable without a database,
+    MigrationError if its schema is not the one this version needs, and ListenError if the address is taken.
     """
     check_schema(settings)
     app = create_app(settings, service)
-    # Here, where losing the database in between is still one line; uvicorn would show a traceback.
+    # Opened here rather than by the lifespan: there uvicorn would show a traceback for a database just lost.
     app.state.service.postgres.initialize()
     listener = _listen(service.api_host, service.api_port)
     logs.configure()
@@ -53,10 +53,10 @@ def check_schema(settings: Settings) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, telling systemd what it does and ending with 0 when it was told to end."""
+    """uvicorn that notifies systemd, and exits with 0 when it is told to stop."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections, then report to be ready."""
+        """Start to accept connections, then report readiness."""
         asyncio.get_running_loop().set_exception_handler(logs.task_ended)
         await super().startup(sockets)
         for listener in sockets or ():
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
         notify("READY=1")
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
-        """Begin to end; a second signal ends at once."""
+        """Begin to shut down; a second signal stops the process at once."""
         if not self.should_exit:
             last = threading.Timer(SHUTDOWN_SECONDS + LAST_SECONDS, os._exit, (1,))
             last.daemon = True
@@ -73,13 +73,13 @@ class Server(uvicorn.Server):
         super().handle_exit(number, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Report to be ending, then end."""
+        """Report the shutdown, then shut down."""
         notify("STOPPING=1")
         await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End on SIGTERM and SIGINT; uvicorn's own would raise the signal again once everything is done."""
+        """Shut down on SIGTERM and SIGINT; uvicorn would raise the signal again at the end, which exits with 143."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -87,10 +87,11 @@ class Server(uvicorn.Server):
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, where one started this process (sd_notify(3)); nothing happens otherwise."""
+    """Notify the service manager if one started this process, see sd_notify(3); otherwise do nothing."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
+    # An abstract socket, see unix(7).
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
@@ -102,7 +103,7 @@ def _config(app: FastAPI, proxies: Sequence[str]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
-        # Its lines hold query strings.
+        # Its lines contain query strings, which may name customers.
         access_log=False,
         server_header=False,
         proxy_headers=bool(proxies),

@@ -1,4 +1,4 @@
-"""What the routes work with."""
+"""The services that the routes use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from callytics.postgres import PostgreSQLManager
 
 @dataclass(frozen=True)
 class Service:
-    """One application: its database and what stands on it."""
+    """The services of one application, all on one connection pool."""
 
     postgres: PostgreSQLManager
     databases: MultiDatabaseManager

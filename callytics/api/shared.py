@@ -1,4 +1,4 @@
-"""Work that is done for everybody who wants it at once, so that many askers take one connection."""
+"""One run of some work for all who ask at the same time, so that many requests use one connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Shared(Generic[Result]):
-    """The result of some work, shared by all who ask while it is under way and for ``seconds`` after it began."""
+    """The result of some work, shared by all who ask while it runs and until ``seconds`` after it started."""
 
     def __init__(self, work: Callable[[], Awaitable[Result]], seconds: float = 0.0) -> None:
         self.work = work
@@ -22,10 +22,10 @@ class Shared(Generic[Result]):
         self._started = 0.0
 
     async def get(self) -> Result:
-        """Return the result; an error is not kept. Whoever is cancelled leaves the work to the others."""
+        """Return the result. Errors are not cached; cancelling one caller does not cancel the work for the others."""
         if self._task is None or self._is_old(self._task):
             self._task = asyncio.ensure_future(self.work())
-            # Whoever asked may have gone away before it fails.
+            # If every caller has gone, nobody retrieves its error, which asyncio would log with its message.
             self._task.add_done_callback(look)
             self._started = time.monotonic()
         return await asyncio.shield(self._task)

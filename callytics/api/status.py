@@ -1,21 +1,20 @@
-"""What anybody may see of the state of things, and the page that shows it."""
+"""The state of the service as anybody may see it, without logging in."""
 
 from __future__ import annotations
 
-import psycopg2
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from callytics import __version__
 from callytics.api import permits, service
-from callytics.api.state import Counts, PoolState
+from callytics.api.state import Counts, PoolState, Unhealthy
 from callytics.exceptions import CallyticsError
 
 router = APIRouter(tags=["service"], route_class=permits.Bounded)
 
 
 class State(BaseModel):
-    """Whether the service has its database; without one only the version is known."""
+    """Whether the service can use its database; if not, only the version is known."""
 
     status: str = Field(examples=["healthy"])
     reason: str | None = Field(default=None, description="Why it is unhealthy")
@@ -27,7 +26,7 @@ class State(BaseModel):
 
 
 class Status(BaseModel):
-    """The state of things. ``counts`` is missing while the database is away."""
+    """The state of the service and its data. ``counts`` is null while the database is unavailable."""
 
     service: State
     counts: Counts | None = None
@@ -35,12 +34,13 @@ class Status(BaseModel):
 
 @router.get("/status", summary="Read the state of things")
 async def status(request: Request) -> Status:
-    """Tell what anybody may know: whether the service is well, rows by table, and how the last import ended."""
+    """Return what needs no login: whether the service is healthy, rows by table, and how the last import ended."""
     ours = service.of(request)
     try:
         healthy = await ours.probe.ask()
         counts = await ours.counting.shared.get()
-    except (CallyticsError, psycopg2.Error) as error:
-        reason = str(error) if isinstance(error, CallyticsError) else "the database can't be used"
+    except CallyticsError as error:
+        # Everybody reads this, and other errors of ours name hosts and roles.
+        reason = str(error) if isinstance(error, Unhealthy) else "the database can't be used"
         return Status(service=State(status="unhealthy", reason=reason))
     return Status(service=State(**healthy.model_dump()), counts=counts)

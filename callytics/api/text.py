@@ -1,4 +1,4 @@
-"""The text, moments and ids of a request: what PostgreSQL can hold, and nothing else."""
+"""Types of a request's texts, times and ids, which accept only what PostgreSQL can hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOMENT = "must be a day such as 2026-11-20, or a time with its zone such as 2026
 
 
 def read_moment(value: object) -> datetime.date | datetime.datetime:
-    """Return the day, or the time with a zone, that a text is; raise ValueError for any other, and for numbers."""
+    """Parse a day, or a time with its zone; raise ValueError for anything else, including numbers."""
     if not isinstance(value, str) or not DAY.match(value):
         raise ValueError(MOMENT)
     if DAY.fullmatch(value):

@@ -20,7 +20,8 @@ from pydantic import BaseModel
 
 from callytics.api import create_app, logs, problems
 from callytics.api.logs import JsonFormatter
-from callytics.exceptions import DatabaseUnavailable, PoolExhausted
+from callytics.exceptions import DatabaseUnavailable, PoolExhausted, TooSlow
+from callytics.postgres.errors import ours
 from callytics.settings import ServiceSettings, Settings
 
 SETTINGS = Settings(hosts=("db.secret.example",), port=5432, database="callytics", user="u", password="p")
@@ -31,10 +32,10 @@ ERRORS: dict[str, tuple[Exception, int]] = {
     "unforeseen": (KeyError(SECRET), 500),
     "away": (DatabaseUnavailable(f"u can't open database on db.secret.example: {SECRET}"), 503),
     "exhausted": (PoolExhausted(SECRET), 503),
-    "slow": (errors.QueryCanceled(SECRET), 503),
+    "slow": (TooSlow(SECRET), 503),
     "hung": (TimeoutError(SECRET), 503),
     "deadlock": (errors.DeadlockDetected(SECRET), 503),
-    "lost": (psycopg2.OperationalError(SECRET), 503),
+    "lost": (ours(psycopg2.OperationalError(SECRET)) or KeyError(), 503),
     "unique": (errors.UniqueViolation(SECRET), 409),
     "check": (errors.CheckViolation(SECRET), 409),
     "range": (errors.NumericValueOutOfRange(SECRET), 422),
