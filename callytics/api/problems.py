@@ -14,7 +14,7 @@ import psycopg2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg2 import errors
+from psycopg2.extensions import TransactionRollbackError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -127,7 +127,7 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (DatabaseUnavailable, 503, AWAY, {"Retry-After": "5"}),
     (TooSlow, 503, SLOW, {"Retry-After": "5"}),
     # postgres/errors.py leaves to its callers what blames the statement or its values: only they know what it means.
-    (errors.TransactionRollback, 503, SLOW, {"Retry-After": "1"}),
+    (TransactionRollbackError, 503, SLOW, {"Retry-After": "1"}),
     (psycopg2.IntegrityError, 409, CONFLICT, None),
     (psycopg2.DataError, 422, REFUSED, None),
 )

@@ -274,9 +274,6 @@ class Lab:
         shutil.rmtree(host.folder, ignore_errors=True)
 
 
-# --- the base system
-
-
 def base_system() -> Path:
     """Return the tree that every host stands on; made once for these packages, sources and certificates."""
     sources, settings, authorities = apt_sources(), apt_settings(), certificate_authorities()
@@ -353,9 +350,6 @@ def apt_settings() -> str:
 def certificate_authorities() -> list[Path]:
     """Return the authorities that somebody added to this machine: a company's proxy, for one."""
     return sorted(Path("/usr/local/share/ca-certificates").glob("**/*.crt"))
-
-
-# --- a host
 
 
 def mount_overlay(base: Path, host: LabHost) -> None:
@@ -464,9 +458,6 @@ def boot_time(host: LabHost) -> str | None:
         return None
 
 
-# --- the network
-
-
 def connect_network() -> None:
     """Make the bridge and the way out, once."""
     if Path(f"/sys/class/net/{BRIDGE}").exists():
@@ -505,9 +496,6 @@ def name_servers() -> str:
     """Return this machine's name servers, not the address of a resolver on its loopback."""
     behind = Path("/run/systemd/resolve/resolv.conf")
     return (behind if behind.exists() else Path("/etc/resolv.conf")).read_text()
-
-
-# --- small tools
 
 
 def run(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -225,9 +225,6 @@ def test_the_declared_password_enters_again(story: Story, apart: Deployment, rol
     assert answer.rows == [[role]], answer.error
 
 
-# --- a new password in .env
-
-
 @pytest.fixture(scope="module")
 def new_password(apart: Deployment, story: Story) -> tuple[str, Run]:
     """The application's password before it was changed, and the run that changed it."""

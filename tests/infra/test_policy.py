@@ -29,9 +29,6 @@ def app(apart: Deployment, testinfra_of: Callable[[LabHost], Host]) -> Host:
     return testinfra_of(apart.app)
 
 
-# --- files
-
-
 @pytest.mark.parametrize(
     ("path", "owner", "group", "mode"),
     [
@@ -109,9 +106,6 @@ def test_pg_hba_has_nothing_but_what_is_declared(apart: Deployment) -> None:
     assert apart.superuser("select count(*) from pg_hba_file_rules where error is not null") == "0"
 
 
-# --- services
-
-
 def test_postgresql_starts_at_boot(database: Host) -> None:
     """The cluster's own unit: Debian's postgresql.service always runs."""
     assert database.service("postgresql").is_enabled
@@ -139,9 +133,6 @@ def test_text_is_utf8_and_sorted_by_code_points(apart: Deployment) -> None:
 def test_extensions_are_the_declared_ones(apart: Deployment) -> None:
     found = set(apart.superuser("select extname from pg_extension").split())
     assert {"plpgsql"} <= found <= {"plpgsql", "pg_stat_statements"}
-
-
-# --- the application's account
 
 
 def change(host: LabHost, command: str) -> int:
@@ -186,9 +177,6 @@ def test_every_migration_is_applied(apart: Deployment) -> None:
     written = {path.name.removesuffix(".sql") for path in (apart.checkout / "migrations").glob("*.sql")}
     written = {name for name in written if not name.endswith(".rollback")}
     assert set(apart.superuser("select migration_id from _yoyo_migration").split()) == written
-
-
-# --- roles
 
 
 @pytest.mark.parametrize("role", OUR_ROLES)

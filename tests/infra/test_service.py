@@ -49,9 +49,6 @@ def test_it_starts_after_a_database_of_the_same_host(alone: Deployment) -> None:
     assert SERVER in shown(alone.app, "After").split()
 
 
-# --- its rights
-
-
 def test_its_exposure_is_small(alone: Deployment) -> None:
     """As systemd counts it: from 0, nothing, to 10, everything."""
     answer = alone.app.run(f"systemd-analyze security --no-pager {UNIT}").stdout
@@ -97,9 +94,6 @@ def test_no_secret_is_shown(deployment: Deployment, question: str) -> None:
     secrets = dict(re.findall(r"^(\w*(?:PASSWORD|KEY))='(.*)'$", settings, re.MULTILINE))
     assert {"POSTGRES_PASSWORD", "POSTGRES_OWNER_PASSWORD", "JWT_SECRET_KEY"} <= set(secrets)
     assert not [name for name, secret in secrets.items() if secret in answer or json.dumps(secret)[1:-1] in answer]
-
-
-# --- its database
 
 
 def test_it_says_so_while_the_database_is_away_and_is_well_again_by_itself(deployment: Deployment) -> None:
@@ -151,9 +145,6 @@ def test_it_verifies_a_database_on_another_host(apart: Deployment) -> None:
     assert "POSTGRES_SSLMODE='verify-full'" in apart.app.run("cat /etc/callytics/app.env").stdout
 
 
-# --- its agents
-
-
 def test_an_agent_made_on_the_host_logs_in(deployment: Deployment) -> None:
     """With the password, and with no other."""
     profile = "--last-name Kim --first-name Minsu --department Sales --position Agent"
@@ -164,9 +155,6 @@ def test_an_agent_made_on_the_host_logs_in(deployment: Deployment) -> None:
     for given, status in ((password, "200"), ("another one", "401")):
         body = json.dumps({"username": "kim", "password": given})
         assert deployment.app.run(post, input=body).stdout == status
-
-
-# --- its restarts
 
 
 def test_the_key_is_made_once_and_kept_on_the_control_machine(deployment: Deployment) -> None:

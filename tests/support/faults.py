@@ -272,9 +272,6 @@ def plain(entry: str) -> str:
     return re.sub(r"INDEX \w+ (?=ON public\.\w+_(default|\d{4}_\d\d) )", "INDEX ", entry.replace(" NOT VALID", ""))
 
 
-# --- harm -----------------------------------------------------------------------------------------------------------
-
-
 STATEMENTS = ("create index", "add constraint", "validate constraint", "^copy", "insert into imports", "update imports")
 """What is most delicate to be killed in."""
 

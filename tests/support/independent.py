@@ -21,8 +21,6 @@ from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import connection as Connection
 
-# --- where things go ------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Home:
@@ -176,9 +174,6 @@ def target_type(target: str, column: str, declared: str) -> str:
         "DATETIME": "timestamp with time zone",
         "DATE": "date",
     }[declared.upper()]
-
-
-# --- what a value becomes -------------------------------------------------------------------------------------------
 
 
 class Impossible(Exception):
@@ -337,9 +332,6 @@ def _same_document(expected: Any, actual: str) -> bool:
         return False
     # A document that this check does not take for one may still have been held exactly.
     return bool(parsed == expected) or (isinstance(expected, str) and actual == expected)
-
-
-# --- both sides -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -577,9 +569,6 @@ def speaker_role(speaker: str | None) -> str | None:
         "상담원": "agent",
     }
     return roles.get((speaker or "").strip().lower())
-
-
-# --- rejected and unmapped rows --------------------------------------------------------------------------------------
 
 
 def storage_class(value: Any) -> str:

@@ -111,8 +111,6 @@ def test_moments_are_in_utc() -> None:
     assert KOREAN.moment(seoul) == "2026년 2월 28일 23:05:00 UTC"
 
 
-# --- when what ran --------------------------------------------------------------------------------------------------
-
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

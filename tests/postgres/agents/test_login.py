@@ -61,9 +61,6 @@ def refused(auth: AgentAuth, username: str = "kim", password: str = WRONG, **whe
     return str(refusal.value)
 
 
-# ---- entering
-
-
 def test_the_right_password_enters(auth: AgentAuth) -> None:
     agent_id = add_kim(auth, Grant("analysis_view", "write"))
     session = auth.login("kim", PASSWORD, ip_address="10.0.0.7", user_agent="브라우저/1.0")
@@ -98,8 +95,6 @@ def test_a_korean_username_can_be_typed_composed_or_as_it_was_imported(
     else:
         assert auth.login(unicodedata.normalize(typed, "김민수"), PASSWORD).agent.full_name == "김민수"
 
-
-# ---- refusals
 
 CLOSED: dict[str, tuple[str, str]] = {
     "wrong password": ("select", "password"),
@@ -167,9 +162,6 @@ def test_neither_name_nor_password_of_a_refused_login_is_stored(auth: AgentAuth)
     for table in ("agent_activity_logs", "agent_accounts", "agent_sessions"):
         text = ask(auth, f"select coalesce(json_agg(t)::text, '') from {table} as t")
         assert "비밀번호" not in text
-
-
-# ---- counting and locking
 
 
 def test_so_many_wrong_passwords_lock_and_time_unlocks(auth: AgentAuth, passwords: Counting) -> None:
@@ -254,9 +246,6 @@ def wait_for(connection: Connection, query: str, value: object) -> None:
     pytest.fail(f"never {value}: {query}")
 
 
-# ---- hashes
-
-
 def imported(password: str) -> str:
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), b"0123456789abcdef", 100_000)
     return f"0123456789abcdef${digest.hex()}"
@@ -304,8 +293,6 @@ def test_the_recommended_profile_works_with_everything(auth: AgentAuth) -> None:
     refused(real)
 
 
-# ---- changes between the check and the entry
-
 CHANGES: dict[str, Callable[[AgentAuth], None]] = {
     "password": lambda auth: accounts_of(auth).set_password("kim", "새로운 비밀번호입니다"),
     "lock": lambda auth: accounts_of(auth).lock("kim"),
@@ -332,9 +319,6 @@ def test_an_account_that_changes_while_its_password_is_checked_is_not_entered(
         assert ask(auth, "select count(*) from agent_sessions") == 0
 
 
-# ---- secrets
-
-
 def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
     add_kim(auth)
     session = auth.login("kim", PASSWORD)
@@ -350,9 +334,6 @@ def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
         ask(auth, STORED),
     )
     assert not [secret for secret in secrets if secret in shown or secret in log]
-
-
-# ---- coroutines
 
 
 def test_the_same_for_coroutines(auth: AgentAuth) -> None:

@@ -58,9 +58,6 @@ def assert_nobodys(auth: AgentAuth, token: str) -> None:
         assert refusal.value.__cause__ is None
 
 
-# ---- tokens
-
-
 def test_a_token_says_whose_it_is_and_until_when(auth: AgentAuth, session: Session) -> None:
     assert jwt.get_unverified_header(session.token) == {"alg": "HS256", "typ": "JWT"}
     content = claims(session)
@@ -124,9 +121,6 @@ def test_another_key_or_algorithm_signs_nothing(auth: AgentAuth, session: Sessio
 @pytest.mark.parametrize("token", ["", ".", "..", "비밀", "\ud800", "\0", "Bearer x", "x" * 10_000_000], ids=len)
 def test_what_is_no_token_is_nobodys(auth: AgentAuth, token: str) -> None:
     assert_nobodys(auth, token)
-
-
-# ---- ends
 
 
 def test_logout_ends_this_session_once(auth: AgentAuth, session: Session) -> None:
@@ -201,9 +195,6 @@ def test_expired_sessions_do_not_pile_up(auth: AgentAuth, session: Session) -> N
     auth.login("kim", PASSWORD)
     assert ask(auth, "select count(*) from agent_sessions") == 3
     assert auth.authenticate(session.token) == session.agent
-
-
-# ---- permissions
 
 
 def test_permissions_in_force_are_those_of_the_moment(auth: AgentAuth, session: Session) -> None:

@@ -82,9 +82,6 @@ def all_pages(found: Any, **arguments: Any) -> list[dict[str, Any]]:
             return rows
 
 
-# ---- reading
-
-
 def test_transcript_of_every_generation(calls: MultiDatabaseManager) -> None:
     sources = {}
     for generation, call in of_generation(calls).items():
@@ -183,9 +180,6 @@ def test_statistics(calls: MultiDatabaseManager, monkeypatch: pytest.MonkeyPatch
     assert sum(row["total_count"] for row in calls.get_analysis_statistics()) == 2 * CALLS
 
 
-# ---- finding
-
-
 def test_pages_hold_every_call_once(calls: MultiDatabaseManager) -> None:
     rows = all_pages(calls.find_calls, limit=5)
     assert len(rows) == len({row["id"] for row in rows}) == 3 * CALLS
@@ -239,9 +233,6 @@ def test_one_session_must_have_it_all(calls: MultiDatabaseManager) -> None:
         calls.create_consultation_session(call, "2026-03-31", 1, "이두리", None, "billing")
         assert len(calls.find_calls(agent="김하나").rows) == 1
         assert calls.find_calls(agent="김하나", consultation_type="billing").rows == []
-
-
-# ---- searching
 
 
 def test_search_finds_words_with_particles(calls: MultiDatabaseManager) -> None:
@@ -303,9 +294,6 @@ def test_no_word_finds_nothing(calls: MultiDatabaseManager) -> None:
     assert calls.search_transcripts(" !? ") == calls.find_calls(search=" & ") == Page([], None)
 
 
-# ---- refusing
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -333,9 +321,6 @@ def test_cursors_are_not_mixed(calls: MultiDatabaseManager) -> None:
         calls.search_transcripts("고객", after=calls.find_calls(limit=1).next)
     with pytest.raises(InvalidAnalysis, match=r"^audio_file_id: must be a whole number, not str$"):
         calls.get_transcript("1")  # type: ignore[arg-type]
-
-
-# ---- coroutines
 
 
 def test_coroutines_return_the_same(imported: Settings, calls: MultiDatabaseManager) -> None:

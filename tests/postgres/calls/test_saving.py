@@ -89,9 +89,6 @@ def counted(calls: MultiDatabaseManager) -> dict[str, int]:
     return {table: ask(calls, f"select count(*) from {table}") for table in tables()}
 
 
-# ---- storing
-
-
 def test_whole_audio_analysis(calls: MultiDatabaseManager) -> None:
     ids = calls.save_audio_analysis(audio())
     result = calls.get_complete_analysis_result(ids["audio_file_id"])
@@ -192,9 +189,6 @@ def test_lists_are_not_stored_row_by_row(calls: MultiDatabaseManager, monkeypatc
     assert counts[0] == counts[1] < 30
 
 
-# ---- all or nothing
-
-
 def test_half_failed_saves_leave_nothing(calls: MultiDatabaseManager, call: int) -> None:
     """The last part of each is the bad one; and the server's own refusals undo everything too."""
     before = counted(calls)
@@ -262,8 +256,6 @@ def test_coroutines_save(shared_database: Settings) -> None:
 
     assert asyncio.run(save()) == (["안녕하세요.", "여보세요?", "(음악)"], 5)
 
-
-# ---- refusing
 
 SEGMENT = {"speaker_id": "S0", "start_time": 0.0, "end_time": 1.0}
 LINE = {"text": SECRET, "start_time": 0.0, "end_time": 1.0}

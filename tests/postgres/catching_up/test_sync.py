@@ -23,9 +23,6 @@ DIRTY = ("text", "", 7, -1, 2**62, 3.5, 1.0, b"\x00blob", None, "2024-02-30 10:0
 """Values of every storage class, some of which a column can take, some only otherwise, some not at all."""
 
 
-# --- whatever the application does ------------------------------------------------------------------------------------
-
-
 class Writer:
     """An application that does anything to a SQLite file, as often as it is asked to."""
 
@@ -226,9 +223,6 @@ def test_the_next_id_is_past_those_that_sqlite_gave(office: Installation) -> Non
     assert office.one("select max(id) from audio_files") == 501
 
 
-# --- what was written in PostgreSQL -----------------------------------------------------------------------------------
-
-
 def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(office: Installation) -> None:
     """On both sides, in PostgreSQL only, deleted there, and deleted in SQLite: each is named, none by its content."""
     office.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
@@ -325,9 +319,6 @@ def test_a_deleted_parent_of_a_row_that_postgresql_added(office: Installation) -
     assert office.one("select count(*) from processing_logs where processing_step = 'own'") == 1
 
 
-# --- what can't be synced, and what is not to be ----------------------------------------------------------------------
-
-
 def test_dry_run_writes_nothing(office: Installation) -> None:
     office.write("update audio_files set channels = 9; delete from audio_metrics where id = 1;")
     before, files = contents(office.connection), sorted(office.options.snapshots.iterdir())
@@ -374,9 +365,6 @@ def test_an_import_of_the_new_content_says_that_it_is_there(office: Installation
     before = contents(office.connection)
     assert office.import_().exit_code == 0
     assert contents(office.connection) == before
-
-
-# --- meanwhile --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

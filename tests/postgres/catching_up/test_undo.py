@@ -142,9 +142,6 @@ def test_what_can_t_be_undone(office: Installation) -> None:
         office.undo(1)
 
 
-# --- where rows come from ---------------------------------------------------------------------------------------------
-
-
 def test_every_row_is_traced_to_its_import(office: Installation, tmp_path: Path) -> None:
     """In a database with two installations and rows of its own, after a sync of the first."""
     busan = other(office, tmp_path)

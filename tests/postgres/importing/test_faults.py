@@ -184,9 +184,6 @@ def test_the_network_is_cut(attempt: Attempt, clean: Clean) -> None:
     recovered(attempt, clean)
 
 
-# --- Ctrl-C ---------------------------------------------------------------------------------------------------------
-
-
 def interrupted(process: subprocess.Popen[str]) -> None:
     """Require that Ctrl-C ends an import within a second, with a line that says how to go on."""
     os.killpg(process.pid, signal.SIGINT)
@@ -232,8 +229,6 @@ def test_interrupted_while_another_session_holds_a_table_being_loaded(attempt: A
         interrupted(process)
     recovered(attempt, clean)
 
-
-# --- full disks -----------------------------------------------------------------------------------------------------
 
 MEBIBYTE = 1 << 20
 
@@ -305,9 +300,6 @@ def test_the_snapshots_disk_is_full(attempt: Attempt, clean: Clean, tmp_path: Pa
     except PermissionError as error:
         lacking(f"root that may mount: {error}")
     assert differences(clean.state, attempt.state()) == []
-
-
-# --- two at once ----------------------------------------------------------------------------------------------------
 
 
 def test_two_imports_at_once(attempt: Attempt, clean: Clean) -> None:

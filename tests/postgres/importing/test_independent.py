@@ -89,9 +89,6 @@ def unreferenced(connection: Connection) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
-# --- everything arrives ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there: real installations are not shipped")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_value_of_a_real_installation_is_there(
@@ -160,9 +157,6 @@ def test_a_zone_moves_timestamps_without_offset(
     run(database, samples[2], zoned)
     assert problems(samples[2][0], connection, "Asia/Seoul") == []
     assert problems(samples[2][0], connection, "UTC") != []
-
-
-# --- afterwards -----------------------------------------------------------------------------------------------------
 
 
 def test_the_application_counts_the_files(samples: dict[int, list[Path]], database: Settings, options: Options) -> None:
@@ -240,8 +234,6 @@ def test_the_same_content_under_another_name_is_the_same_file(
     assert "already imported" in run(database, [copy], options).notes[0]
     assert snapshot_of(connection) == before
 
-
-# --- verify notices -------------------------------------------------------------------------------------------------
 
 KEPT_ASIDE = """
 create table audio_files (id integer primary key, file_path text, file_name text, processing_status text,

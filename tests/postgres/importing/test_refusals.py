@@ -89,9 +89,6 @@ def refused(result: Result, words: str, settings: Settings) -> None:
         assert repr(password)[1:-1] not in result.output
 
 
-# --- the source -----------------------------------------------------------------------------------------------------
-
-
 MANY_PAGES = """
 create table more as with recursive n(i) as (values (1) union all select i + 1 from n limit 5000)
 select i, hex(randomblob(20)) from n;
@@ -240,9 +237,6 @@ def test_unknown_time_zone(zone: str, desk: Desk) -> None:
             refused(desk.run(command, "calls.sqlite", "--timezone", zone), "is not a time zone", desk.settings)
 
 
-# --- what is beside the source, and who writes to it ----------------------------------------------------------------
-
-
 def test_what_is_in_the_wal_arrives(desk: Desk) -> None:
     """Committed rows that are only in the WAL arrive; file, WAL and folder are the same afterwards."""
     live, calls = desk.folder / "live", desk.folder / "calls"
@@ -320,9 +314,6 @@ def test_a_database_that_is_being_written_to(journal: str, desk: Desk) -> None:
         "(select count(*) from transcriptions t join audio_files f on f.id = t.audio_file_id)"
     )
     assert calls == transcripts == together >= 30
-
-
-# --- the target -----------------------------------------------------------------------------------------------------
 
 
 def closed_port() -> int:
@@ -421,9 +412,6 @@ def test_no_content_in_an_unforeseen_error(desk: Desk, monkeypatch: pytest.Monke
     assert result.exit_code == 1
     assert "secret" not in result.output
     assert (desk.settings.owner_password or "") not in result.output
-
-
-# --- how it ends, and what it prints --------------------------------------------------------------------------------
 
 
 def test_exit_codes(desk: Desk) -> None:

@@ -70,9 +70,6 @@ def session(number: int, audio_file: int) -> str:
     return f"insert into consultation_sessions values ({number}, {audio_file}, '2024-05-01', 3.5, 'kim');"
 
 
-# --- generations mixed ----------------------------------------------------------------------------------------------
-
-
 def test_generations_2_and_3_in_one_file(installation: Installation) -> None:
     """An installation that pointed everything at one file: each table goes where its own generation's go."""
     file = installation.write(
@@ -108,8 +105,6 @@ def test_generation_2_refers_to_topic_1_though_it_has_no_topics(installation: In
         "join topics t on t.id = a.topic_id order by a.audio_file_id"
     ) == [("/a", "Billing"), ("/a", "Sales"), ("/old", "Unknown")]
 
-
-# --- drift ----------------------------------------------------------------------------------------------------------
 
 STRANGE = """
 create table "select" ("from" text, "a""b" integer, "열" real, "%s {x} ?" blob);
@@ -302,9 +297,6 @@ def test_many_columns(installation: Installation) -> None:
     assert (len(row), row["c0"], row["c1899"]) == (1900, 1, "last")
 
 
-# --- orphans --------------------------------------------------------------------------------------------------------
-
-
 def not_valid(installation: Installation) -> set[str]:
     """Return the foreign keys that are not valid, by their parent's name where they are a partition's."""
     rows = installation.all(
@@ -404,9 +396,6 @@ def test_an_orphan_below_moved_ids_does_not_find_another_s_parent(installation: 
     assert rows == [(1, None), (2, "/6")]
 
 
-# --- collisions -----------------------------------------------------------------------------------------------------
-
-
 def test_ids_that_the_application_took_meanwhile(installation: Installation) -> None:
     """Rows that the application made on PostgreSQL stay; the ids that collide move with all their references."""
     installation.change("insert into audio_files (file_name) values ('mine')")
@@ -502,9 +491,6 @@ def test_the_same_content_twice_in_one_command(installation: Installation) -> No
     with pytest.raises(SourceError, match="same content"):
         import_files(installation.settings, files, installation.options, lambda *_: None)
     assert list(installation.folder.glob("snapshots/*")) == []
-
-
-# --- cut off --------------------------------------------------------------------------------------------------------
 
 
 def test_the_application_inserts_while_an_import_is_cut_off(

@@ -142,8 +142,6 @@ def trial(shared_database: Settings, tmp_path: Path) -> Iterator[Trial]:
         yield trial
 
 
-# --- every value of its own -----------------------------------------------------------------------------------------
-
 REJECTED = object()
 INFINITY = float("inf")
 
@@ -419,8 +417,6 @@ def test_a_rejected_row_of_any_size_is_kept(trial: Trial) -> None:
     assert trial.all("select length(raw) from imports.rejected") == [(140_000_000,)]
 
 
-# --- constraints ----------------------------------------------------------------------------------------------------
-
 CONSTRAINED = {
     "CHECK list": "insert into analysis_history (session_id, analysis_type, status) values (1, 'llm', 'lost')",
     "NOT NULL": "insert into analysis_history (session_id, analysis_type) values (1, 'llm')",
@@ -495,8 +491,6 @@ def test_utf_16_files_arrive_unchanged(trial: Trial) -> None:
     assert trial.load().exit_code == 3
     assert trial.all("select file_path, file_name, error_message from audio_files") == [("/상담", "고객🙂", "")]
 
-
-# --- any value at all -----------------------------------------------------------------------------------------------
 
 integers = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.integers(10**8, 10**14)
 floats = st.floats(allow_nan=False) | integers.filter(lambda n: abs(n) < 2**62).map(float)

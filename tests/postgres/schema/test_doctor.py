@@ -103,9 +103,6 @@ def test_nothing_can_be_written(database: Settings) -> None:
         run(connection, "create table mine ()")
 
 
-# --- schema ---------------------------------------------------------------------------------------------------------
-
-
 def test_missing_migrations(empty_database: Settings) -> None:
     ((level, what),) = found(empty_database, "schema")
     assert (level, what.partition(" ")[2]) == ("error", "migrations missing, from 0001.tables")
@@ -131,9 +128,6 @@ def test_unknown_migration(database: Settings, owner: Connection) -> None:
 def test_table_that_was_dropped(database: Settings, owner: Connection) -> None:
     run(owner, "drop table imports.definitions")
     assert found(database, "imports") == [("error", 'relation "imports.definitions" does not exist')]
-
-
-# --- roles ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("attribute", ["SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS"])
@@ -230,9 +224,6 @@ def test_what_is_open_to_everybody(database: Settings, superuser: Connection) ->
             for statement in finding.fix.partition(": ")[2].split(";"):
                 run(superuser, statement)
     assert found(database, "public") == []
-
-
-# --- what happens in time -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "level"), [("", "warning"), ("unique", "error")])
@@ -349,9 +340,6 @@ def test_forgotten_transaction(database: Settings, monkeypatch: pytest.MonkeyPat
     ]
 
 
-# --- the server -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("name", "value", "level"),
     [
@@ -395,8 +383,6 @@ def test_replication_slot_that_nobody_reads(database: Settings, as_superuser: Ca
     ((level, what),) = found(database, "disk")
     assert (level, what.startswith("replication slot gone is not in use and keeps ")) == ("warning", True)
 
-
-# --- a server of its own, with TLS ----------------------------------------------------------------------------------
 
 NAME = "db.callytics.test"
 OPTIONS = {

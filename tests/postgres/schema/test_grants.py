@@ -224,9 +224,6 @@ def test_migrate_names_what_is_missing_and_applies_nothing(
         assert checked.stdout.splitlines() == ["0003.views", "1 missing: run 'callytics migrate'"]
 
 
-# ---- months ahead
-
-
 def test_partitions_of_the_months_to_come_are_made_once(callytics: Callable[..., Result]) -> None:
     made = json.loads(callytics("partitions", "ahead", "--months", "2", "--json").stdout)["made"]
     assert len(made) >= 4 * 2

@@ -185,9 +185,6 @@ def test_a_busy_table_is_tried_again_while_no_one_waits_behind_it(empty_database
     assert "a table is busy, trying again" in told
 
 
-# ---- killed runs
-
-
 @pytest.mark.parametrize("number", range(len(IDS)), ids=IDS)
 def test_done_but_not_marked(empty_database: Settings, owner: Connection, number: int) -> None:
     """Plain yoyo commits a migration before its mark; killed between the two, it could not go on."""
@@ -332,9 +329,6 @@ def test_two_runs_at_once(empty_database: Settings) -> None:
     assert sorted(applied) == [[], IDS]
 
 
-# ---- edited migrations
-
-
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that may be edited."""
@@ -410,9 +404,6 @@ def test_a_failing_migration_leaves_nothing_and_says_why(empty_database: Setting
     connection.close()
 
 
-# ---- yoyo as typed
-
-
 def yoyo(settings: Settings, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     if "callytics" not in importlib.metadata.entry_points(group="yoyo.backends").names:
         lacking("the package is not installed, so that yoyo does not know callytics://: pip install -e .")
@@ -462,9 +453,6 @@ def test_yoyo_says_in_one_line_what_is_wrong(empty_database: Settings, changed: 
     assert done.returncode != 0
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-
-
-# ---- rights
 
 
 def test_the_application_works_with_the_calls_and_with_nothing_else(database: Settings) -> None:

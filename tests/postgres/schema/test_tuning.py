@@ -162,9 +162,6 @@ def test_search_refuses_no_long_text(owner: Connection) -> None:
     every(owner, f"insert into utterances (text) values ({text}) returning id")
 
 
-# ---- months
-
-
 def test_rows_move_into_their_months(owner: Connection) -> None:
     before = every(owner, "select count(*), sum(id), sum(hashtext(t::text)) from transcriptions as t")
     assert ask(owner, "select ensure_month_partitions('transcriptions', '2024-01-15', '2024-03-01')") == 3
