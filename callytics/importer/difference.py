@@ -17,7 +17,7 @@ from callytics.importer.session import Session
 from callytics.importer.source.reader import RowRange, Source
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.compare import Comparer
-from callytics.importer.target.found import Found, Pair, Side, Sink
+from callytics.importer.target.found import Found, MappedPair, Pair, Side, Sink, UnmappedPair
 from callytics.importer.target.staging import Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
 
 # An application that writes to the same rows all the time could keep a sync comparing for ever.
@@ -125,15 +125,33 @@ def base_source(session: Session, record: SourceRecord) -> Source:
     return Source(session.snapshot_of(record, ONLY_IT_TELLS), record.path, session.options.limits)
 
 
-def base_side(base: Source, row: TableRecord, target: Target, zone: tzinfo) -> Side:
-    """Return a table as it was at the last import or sync; ``TargetError`` if its mapping no longer exists."""
-    table = next(table for table in base.tables if table.name.lower() == row.source_table.lower())
-    if row.mapping is None:
-        return Side(base, table, None)
-    mapped = next((one for one in base.table_mappings[table.name] if one.mapping.target == row.target_table), None)
+def pair_of(record: TableRecord, base: Source | None, theirs: Source | None, target: Target, zone: tzinfo) -> Pair:
+    """Return a recorded table in the file as it was and as it is; a source is None if it has no such table.
+
+    Raises ``TargetError`` if this version of callytics lacks the mapping by which the table was imported.
+    """
+    if record.mapping is None:
+        return UnmappedPair(record, *(_side(source, record) if source else None for source in (base, theirs)))
+    columns = target.columns(record.target_table)
+    return MappedPair(
+        record, *(_conversion(source, record, columns, zone) if source else None for source in (base, theirs))
+    )
+
+
+def _side(source: Source, record: TableRecord) -> Side:
+    name = record.source_table.lower()
+    return Side(source, next(table for table in source.tables if table.name.lower() == name))
+
+
+def _conversion(source: Source, record: TableRecord, columns: dict[str, str], zone: tzinfo) -> Conversion:
+    # By its target: another version, or a table that gained columns, may map it by a mapping of another name.
+    found = source.table_mappings[_side(source, record).table.name]
+    mapped = next((one for one in found if one.mapping.target == record.target_table), None)
     if mapped is None:
-        raise TargetError(f"{base.label} was imported by mapping {row.mapping}, which this version of callytics lacks")
-    return Side(base, table, Conversion(base, mapped, target.columns(row.target_table), row.offsets, zone))
+        raise TargetError(
+            f"{source.label} was imported by mapping {record.mapping}, which this version of callytics lacks"
+        )
+    return Conversion(source, mapped, columns, record.offsets, zone)
 
 
 def take_found(outcome: Synced, found: Sequence[Found]) -> None:

@@ -13,21 +13,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import SourceError
-from callytics.importer.convert.chunks import Conversion, Converter
+from callytics.importer.convert.chunks import Converter
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.difference import (
     Comparison,
-    base_side,
     base_source,
     begin,
     clash_on,
     multirange,
+    pair_of,
     take_found,
     until_written,
     validate,
@@ -41,7 +40,7 @@ from callytics.importer.session import Session, no_new_folders, open_session
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
 from callytics.importer.target.findings import Clash, Difference, same_json
-from callytics.importer.target.found import MOST_RANGES, Found, Nowhere, Pair, Side
+from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
 from callytics.settings import Settings
 
@@ -53,6 +52,10 @@ class File:
     record: SourceRecord
     snapshot: Snapshot
     pairs: list[Pair]
+
+    @property
+    def mapped(self) -> list[MappedPair]:
+        return [pair for pair in self.pairs if isinstance(pair, MappedPair)]
 
     @property
     def changed(self) -> bool:
@@ -178,23 +181,14 @@ class Sync:
         for wanted in table_records(theirs):
             old = known.pop((wanted.source_table.lower(), wanted.target_table), None)
             row = self._recorded(record, old, wanted, theirs, references)
-            before = base_side(base, old, self.target, zone) if old else None
-            pairs.append(Pair(row, before, self._side(theirs, row, zone)))
-        pairs += [Pair(row, base_side(base, row, self.target, zone), None) for row in known.values()]
+            pairs.append(pair_of(row, base if old else None, theirs, self.target, zone))
+        pairs += [pair_of(row, base, None, self.target, zone) for row in known.values()]
         return pairs
 
     def _source(self, record: SourceRecord, snapshot: Snapshot) -> Source:
         source = Source(snapshot.path, record.path, self.session.options.limits)
         source.refuse_empty()
         return source
-
-    def _side(self, source: Source, row: TableRecord, zone: tzinfo) -> Side:
-        """Return a table as it is now."""
-        table = next(table for table in source.tables if table.name == row.source_table)
-        mapped = next((one for one in source.table_mappings[table.name] if one.mapping.name == row.mapping), None)
-        if mapped is None:
-            return Side(source, table, None)
-        return Side(source, table, Conversion(source, mapped, self.target.columns(row.target_table), row.offsets, zone))
 
     def _references(self, record: SourceRecord, source: Source, rows: Iterable[TableRecord]) -> References:
         """Return the offsets for references of new tables; known id spaces keep theirs, or their rows would move."""
@@ -215,7 +209,7 @@ class Sync:
         """Record references that would lead to a stranger's row as clashes; returns whether rows lose their parent."""
         by_table = {one.pair.record.id: one for one in found}
         for file in files:
-            for child in file.pairs:
+            for child in file.mapped:
                 self._check_own(file, child, by_table)
         children = self.staging.remaining_children()
         for row in children:
@@ -223,11 +217,10 @@ class Sync:
                 clash_on(found, row, final=True)
         return bool(children)
 
-    def _check_own(self, file: File, child: Pair, by_table: dict[int, Found]) -> None:
-        references = child.conversion.table_mapping.mapping.references if child.conversion and child.theirs else {}
-        for column, table in references.items():
-            for parent in file.pairs:
-                if gives_ids(parent, table):
+    def _check_own(self, file: File, child: MappedPair, by_table: dict[int, Found]) -> None:
+        for column, table in child.references.items():
+            for parent in file.mapped:
+                if parent.gives_ids and table in (parent.record.source_table.lower(), parent.record.source_table):
                     ids = multirange(by_table[parent.record.id].ranges)
                     for key, number in self.staging.mistaken_references(column, child, parent, ids):
                         by_table[child.record.id].clash(
@@ -248,12 +241,14 @@ class Sync:
             self._record(one)
         for file in files:
             self._record_file(file, found)
-        for pair in (pair for file in files for pair in file.pairs if pair.theirs and gives_ids(pair)):
-            highest = pair.theirs.source.sequence(pair.theirs.table) + pair.record.id_offset  # type: ignore[union-attr]
-            self.target.set_sequence(pair.record.target_table, highest)
+        mapped = [pair for file in files for pair in file.mapped]
+        for pair in mapped:
+            if pair.theirs and pair.gives_ids:
+                highest = pair.theirs.source.sequence(pair.theirs.table_mapping.table) + pair.record.id_offset
+                self.target.set_sequence(pair.record.target_table, highest)
         self.target.restore_topic()
         self.session.connection.commit()
-        targets = {pair.record.target_table for file in files for pair in file.pairs if pair.conversion}
+        targets = {pair.record.target_table for pair in mapped}
         validate(self.session, files[0].record.run, [*keys, *self.staging.not_validated(targets)])
 
     def _reject_refused(self, found: Sequence[Found]) -> None:
@@ -261,23 +256,21 @@ class Sync:
         for one in found:
             # Rows that were refused before are tried again; ``take_back`` subtracts those that still are.
             one.inserted += one.retried
-        for one, refused in refused_rows(self.staging, found):
-            conversion = one.pair.conversion
-            assert conversion
-            with Converter(conversion) as converter:
+        for one, pair, refused in refused_rows(self.staging, found):
+            with Converter(pair.conversion) as converter:
                 chunk = converter.chunk((refused.rowid, refused.rowid))
                 row = RefusedRow(refused.rowid, None, refused.reason, converter.source_values(refused.rowid))
             one.take_back(chunk, was_there=refused.was_there)
-            self._reject(one, row)
+            self._reject(one, pair, row)
 
-    def _reject(self, one: Found, row: RefusedRow) -> None:
-        table = one.pair.record.id
+    def _reject(self, one: Found, pair: MappedPair, row: RefusedRow) -> None:
+        table = pair.record.id
         # A row that was refused before, and is the same, keeps its record: the sync changed nothing.
         kept = self.ledger.rejected(table, (row.rowid, row.rowid)).get(row.rowid)
         if kept and kept.column is None and same_json(kept.row, encode_row(row.values)):
             return
         one.asides += 1
-        self.staging.keep_aside(one.pair, [row.rowid], [row])
+        self.staging.keep_aside(pair, [row.rowid], [row])
 
     def _record(self, one: Found) -> None:
         """Update the record of a table to what it is now."""
@@ -285,7 +278,7 @@ class Sync:
         if one.pair.theirs is None:
             self.ledger.forget_table(record.id)
             return
-        exact = len(one.ranges) <= MOST_RANGES and one.pair.conversion
+        exact = len(one.ranges) <= MOST_RANGES and isinstance(one.pair, MappedPair)
         self.ledger.update_table(record, multirange(one.ranges) if exact else None)
         if one.changes or one.pair.base is None:
             row_range = (one.rowids[0], one.rowids[-1]) if one.rowids else None
@@ -335,12 +328,6 @@ class Sync:
         self.session.connection.commit()
 
     def _compare_again(self, found: Sequence[Found]) -> list[Found]:
-        pairs = [replace(one.pair, base=one.pair.theirs) for one in found]
+        pairs = [one.pair.written() for one in found]
         ranges = [[(theirs, theirs) for theirs, _ in one.changed] for one in found]
         return Comparison(Nowhere(), retry=False, word="verify").of(self.session, pairs, ranges)
-
-
-def gives_ids(pair: Pair, table: str | None = None) -> bool:
-    """Return whether a table has ids of its own rather than its parent's, and is ``table`` if that is given."""
-    own = pair.conversion is not None and pair.conversion.key not in pair.conversion.table_mapping.mapping.references
-    return own and table in (None, pair.record.source_table.lower(), pair.record.source_table)

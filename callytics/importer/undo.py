@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from callytics.exceptions import TargetError
 from callytics.importer.difference import (
     Comparison,
-    base_side,
     base_source,
     begin,
     clash_on,
+    pair_of,
     take_found,
     until_written,
     validate,
@@ -89,7 +89,7 @@ class Undo:
     def _pairs(self, record: SourceRecord) -> Iterator[Pair]:
         base, zone = base_source(self.session, record), zone_named(record.timezone)
         for row in self.ledger.tables(record.id):
-            yield Pair(row, base_side(base, row, self.target, zone), None)
+            yield pair_of(row, base, None, self.target, zone)
 
     def _check_children(self, found: Sequence[Found]) -> None:
         """Find rows that refer to the import's: those of another import are refused, others are clashes."""

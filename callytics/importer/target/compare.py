@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.convert.arrow import one_array
-from callytics.importer.convert.chunks import Chunk, Conversion, Converter, rows_table
+from callytics.importer.convert.chunks import Chunk, Converter, rows_table
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
@@ -27,7 +27,7 @@ from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.mapping import quote
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
 from callytics.importer.target.findings import same_json, same_values
-from callytics.importer.target.found import Found, Pair, Sink
+from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
 
 
 class Comparer:
@@ -64,7 +64,7 @@ class Comparer:
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
         found = Found(pair)
-        compare = Mapped(self, pair, found) if pair.conversion else Unmapped(self, pair, found)
+        compare = Mapped(self, pair, found) if isinstance(pair, MappedPair) else Unmapped(self, pair, found)
         with closing(compare):
             rows = max(1, pair.record.source_rows)
             for theirs, base in ranges if ranges is not None else _ranges(pair):
@@ -83,9 +83,7 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
         yield EVERYTHING, EVERYTHING
         return
     with ExitStack() as stack:
-        sides = [
-            (stack.enter_context(closing(side.source.connect())), side) for side in (pair.base, pair.theirs) if side
-        ]
+        sides = [(stack.enter_context(closing(side.source.connect())), side) for side in pair.sides]
         start = SMALLEST_ROWID
         while start <= LARGEST_ROWID:
             found = [
@@ -103,7 +101,7 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
 class Unmapped:
     """The comparison of what is kept in imports.unmapped: nobody else writes there, so it follows SQLite."""
 
-    def __init__(self, comparer: Comparer, pair: Pair, found: Found) -> None:
+    def __init__(self, comparer: Comparer, pair: UnmappedPair, found: Found) -> None:
         self.comparer, self.pair, self.found = comparer, pair, found
         self.sqlite = pair.theirs.source.connect() if pair.theirs else None
 
@@ -137,15 +135,13 @@ class Unmapped:
 class Mapped:
     """The comparison of a table that has a home in the schema."""
 
-    def __init__(self, comparer: Comparer, pair: Pair, found: Found) -> None:
+    def __init__(self, comparer: Comparer, pair: MappedPair, found: Found) -> None:
         self.comparer, self.pair, self.found = comparer, pair, found
-        conversion = pair.conversion
-        assert conversion
-        self.conversion: Conversion = conversion
+        self.conversion = pair.conversion
         self.stack = ExitStack()
         self.base, self.theirs = (
-            self.stack.enter_context(Converter(side.conversion)) if side and side.conversion else None
-            for side in (pair.base, pair.theirs)
+            self.stack.enter_context(Converter(conversion)) if conversion else None
+            for conversion in (pair.base, pair.theirs)
         )
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -26,41 +26,71 @@ MOST_RANGES = 10_000
 
 @dataclass(frozen=True)
 class Side:
-    """A source table in one of the two snapshots; `conversion` is None where its rows are kept as unmapped."""
+    """A source table in one of the two snapshots."""
 
     source: Source
     table: SourceTable
-    conversion: Conversion | None
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A row of imports.tables with the table as it was (None: it is new) and as it is (None: it is gone)."""
+class MappedPair:
+    """A row of ``imports.tables`` that is mapped, with its table as it was (None: new) and as it is (None: gone)."""
+
+    record: TableRecord
+    base: Conversion | None
+    theirs: Conversion | None
+
+    @property
+    def conversion(self) -> Conversion:
+        """How its rows become the target's, now or before."""
+        return next(conversion for conversion in (self.theirs, self.base) if conversion)
+
+    @property
+    def sides(self) -> list[Side]:
+        """The table as it was and as it is, as far as it exists."""
+        return [Side(one.source, one.table_mapping.table) for one in (self.base, self.theirs) if one]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether both sides number their rows by the key, so that a row range is a range of keys."""
+        return all(one.source.key_is_rowid(one.table_mapping) for one in (self.base, self.theirs) if one)
+
+    @property
+    def references(self) -> dict[str, str]:
+        """The source table that each column refers to, as it is now; empty if the table is gone."""
+        return self.theirs.table_mapping.mapping.references if self.theirs else {}
+
+    @property
+    def gives_ids(self) -> bool:
+        """Whether the table has ids of its own, rather than those of its parent."""
+        return self.conversion.key not in self.conversion.table_mapping.mapping.references
+
+    def written(self) -> MappedPair:
+        """Return the pair after a sync: the table as it was is the table as it is."""
+        return replace(self, base=self.theirs)
+
+
+@dataclass(frozen=True)
+class UnmappedPair:
+    """A row of ``imports.tables`` without a mapping, with its table as it was (None: new) and as it is (None: gone)."""
 
     record: TableRecord
     base: Side | None
     theirs: Side | None
+    # Its rows are identified by their numbers, never by a key.
+    in_order = True
 
     @property
-    def side(self) -> Side:
-        """The table as it is, or as it was."""
-        side = self.theirs or self.base
-        assert side
-        return side
+    def sides(self) -> list[Side]:
+        """The table as it was and as it is, as far as it exists."""
+        return [side for side in (self.base, self.theirs) if side]
 
-    @property
-    def conversion(self) -> Conversion | None:
-        """How its rows become the target's, now or before."""
-        return self.side.conversion
+    def written(self) -> UnmappedPair:
+        """Return the pair after a sync: the table as it was is the table as it is."""
+        return replace(self, base=self.theirs)
 
-    @property
-    def in_order(self) -> bool:
-        """Tell whether both sides number their rows by the key, so that a range of rows is a range of keys."""
-        return all(
-            side.conversion is None or side.source.key_is_rowid(side.conversion.table_mapping)
-            for side in (self.base, self.theirs)
-            if side
-        )
+
+Pair = MappedPair | UnmappedPair
 
 
 @dataclass
@@ -153,30 +183,30 @@ class Found:
 class Sink(Protocol):
     """Where changes go as they are found. Called from several threads."""
 
-    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+    def put(self, pair: MappedPair, rows: pa.Table, present: bool) -> None:
         """Take rows that are to be inserted, or that are `present` and to be updated."""
 
-    def delete(self, pair: Pair, keys: pa.Array) -> None:
+    def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Take the keys of rows that are to be deleted."""
 
-    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Take the numbers of rows no longer to be kept aside as they are, and rows that are to be."""
 
-    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+    def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
         """Take the numbers of unmapped rows that are gone, and unmapped rows that are new or another."""
 
 
 class Nowhere:
     """Where changes go that are only counted."""
 
-    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+    def put(self, pair: MappedPair, rows: pa.Table, present: bool) -> None:
         """Leave it."""
 
-    def delete(self, pair: Pair, keys: pa.Array) -> None:
+    def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Leave it."""
 
-    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Leave it."""
 
-    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+    def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
         """Leave it."""

@@ -26,7 +26,7 @@ from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.ledger import Ledger, keepable
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.found import Found, Pair
+from callytics.importer.target.found import Found, MappedPair, UnmappedPair
 from callytics.importer.target.load import REFUSALS, literal, refusal
 from callytics.postgres.sql import queries
 
@@ -110,7 +110,7 @@ class Staging:
 
     # --- collecting -------------------------------------------------------------------------------------------------
 
-    def put(self, pair: Pair, rows: pa.Table, present: bool) -> None:
+    def put(self, pair: MappedPair, rows: pa.Table, present: bool) -> None:
         """Stage rows that are to be inserted, or that are `present` and to be updated."""
         with self._lock:
             stage = self._stage(pair)
@@ -126,20 +126,20 @@ class Staging:
             columns = {name: one_array(rows[name]) for name in stage.columns}
             self._copy(stage, "copy_rows", copy_text(control | columns))
 
-    def delete(self, pair: Pair, keys: pa.Array) -> None:
+    def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Stage keys of rows that are to be deleted."""
         with self._lock:
             stage = self._stage(pair)
             stage.keys += len(keys)
             self._copy(stage, "copy_keys", copy_text({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
 
-    def keep_aside(self, pair: Pair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Bring imports.rejected up to date."""
         with self._lock:
             self._execute("delete_rejected", table=pair.record.id, rowids=list(outdated))
             self.ledger.reject(pair.record.id, pair.record.source_table, refused)
 
-    def keep_unmapped(self, pair: Pair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
+    def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
         """Bring imports.unmapped up to date."""
         record = pair.record
         with self._lock, self.connection.cursor() as cursor:
@@ -150,9 +150,8 @@ class Staging:
             ]
             execute_values(cursor, SQL["put_unmapped"], values, page_size=1000)
 
-    def _stage(self, pair: Pair) -> Stage:
+    def _stage(self, pair: MappedPair) -> Stage:
         conversion = pair.conversion
-        assert conversion
         if conversion.target not in self.stages:
             self._create(Stage(conversion.target, conversion.key, conversion.columns))
         return self.stages[conversion.target]
@@ -248,10 +247,12 @@ class Staging:
             stays=stays,
         )
 
-    def mistaken_references(self, column: str, child: Pair, parent: Pair, ids: str) -> list[tuple[int, int]]:
+    def mistaken_references(
+        self, column: str, child: MappedPair, parent: MappedPair, ids: str
+    ) -> list[tuple[int, int]]:
         """Return staged rows (key, id) that would refer to a row that is there but not the file's own (`ids`)."""
-        stage = self.stages.get(child.conversion.target) if child.conversion else None
-        if stage is None or parent.conversion is None or not stage.rows:
+        stage = self.stages.get(child.conversion.target)
+        if stage is None or not stage.rows:
             return []
         query = sql.SQL(SQL["mistaken_references"]).format(
             staged=stage.staged,
@@ -412,12 +413,12 @@ def lockable(connection: Connection) -> list[str]:
         return [table for (table,) in cursor.fetchall()]
 
 
-def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, Refused]]:
+def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, MappedPair, Refused]]:
     """Yield the rows that PostgreSQL did not take, with the table they came from."""
-    by_table = {one.pair.record.id: one for one in found}
+    by_table = {one.pair.record.id: (one, one.pair) for one in found if isinstance(one.pair, MappedPair)}
     for stage in staging.stages.values():
         for refused in stage.refused:
-            yield by_table[refused.table_id], refused
+            yield *by_table[refused.table_id], refused
 
 
 # --- rows as text ---------------------------------------------------------------------------------------------------
