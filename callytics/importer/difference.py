@@ -58,6 +58,7 @@ def begin(connection: Connection, *, lock: bool) -> str:
     tables = lockable(connection) if lock else []
     connection.rollback()
     with connection.cursor() as cursor:
+        # Must be the first statement of the transaction, hence the rollback of the one that read the catalogue.
         cursor.execute("set transaction isolation level repeatable read")
         if tables:
             cursor.execute(f"lock table {', '.join(tables)} in share row exclusive mode")
@@ -103,6 +104,7 @@ class Comparison:
         self._found[number] = self._comparer(worker).compare(pair, ranges)
 
     def _comparer(self, worker: Worker) -> Comparer:
+        # One for each worker: a transaction can take over the session's database snapshot only when it begins.
         if worker not in self._comparers:
             self._comparers[worker] = Comparer(
                 worker.connection,

@@ -99,7 +99,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
     ``Interrupted`` after Ctrl-C. Errors of the drivers during the block become one of these, without quoting values.
     """
     with _translated(settings, options.cancellation), closing(import_connection(settings)) as connection:
-
+        # Called from the thread that hears of Ctrl-C, while this one waits in libpq.
         def cancel() -> None:
             with suppress(psycopg2.Error):
                 connection.cancel()

@@ -154,6 +154,7 @@ class Sync:
         # Before the clashes are counted: a reference that would lead to a stranger's row is one of them.
         orphans = self._check_references(files, found)
         if orphans and not lock:
+            # A foreign key refuses rows without a parent: it has to be deferred, which takes the lock.
             raise ForeignKeysInTheWay
         take_found(outcome, found)
         if outcome.unsolvable or (outcome.clashed and not self.choice):
@@ -163,6 +164,7 @@ class Sync:
             return outcome
         self._write(files, found, lock)
         self._verify(outcome, found)
+        # Again: what PostgreSQL refused while it was applied has changed the figures.
         take_found(outcome, found)
         for run in sorted({file.record.run for file in files}):
             self.session.conclude(outcome, run)
@@ -214,6 +216,7 @@ class Sync:
         children = self.staging.remaining_children()
         for row in children:
             if row.run is None:
+                # No choice settles it: the key can't lead to a row that is gone, and this row is not ours to delete.
                 clash_on(found, row, final=True)
         return bool(children)
 
@@ -293,6 +296,7 @@ class Sync:
         # A sync without changes leaves the records, and with them the snapshot that the next sync starts from, alone.
         if not file.changed and not any(one.changes for one in mine):
             return
+        # Content identifies an import: of two files with the same one, only one could be found again.
         if (known := self.ledger.source_by_sha256(file.snapshot.sha256)) and known.id != file.record.id:
             raise SourceError(f"{file.record.path} has the same content as {known.path} of import {known.run}")
         self.ledger.add_sync(

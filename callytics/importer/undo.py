@@ -83,6 +83,7 @@ class Undo:
 
     def _compare(self, moment: str) -> list[Found]:
         pairs = [pair for record in self.ledger.sources(self.number) for pair in self._pairs(record)]
+        # To the comparison the file is empty now: what "theirs" means is that every row goes.
         comparison = Comparison(self.staging, snapshot=moment, choice="theirs" if self.force else None)
         return comparison.of(self.session, pairs)
 

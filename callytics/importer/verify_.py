@@ -32,6 +32,7 @@ def verify_files(settings: Settings, files: Sequence[Path], options: Options, pr
             with borrowed_snapshot(file, options) as snapshot:
                 record = _imported(session, snapshot)
                 found.setdefault(record.run, []).extend(_verify(session, record, snapshot))
+        # Files of one run have one verdict, however they were named.
         for run, verifications in found.items():
             outcome.differences += [difference for one in verifications for difference in one.examples]
             session.ledger.measure_after(run)

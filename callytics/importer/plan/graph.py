@@ -26,6 +26,7 @@ class Rank(IntEnum):
 class Kind(Enum):
     """What a step does, with its rank. ``WorkerPool`` is given a function for each kind that the plan uses."""
 
+    # Enum makes members of equal values one: the words of no two kinds may be the same.
     LOAD = "load", Rank.LOAD
     LOADED = "loaded", Rank.NOTE
     BUILD = "build", Rank.BUILD
@@ -91,6 +92,7 @@ class Plan:
 
     def sorter(self) -> TopologicalSorter[Step]:
         """Return a prepared sorter, which hands out steps as soon as they are ready."""
+        # A new one each time: a sorter is used up by handing out its steps.
         sorter: TopologicalSorter[Step] = TopologicalSorter()
         for step in self.steps:
             sorter.add(step, *step.waits)

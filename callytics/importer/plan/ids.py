@@ -45,6 +45,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
         first, last = min(low for low, _ in spans), max(high for _, high in spans)
         offset = 0
         if target.ids_taken(table, first, last) or any(first <= end and start <= last for start, end in taken):
+            # Past every id ever given out rather than into a gap: the id of a deleted row must not mean another.
             offset = max([target.highest_id(table), *(end for _, end in taken)]) + 1 - first
         last = max(own[1] if own else 0, source.sequence(mapped.table)) + offset
         if last > LARGEST_BIGINT:
@@ -109,6 +110,7 @@ class References:
         """
         if _generation(source, parent):
             return self.offsets.get((source.path, parent.lower()), 0)
+        # Files of this run before earlier ones: those may belong to another installation.
         generation = child.mapping.generation
         found = {
             self.offsets.get((other.path, parent.lower()), 0)

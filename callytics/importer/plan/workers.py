@@ -161,6 +161,7 @@ class WorkerPool:
         """
         # Arrow's default pools keep the memory that a thread once used; malloc returns it.
         pa.set_memory_pool(pa.system_memory_pool())
+        # More workers than steps would only open connections.
         jobs = min(self.options.jobs, max(1, len(self.plan.steps)))
         with self.options.cancellation.reaches(self._stop), ThreadPoolExecutor(jobs) as threads:
             futures = [threads.submit(self._work) for _ in range(jobs)]
@@ -168,6 +169,7 @@ class WorkerPool:
                 while wait(futures, WATCH_SECONDS, FIRST_EXCEPTION).not_done and not self._stopped:
                     watch(self._workers)
             finally:
+                # Also if ``watch`` raised: leaving the block waits for the threads, which would do the whole plan.
                 self._stop()
         for error in filter(None, (future.exception() for future in futures)):
             if not isinstance(error, Stopped):
@@ -183,6 +185,7 @@ class WorkerPool:
     def _work(self) -> None:
         worker = Worker(self.settings, self._advance, self._tell)
         with self._changed:
+            # Before its first step, so that a cancellation reaches its connections.
             self._workers.append(worker)
         try:
             while step := self._next():
@@ -202,6 +205,7 @@ class WorkerPool:
 
     def _enqueue(self) -> None:
         for step in self._sorter.get_ready():
+            # The number keeps the plan's order among equals, and keeps heapq from comparing steps, which have no order.
             heapq.heappush(self._ready, (step.kind.rank, -step.size, next(self._numbers), step))
 
     def _next(self) -> Step | None:
@@ -224,6 +228,7 @@ class WorkerPool:
     def _advance(self, what: str, rows: int, total: int) -> None:
         """Add rows to what all workers have done and report the sum; ends the caller if the pool has stopped."""
         with self._changed:
+            # A worker that converts rows notices a stop only here: it waits for nothing that could be cancelled.
             if self._stopped:
                 raise Stopped
             self._done[what] += rows

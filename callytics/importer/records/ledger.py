@@ -304,6 +304,7 @@ class Ledger:
         """Record how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
         table, name, definition = key
         if not self._all("record_orphans", table=table, name=name, orphans=orphans) and orphans:
+            # No import has deferred this key: recorded as if this run had, so that the report names it.
             self.add_definition(run, "foreign key", table, name, definition)
             for added in self.definitions_to_restore(run):
                 self.restored(added.id, orphans)
