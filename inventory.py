@@ -28,7 +28,7 @@ all = (
     {
         **environment.connection(_all_hosts),
         "deploy_checkout": str(environment.CHECKOUT),
-        # What the control machine makes and keeps: the authority, the servers' keys, the key that signs logins, wheels.
+        # Made and kept on the control machine: the authority, the servers' keys, the key that signs logins, wheels.
         "deploy_folder": environment.value("DEPLOY_FOLDER", str(environment.CHECKOUT / ".deploy")),
         "postgres_cluster": "15/main",
         "postgres_port": int(environment.value("POSTGRES_PORT", "5432")),
@@ -56,11 +56,11 @@ database = (
         "kernel_sysctl": policy.KERNEL | (policy.DEDICATED_KERNEL if _dedicated else {}),
         "kernel_thp": "madvise",
         "postgres_packages": ["postgresql-15", "postgresql-client-15"],
-        # What the connections are shared out by: deploy/operations/connections.py.
+        # The roles' connection limits follow from these two: deploy/operations/connections.py.
         "postgres_app_hosts": len(_app_hosts),
         "postgres_app_pool": _pool,
         "postgres_disk": environment.value("DATABASE_DISK", "ssd"),
-        # An application on the same machine wants memory too.
+        # An application on the same machine needs memory, too.
         "postgres_memory_share": 1.0 if _dedicated else 0.75,
         "postgres_security": policy.SECURITY,
         "postgres_logging": policy.LOGGING,
@@ -94,7 +94,7 @@ app = (
         "app_service_settings": environment.service_settings(),
         "app_min_connections": environment.number("POSTGRES_MIN_CONNECTIONS", 5),
         "app_max_connections": _pool,
-        # Partitions of this many months to come.
+        # The daily timer makes the partitions of this many months to come.
         "app_months_ahead": 3,
     },
 )

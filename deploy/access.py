@@ -1,4 +1,4 @@
-"""Who may come from where: pg_hba.conf and pg_ident.conf as a whole, so that nothing else is in them."""
+"""Who may connect from where: pg_hba.conf and pg_ident.conf, written as a whole so that they hold nothing else."""
 
 from pyinfra import host
 from pyinfra.operations import files

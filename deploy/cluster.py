@@ -1,4 +1,4 @@
-"""The cluster that the package created, or should have, and how systemd runs it."""
+"""PostgreSQL's cluster, which its package usually creates, and how systemd runs it."""
 
 from pyinfra import host
 from pyinfra.operations import systemd
@@ -22,5 +22,7 @@ if "database" in host.groups:
         addresses=[address for address in host.data.postgres_listen if address not in EVERY_ADDRESS],
     )
     units.loaded(name="Make systemd know PostgreSQL's unit", units={unit: [drop_in]})
+    # After systemd knows the unit: this stops and starts it.
     clusters.checksums(name="Turn data checksums on", cluster=cluster)
+    # Not started here: server_settings.in_force does that once its files are complete, and names a mistake in them.
     systemd.service(name="Start PostgreSQL at boot", service="postgresql.service", running=None, enabled=True)

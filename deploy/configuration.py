@@ -1,4 +1,4 @@
-"""PostgreSQL's settings: one file beside Debian's, sized for the machine, and the server runs with it."""
+"""PostgreSQL's settings: one file beside Debian's, sized for the machine, and a server that runs with it."""
 
 from pyinfra import host
 
@@ -21,11 +21,13 @@ if "database" in host.groups:
             "port": str(data.postgres_port),
             "ssl_cert_file": f"{folder}/server.crt",
             "ssl_key_file": f"{folder}/server.key",
+            # No two of these name the same setting: a later one would win without a word.
             **data.postgres_security,
             **data.postgres_logging,
             **server_sizes(),
         },
     )
+    # Before the reload: postgresql.auto.conf is read last and would win over the file above.
     server_settings.none_past_the_files(name="Take back settings made past the files", cluster=data.postgres_cluster)
     server_settings.in_force(
         name="Run PostgreSQL with these settings",

@@ -1,4 +1,4 @@
-"""The database, its owner, and who may connect to it and to the others of the cluster."""
+"""The database, its owner, and who may connect to it and to the cluster's other databases."""
 
 from pyinfra import host
 

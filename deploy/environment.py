@@ -1,6 +1,6 @@
-"""What the environment and .env say of the hosts, read and refused where it can't work; inventory.py has the values.
+"""Read the environment and .env for inventory.py, and reject what cannot work.
 
-Raises InventoryError, with what to do, before any host is connected to.
+Everything here raises InventoryError, with what to do, before any host is connected to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEY_BYTES = 32
 
 
 class Secret(HiddenValue):
-    """A value that neither the inventory's listing nor an operation's arguments show."""
+    """A value that is masked in debug-inventory and in the arguments of operations."""
 
     def to_json(self) -> str:
         """Return what debug-inventory may print."""
@@ -45,7 +45,10 @@ def file_path(name: str) -> Path | None:
 
 
 def password(name: str, *, required: bool = True) -> Secret | None:
-    """Read a password that an env file can carry between single quotes, to systemd and to python-dotenv alike."""
+    """Read a password, or return None if it is not set and not ``required``.
+
+    Rejects what an env file cannot carry between single quotes for systemd and python-dotenv alike, and placeholders.
+    """
     found = value(name)
     if not found and not required:
         return None
@@ -66,7 +69,7 @@ def number(name: str, default: int) -> int:
 
 
 def signing_key() -> Secret | None:
-    """Read the key that signs logins; where there is none, one is made and kept on this machine."""
+    """Read the key that signs logins; None means that deploy/app.py makes one and keeps it on this machine."""
     key = password("JWT_SECRET_KEY", required=False)
     if key and len(key.unmask().encode()) < KEY_BYTES:
         raise InventoryError(
@@ -76,7 +79,7 @@ def signing_key() -> Secret | None:
 
 
 def service_settings() -> dict[str, str]:
-    """Return what .env says of the service; what it does not say is the service's own default."""
+    """Return the service's settings that .env names; the service has its own defaults for the others."""
     names = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES", "API_HOST", "API_PORT", "CORS_ORIGINS")
     return {name: value(name) for name in names if value(name)}
 
@@ -90,7 +93,7 @@ def refuse_other_roles() -> None:
 
 
 def certificates() -> dict[str, Path | None]:
-    """Read where certificates are that somebody else has issued: all three files, or none."""
+    """Return the paths of certificates of another authority: all three files, or three times None."""
     names = {
         "tls_authority_file": "DATABASE_TLS_CA",
         "tls_certificate_file": "DATABASE_TLS_CERTIFICATE",
@@ -114,7 +117,10 @@ def hosts(name: str) -> list[str]:
 
 
 def address(name: str) -> str:
-    """Return the address of a host that others reach over the network."""
+    """Return a host's address, as pg_hba.conf and listen_addresses need it.
+
+    A name is resolved here, on the control machine, and not by the server: there it would depend on its DNS at boot.
+    """
     try:
         return str(ip_address(name))
     except ValueError:
@@ -133,7 +139,7 @@ def network(address: str) -> str:
 
 
 def connection(hosts: list[str]) -> dict[str, Any]:
-    """Return how hosts are reached; where that is not as root, sudo makes up for it."""
+    """Return how to reach the hosts, through sudo if not as root."""
     user = value("SSH_USER", "root")
     root = os.geteuid() == 0 if "@local" in hosts else user == "root"
     found = {
@@ -149,7 +155,10 @@ def connection(hosts: list[str]) -> dict[str, Any]:
 
 
 def all_hosts() -> list[str]:
-    """Return every host once: this machine alone, or others by their names."""
+    """Return every host once: either this machine, or others by name.
+
+    The two cannot mix, as "@local" has no address that the others could use.
+    """
     found = list(dict.fromkeys([*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS")]))
     if "@local" in found and len(found) > 1:
         raise InventoryError("DATABASE_HOSTS and APP_HOSTS mix this machine with others: name it by its address, too")
@@ -157,6 +166,6 @@ def all_hosts() -> list[str]:
 
 
 def clients() -> list[str]:
-    """Return the networks that reach the database from elsewhere: none where the application is beside it."""
+    """Return the networks that reach the database from elsewhere; empty if every application is beside it."""
     apart = [host for host in hosts("APP_HOSTS") if host not in hosts("DATABASE_HOSTS")]
     return [network(client) for client in words("DATABASE_CLIENTS")] or [network(address(host)) for host in apart]

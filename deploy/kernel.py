@@ -1,4 +1,4 @@
-"""The kernel's memory settings, on a database's own machine; a container's kernel belongs to somebody else."""
+"""The kernel's memory settings on database hosts. A container shares its host's kernel, so there nothing is set."""
 
 from pyinfra import host, logger
 

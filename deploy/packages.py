@@ -1,4 +1,4 @@
-"""Debian's packages, and before the server's what its cluster is to be created with."""
+"""Debian's packages, and how PostgreSQL's creates its cluster."""
 
 from pyinfra import host
 from pyinfra.operations import files
@@ -9,6 +9,7 @@ from deploy.operations.conf import template
 debian_packages.mended(name="Complete interrupted package installations")
 
 if "database" in host.groups:
+    # Before the package: its installation creates the cluster, and a locale or encoding cannot be changed afterwards.
     files.put(
         name="Declare how the cluster is created: with checksums, UTF-8, scram",
         src=template("createcluster.conf"),

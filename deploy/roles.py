@@ -1,6 +1,6 @@
-"""The roles, with every attribute, password, membership and setting as the inventory declares them.
+"""The roles, with exactly the attributes, passwords, memberships and settings that deploy/policy.py declares.
 
-Their shares of the server's connections follow from how many the machine has memory for.
+Their connection limits follow from how many connections the machine has memory for.
 """
 
 from pyinfra import host
@@ -16,6 +16,7 @@ if "database" in host.groups:
     declared_roles.present(
         name="Make the roles as declared",
         roles=[
+            # Declared too, so that a password or a setting that somebody gave the superuser goes.
             Role(**data.postgres_superuser),
             *(Role(**role, connection_limit=limits[role["name"]]) for role in data.postgres_roles),
         ],

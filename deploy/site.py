@@ -1,8 +1,8 @@
-"""A bare Debian 12 machine becomes a database, an application host, or both.
+"""Turn a bare Debian 12 machine into a database server, an application host, or both.
 
     pyinfra inventory.py deploy/site.py          (--dry shows what would change)
 
-Every file named here runs alone as well: pyinfra inventory.py deploy/roles.py
+Every file named here also runs alone: pyinfra inventory.py deploy/roles.py. The order is that of what needs what.
 """
 
 from pathlib import Path
@@ -13,16 +13,18 @@ from deploy.operations.hosts import wait_for_each_other
 
 DEPLOY = Path(__file__).parent
 
-# One line each, not a loop: pyinfra tells operations apart by the lines that they are called from.
+# One line each, not a loop: pyinfra tells operations apart by the line that they are called from.
 local.include(str(DEPLOY / "packages.py"))
 local.include(str(DEPLOY / "kernel.py"))
 local.include(str(DEPLOY / "cluster.py"))
 local.include(str(DEPLOY / "tls.py"))
+# Access before configuration: the server must not listen on a network before it knows whom to refuse.
 local.include(str(DEPLOY / "access.py"))
 local.include(str(DEPLOY / "configuration.py"))
 local.include(str(DEPLOY / "roles.py"))
 local.include(str(DEPLOY / "database.py"))
 
+# Application hosts migrate and start a service, which need a database that may be on another host.
 wait_for_each_other(name="Wait until every database is there")
 
 local.include(str(DEPLOY / "app.py"))

@@ -1,4 +1,4 @@
-"""Certificates: a server's on each database host, the authority's, which proves them, on each application host."""
+"""Certificates: the server's own on each database host, the authority's on each application host to verify them."""
 
 from pathlib import Path
 
@@ -32,6 +32,7 @@ if "database" in host.groups:
     )
 
 if "app" in host.groups:
+    # deploy/app.py makes it as well, since each file also runs alone.
     files.directory(
         name="Make the folder of the application's settings",
         path=data.app_settings_folder,

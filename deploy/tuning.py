@@ -1,11 +1,11 @@
-"""PostgreSQL 15's settings from a machine's memory, cores and disk: a pure function that no host is needed for.
+"""PostgreSQL 15's settings from a machine's memory, cores and disk: a pure function that needs no host.
 
-``python deploy/tuning.py --memory 4GB --cores 2 --explain`` prints them with their reasons and the memory that they
-can take at worst.
+``python deploy/tuning.py --memory 4GB --cores 2 --explain`` prints them with their reasons and the most memory that
+they can take.
 
-The rule behind every number: all connections busy at once, each with two hash tables as large as they may become,
-while every autovacuum worker is at work and two indexes are built, still fit into the machine. Where they would not,
-there is less work_mem, and on the smallest machines there are fewer connections.
+The rule behind every number: the machine has room for all connections busy at once, each with two hash tables of the
+largest size, while every autovacuum worker runs and two indexes are built. If it would not, there is less work_mem,
+and on the smallest machines there are fewer connections.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ GB = 1024 * MB
 UNITS = {"": 1, "kB": KB, "MB": MB, "GB": GB, "TB": 1024 * GB}
 
 SMALLEST_MEMORY = 512 * MB
-# Memory counts in whole steps of this size: every share below is a whole number of megabytes then, and more memory
-# never means less of anything.
+# Memory is counted in whole steps of this size: every share below is then a whole number of megabytes, and more memory
+# never means less of anything. It also keeps settings from changing with a kernel that reserves a little more.
 STEP = 64 * MB
 
 # A backend's own memory, measured on PostgreSQL 15 (Anonymous in /proc/PID/smaps_rollup): 3 MB when it has just
@@ -96,7 +96,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What a server has to offer, memory in bytes rounded down to whole steps."""
+    """A server's resources, memory in bytes rounded down to whole steps."""
 
     memory: int
     cores: int
@@ -105,7 +105,7 @@ class Machine:
 
     @property
     def reserve(self) -> int:
-        """What the operating system and other programs keep: an eighth, from 80 MB to 32 GB."""
+        """What is left to the operating system and other programs: an eighth, from 80 MB to 32 GB."""
         return _between(80 * MB, self.memory // 8, 32 * GB)
 
 
@@ -117,17 +117,17 @@ def postgres_settings(
     max_connections: int = 100,
     in_container: bool = False,
 ) -> dict[str, str]:
-    """Return the settings of PostgreSQL 15 for a machine that serves nothing much besides.
+    """Return the settings of PostgreSQL 15 for a machine that does little else.
 
-    Whatever PostgreSQL does with them, ``worst_case_bytes`` of them is within memory less the machine's reserve.
-    More memory never lowers a value. ``max_connections`` is lowered where memory does not suffice: a hundred want
-    3 GB; read it from what is returned. Raises ValueError for a machine below 512 MB,
-    without a core, or with less than 10 connections.
+    Their ``worst_case_bytes`` are within the machine's memory less its reserve, and more memory never lowers a value.
+    ``max_connections`` is an upper limit: a hundred need 3 GB, and smaller machines get fewer, so read it from the
+    result. Raises ValueError for less than 512 MB, no core, or fewer than 10 connections.
     """
     _refuse(memory_bytes, cores, max_connections)
     machine = Machine(memory_bytes // STEP * STEP, cores, disk, in_container)
     connections = _connections(machine, max_connections)
-    # Where connections had to give way, work_mem does not take what is left of the next one's share.
+    # If there are fewer connections than wanted, work_mem must not take what is left of the next one's share: it would
+    # shrink again on the slightly larger machine that has room for it.
     most_work_mem = MOST_WORK_MEM if connections == max_connections else _least_work_mem(connections + 1)
     settings = (
         _memory(machine, connections, most_work_mem)
@@ -140,7 +140,7 @@ def postgres_settings(
 
 
 def budget(settings: Mapping[str, str]) -> dict[str, int]:
-    """Return what PostgreSQL can take at worst with these settings, in bytes, by what takes it."""
+    """Return the most memory that PostgreSQL can take with these settings, in bytes, by purpose."""
     workers, vacuums = int(settings["max_parallel_workers"]), int(settings["autovacuum_max_workers"])
     busy = int(settings["max_connections"]) + workers
     shared = _shared_memory(settings)
@@ -168,7 +168,7 @@ def explain(settings: Mapping[str, str]) -> list[str]:
 
 
 def explain_budget(settings: Mapping[str, str], memory_bytes: int) -> list[str]:
-    """Return a line for everything that takes memory at worst, and the sum beside the machine's memory."""
+    """Return a line for each purpose of ``budget``, their sum, and the machine's memory."""
     shares = {**budget(settings), "at worst": worst_case_bytes(settings), "memory": memory_bytes}
     return [f"{name:<13} {size // MB:>9,} MB" for name, size in shares.items()]
 
@@ -191,7 +191,7 @@ def _refuse(memory_bytes: int, cores: int, max_connections: int) -> None:
 
 
 def _connections(machine: Machine, wanted: int) -> int:
-    """Return how many connections fit with the work_mem that they want at least, at most ``wanted``."""
+    """Return how many connections fit with the least work_mem that they need, at most ``wanted``."""
     low, high = FEWEST_CONNECTIONS, wanted
     while low < high:
         middle = (low + high + 1) // 2
@@ -207,7 +207,7 @@ def _least_work_mem(connections: int) -> int:
 
 
 def _work_mem(machine: Machine, connections: int) -> int:
-    """Return what is left for each node of each process once everything else has its share."""
+    """Return what is left for each plan node of each process after everything else has its share."""
     settings = _memory_of_others(machine, connections) | {"work_mem": "0"}
     left = machine.memory - machine.reserve - worst_case_bytes(settings)
     busy = connections + int(settings["max_parallel_workers"])

@@ -1,5 +1,6 @@
--- What a new container gets before anybody connects: the roles and the database, with the rights that they have on
--- hosts. Runs once, as the superuser, over the container's own socket. The migrations grant what is in the database.
+-- What a new container gets before anyone connects: the roles and the database, with the same limits and privileges as
+-- on hosts (deploy/policy.py). Runs once, as the superuser, over the container's own socket. Privileges inside the
+-- database are the migrations' business.
 \set ON_ERROR_STOP on
 \getenv database CALLYTICS_DATABASE
 \getenv owner CALLYTICS_OWNER_USER
@@ -22,7 +23,7 @@ alter role :"application" set statement_timeout = '1min';
 alter role :"application" set lock_timeout = '10s';
 alter role :"application" set idle_in_transaction_session_timeout = '1min';
 
--- These two can't log in before they have a password: an empty one is none.
+-- These two can't log in before they have a password: PostgreSQL takes an empty one for none.
 create role callytics_readonly login connection limit 10 password :'readonly_password';
 alter role callytics_readonly set default_transaction_read_only = 'on';
 alter role callytics_readonly set statement_timeout = '5min';
@@ -37,7 +38,7 @@ alter role callytics_monitor set idle_in_transaction_session_timeout = '15s';
 create database :"database" owner :"owner" template template0 encoding 'UTF8' locale 'C.UTF-8';
 alter database :"database" set timezone = 'UTC';
 
--- Nothing is open to roles that come later.
+-- By default PUBLIC may connect everywhere and create temporary tables: roles that come later would inherit that.
 revoke all on database :"database", postgres, template1 from public;
 grant connect on database :"database" to :"application", callytics_readonly, callytics_monitor;
 grant connect on database postgres to callytics_monitor;

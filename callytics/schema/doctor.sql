@@ -174,7 +174,9 @@ select
     format('role %%s may not call keep_partitions_ahead(integer)', %(application)s),
     case
         when %(application)s = 'callytics_user' then 'run ''callytics grants'''
-        else format('as %%s: GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO %%I', %(owner)s, %(application)s)
+        else format(
+                'as %%s: GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO %%I', %(owner)s, %(application)s
+            )
     end
 from pg_proc
 where proname = 'keep_partitions_ahead' and pronamespace = (select oid from pg_namespace where nspname = 'public')

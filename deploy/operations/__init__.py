@@ -1,1 +1,1 @@
-"""Our own operations and facts, where pyinfra's can't tell a change from none, show secrets or ignore errors."""
+"""Operations and facts of our own, for what pyinfra's report as changed when nothing changed, show, or ignore."""

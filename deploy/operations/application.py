@@ -24,11 +24,11 @@ from pyinfra.api import (
 )
 from pyinfra.api.command import PyinfraCommand
 
-# What decides how an installation behaves, and what the build reads besides.
+# A change of these installs again. The README is only metadata: editing it must not restart every service.
 SOURCES = ("callytics", "migrations", "setup.cfg", "pyproject.toml")
 METADATA_FILES = ("README.md", "LICENSE")
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
-# No variable of whoever runs the deployment may win over the host's files.
+# The environment wins over env files, and sudo or sshd may pass one on: commands run without it.
 CLEAN = "cd / && env -i PATH=/usr/bin:/bin LANG=C.UTF-8"
 
 
@@ -52,9 +52,10 @@ class Checkout:
         return next((self.wheels / digest).glob("*.whl"), None)
 
     def build(self, digest: str) -> None:
-        """Build the wheel in a copy of the sources, so that no older build's files get in."""
+        """Build the wheel, unless it was built before; raises CalledProcessError if pip fails."""
         if self.wheel(digest):
             return
+        # setuptools would leave build/ in the checkout, and pack what an earlier build left there.
         with tempfile.TemporaryDirectory() as folder:
             copy, built = Path(folder, "sources"), Path(folder, "built")
             self._copy_to(copy)
@@ -70,7 +71,7 @@ class Checkout:
                 str(copy),
             ]
             subprocess.run(command, check=True)
-            # Older wheels are of no use any more.
+            # Only the newest is ever installed.
             shutil.rmtree(self.wheels, ignore_errors=True)
             shutil.copytree(built, self.wheels / digest)
 
@@ -96,21 +97,21 @@ class InstalledDigest(FactBase[str]):
     default = str
 
     def command(self, folder: str) -> str:
-        """Return the command that asks; an environment without its command counts as none."""
+        """Return the command that asks; an environment without the command counts as not installed."""
         return f"[ ! -x {folder}/bin/callytics ] || cat {folder}/installed 2>/dev/null || true"
 
 
 class Check(FactBase[Any]):
     """The JSON document that a command with ``--check`` answers with, as the owner sees the database.
 
-    It is None before there is a command, and where it could not look: then the command itself is run, which says why.
+    It is None if there is no command yet, or if it could not look. The command is then run itself, and says why.
     """
 
     abstract = True
     verb: str
 
     def command(self, folder: str, env_file: str) -> StringCommand:
-        """Return the command that asks; that there are differences is no failure of it."""
+        """Return the command that asks; it succeeds even if there are differences."""
         return StringCommand(
             f"if [ -x {folder}/bin/callytics ] && [ -f {env_file} ]; then",
             _callytics(folder, env_file, f"{self.verb} --check --json 2>/dev/null"),
@@ -118,7 +119,7 @@ class Check(FactBase[Any]):
         )
 
     def process(self, output: list[str]) -> Any:
-        """Return the document; an older installation's command does not know the option and says nothing."""
+        """Return the document; an older installation does not know the option and prints nothing."""
         return json.loads("\n".join(output)) if output else None
 
 
@@ -136,9 +137,10 @@ class GrantsCheck(Check):
 
 @operation()
 def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None, None]:
-    """Install this checkout into the virtual environment ``folder``, with what it depends on.
+    """Install this checkout into the virtual environment ``folder``, with its dependencies.
 
-    The note of what is installed is written last: a killed installation is done again.
+    The note of what is installed is written last, so that the next run repeats an installation that was killed. The
+    wheel is built on the control machine, once for all hosts: they need no compiler and no checkout.
     """
     digest = checkout.digest()
     if host.get_fact(InstalledDigest, folder=folder) == digest:
@@ -151,6 +153,7 @@ def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None
     yield StringCommand(f"umask 022 && rm -f {folder}/installed && {{ {pip} --version >/dev/null 2>&1 ||",
                         f"python3 -m venv --clear {folder}; }}")  # fmt: skip
     yield FileUploadCommand(str(wheel), dest)
+    # The version may be the same while the sources are not, so pip has to be forced; dependencies must not be.
     yield StringCommand("umask 022 &&", pip, "install --force-reinstall --no-deps", QuoteString(dest))
     yield StringCommand("umask 022 &&", pip, "install", QuoteString(dest))
     yield StringCommand(f"rm -f {folder}/*.whl && echo {digest} >{folder}/installed")
@@ -158,7 +161,10 @@ def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None
 
 @operation()
 def migrated(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
-    """Apply the migrations that are missing, as the owner."""
+    """Apply the missing migrations, as the owner; a migration that was edited after it was applied fails the run.
+
+    Run it once for all application hosts: they share one database.
+    """
     found = host.get_fact(MigrationsCheck, folder=folder, env_file=env_file)
     if found and found["ok"]:
         host.noop("every migration is applied")
@@ -168,7 +174,10 @@ def migrated(folder: str, env_file: str) -> Generator[StringCommand, None, None]
 
 @operation()
 def granted(folder: str, env_file: str) -> Generator[StringCommand, None, None]:
-    """Leave the roles what the migrations give them: what is missing is granted, what is too much revoked."""
+    """Leave the roles exactly the privileges that the migrations give: grants what is missing, revokes the rest.
+
+    It comes after :func:`migrated`, which may add tables, and fails if the owner's login does not own them.
+    """
     found = host.get_fact(GrantsCheck, folder=folder, env_file=env_file)
     if found and found["ok"]:
         host.noop("the roles' privileges are as the migrations say")

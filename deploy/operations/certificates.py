@@ -23,7 +23,7 @@ from pyinfra.api.command import PyinfraCommand
 from deploy.operations import secret_files
 
 AUTHORITY_DAYS = 3650
-# What browsers accept at most; a run within the last month renews it.
+# Browsers accept 398 days at most from public authorities. A run within the last month renews it.
 SERVER_DAYS = 397
 RENEW_DAYS = 30
 
@@ -62,7 +62,7 @@ class Authority:
         _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
     def has_issued(self, name: str, alternatives: Iterable[str]) -> bool:
-        """Return whether the server's certificate is there, ours, for these names, and good for another month."""
+        """Return whether a certificate of ours for exactly these names exists and is good for another month."""
         certificate_file, key_file = self.server_files(name)
         if not (self.certificate.exists() and certificate_file.exists() and key_file.exists()):
             return False
@@ -103,7 +103,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class Given:
-    """Certificates that somebody else has issued, as files on the control machine."""
+    """Certificates of another authority, as files on the control machine."""
 
     certificate: Path
     server_certificate: Path
@@ -118,11 +118,14 @@ class Given:
 def server_certificate(
     authority: Authority | Given, server: str, alternatives: list[str], folder: str
 ) -> Generator[PyinfraCommand, None, None]:
-    """Put a server's certificate and key into ``folder`` on the host, issued or renewed where that is due."""
+    """Install a server's certificate and key in ``folder``, after issuing or renewing it if that is due.
+
+    Certificates that were given are only copied: whoever issued them renews them.
+    """
     if isinstance(authority, Authority) and not authority.has_issued(server, alternatives):
         yield FunctionCommand(authority.issue, (server, alternatives), {})
     certificate_file, key_file = authority.server_files(server)
-    # The server reads both at once when it is reloaded, which happens when both are there.
+    # Between the two they do not match. The server reads neither before it is reloaded, which comes after both.
     yield from secret_files.secret._inner(_reader(key_file), f"{folder}/server.key", "postgres", "postgres", 0o600)
     yield from secret_files.secret._inner(_reader(certificate_file), f"{folder}/server.crt", "root", "postgres", 0o644)
 
@@ -153,7 +156,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # Clocks are never quite the same.
+        # A host whose clock is behind would refuse a certificate that starts now.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -30,9 +30,10 @@ class ClusterState(FactBase[dict[str, bool]]):
 
 @operation()
 def present(cluster: str) -> Generator[StringCommand, None, None]:
-    """Create the cluster where its package did not; nothing that holds data is ever removed.
+    """Create the cluster if the package did not; never removes anything that holds data.
 
-    Raises OperationError where one half of it is missing: a volume that is not mounted, or a creation that was killed.
+    Raises OperationError if only its configuration or only its data is there: a volume is not mounted, or a creation
+    was killed. Creating it anew would hide the data of the first case, so an administrator decides.
     """
     state = host.get_fact(ClusterState, cluster=cluster)
     if state.get("configured") and state.get("filled"):
@@ -48,7 +49,10 @@ def present(cluster: str) -> Generator[StringCommand, None, None]:
 
 @operation()
 def checksums(cluster: str) -> Generator[StringCommand, None, None]:
-    """Turn data checksums on where an older cluster has none; the server is stopped while they are computed."""
+    """Turn data checksums on if the cluster was created without; the server is stopped while they are computed.
+
+    pg_checksums marks them as enabled last, so a killed run leaves them off, and a later one does it again.
+    """
     state = host.get_fact(SettingsState, cluster=cluster)
     if state is None or state["checksums"]:
         host.noop("data checksums are on")

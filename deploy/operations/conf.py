@@ -1,4 +1,4 @@
-"""Configuration files of templates, found from wherever pyinfra is started."""
+"""Configuration files from templates, whatever folder pyinfra is started in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.operations import files
 
 FOLDER = Path(__file__).resolve().parent.parent / "templates"
-# Lines that only hold a tag leave none.
+# A line that holds only a tag leaves no empty line behind.
 JINJA = {"trim_blocks": True, "lstrip_blocks": True}
 
 
@@ -18,7 +18,10 @@ def template(name: str) -> str:
 
 
 def conf(name: str, *, src: str, dest: str, group: str = "root", mode: str = "0644", **values: Any) -> None:
-    """Write ``dest`` from the template ``src`` with these values, root's and readable by everybody unless told."""
+    """Write ``dest`` from the template ``src`` with ``values``; root owns it, and by default everyone may read it.
+
+    Not for secrets, as pyinfra may show how a file differs: see :mod:`deploy.operations.secret_files`.
+    """
     files.template(
         name=name,
         src=template(src),

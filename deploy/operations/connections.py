@@ -1,10 +1,10 @@
-"""How a server's connections are shared out among its roles, so that none can take another's."""
+"""How a server's connections are divided among its roles, so that no role can use up another's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A host's timer and its commands, besides the service's pool.
+# Per host, besides the service's pool: the partitions timer, and commands that an administrator runs.
 SPARE = 3
 # superuser_reserved_connections, as PostgreSQL has it.
 RESERVED = 3
@@ -16,30 +16,31 @@ USUAL = 100
 
 @dataclass(frozen=True)
 class Demand:
-    """What the application's hosts want: each has a service with a pool of this many connections."""
+    """What the application hosts need: each runs one service with a pool of this many connections."""
 
     app_hosts: int
     pool: int
 
     @property
     def application(self) -> int:
-        """Return how many connections the application's role takes at most."""
+        """Return the most connections that the application's role uses."""
         return self.app_hosts * (self.pool + SPARE)
 
     @property
     def wanted(self) -> int:
-        """Return how many a server should have, so that every role has as many as it may want."""
+        """Return how many connections a server should have to give every role its most."""
         return max(USUAL, self.application + RESERVED + MONITOR + MOST_OWNER + MOST_READONLY)
 
     def limits(self, max_connections: int) -> dict[str, int]:
-        """Return each role's connection limit on a server with ``max_connections``: together they are no more.
+        """Return each role's connection limit on a server with ``max_connections``; their sum never exceeds it.
 
-        The application has what it wants, the monitor its few, the owner and those who only read share the rest.
-        Raises ValueError, with what to change, where the application's pools do not fit.
+        The application and the monitor get all they need; the owner and the readers share the rest. Raises ValueError,
+        with what to change, if the application's pools do not fit.
         """
         rest = max_connections - RESERVED - MONITOR - self.application
         if rest < LEAST_OWNER + LEAST_READONLY:
             raise ValueError(self._too_many(max_connections))
+        # Imports come first: the owner keeps its least, and two thirds of what is above it.
         readonly = min(MOST_READONLY, max(LEAST_READONLY, (rest - LEAST_OWNER) // 3))
         return {
             "callytics_owner": min(MOST_OWNER, rest - readonly),

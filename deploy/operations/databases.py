@@ -26,7 +26,10 @@ class PublicSchema(JsonFact):
 def privilege_changes(
     database: str, wanted: Mapping[str, Sequence[str]], found: Sequence[Sequence[str]]
 ) -> Iterator[str]:
-    """Yield the statements that leave each role, and nobody else, what is ``wanted`` on ``database``."""
+    """Yield the statements that leave each role exactly what is ``wanted`` on ``database``, and other roles nothing.
+
+    ``found`` are triples of role, privilege and whether it may be granted on.
+    """
     there = {(role, privilege) for role, privilege, _option in found}
     expected = {(role, privilege) for role, privileges in wanted.items() for privilege in privileges}
     on = f"on database {identifier(database)}"
@@ -41,7 +44,10 @@ def privilege_changes(
 
 @operation()
 def present(database: str, owner: str, cluster: str) -> Generator[StringCommand, None, None]:
-    """Create the database, or give it back to its owner, without settings of its own; its rows are never touched."""
+    """Create the database, or restore its owner and remove settings of its own; never touches its rows.
+
+    Its locale is the cluster's; template0 is copied, since template1 may have been added to.
+    """
     found = (host.get_fact(Databases, cluster=cluster) or {}).get(database)
     if found is None:
         yield run_sql(
@@ -63,7 +69,10 @@ def present(database: str, owner: str, cluster: str) -> Generator[StringCommand,
 
 @operation()
 def privileges(wanted: Mapping[str, Mapping[str, Sequence[str]]], cluster: str) -> Generator[StringCommand, None, None]:
-    """Leave each role exactly these privileges on these databases; ``public`` is everybody, owners have all of them."""
+    """Leave the roles exactly these privileges on these databases; ``public`` is everybody.
+
+    Owners have every privilege on their own. A database that does not exist yet counts as one without privileges.
+    """
     found: Mapping[str, Any] = host.get_fact(Databases, cluster=cluster) or {}
     statements = [
         statement
@@ -78,7 +87,10 @@ def privileges(wanted: Mapping[str, Mapping[str, Sequence[str]]], cluster: str) 
 
 @operation()
 def public_schema_closed(database: str, cluster: str) -> Generator[StringCommand, None, None]:
-    """Leave the schema public to the database's owner: nobody else enters it without a grant."""
+    """Leave the schema public to the database's owner: nobody else can use it without a grant.
+
+    What our roles need in it, the migrations grant them by name.
+    """
     found = host.get_fact(PublicSchema, cluster=cluster, database=database)
     if found == {"owner": "pg_database_owner", "public": []}:
         host.noop("the schema public is closed")

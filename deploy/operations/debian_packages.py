@@ -1,4 +1,4 @@
-"""Debian packages, and a package manager that was interrupted."""
+"""Debian packages, and how to recover from an interrupted package manager."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pyinfra import host
 from pyinfra.api import FactBase, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
 
-# Somebody else's upgrade may hold the lock of the packages; apt can't wait for the lock of its lists.
+# An unattended upgrade may hold the lock of the packages. apt can wait for that one, but not for the lock of its lists.
 WAIT = "-o DPkg::Lock::Timeout=300"
 LOCKS = r"-lname /var/lib/apt/lists/lock -o -lname '/var/lib/dpkg/lock*'"
 QUIET = "DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1"
 
 
 class InterruptedPackages(FactBase[list[str]]):
-    """What dpkg has begun and not ended; what it is still doing is waited for, up to five minutes."""
+    """What dpkg began and did not complete, after waiting up to five minutes for one that is still at work."""
 
     default = list
 
@@ -31,7 +31,10 @@ class InterruptedPackages(FactBase[list[str]]):
 
 @operation()
 def mended() -> Generator[StringCommand, None, None]:
-    """Complete what an interrupted installation left half done."""
+    """Complete an interrupted installation; configuration files that were edited stay as they are.
+
+    Without this, apt refuses every installation until somebody logs in and repairs it.
+    """
     if host.get_fact(InterruptedPackages):
         yield to_the_end(f"{QUIET} dpkg --configure -a --force-confold")
         yield to_the_end(f"{QUIET} apt-get install -y {WAIT} --fix-broken")
@@ -41,7 +44,7 @@ def mended() -> Generator[StringCommand, None, None]:
 
 @operation()
 def present(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Install what is missing, without what is only recommended; what is there stays at its version."""
+    """Install missing packages without their recommendations; never upgrades one that is installed."""
     missing = sorted(set(packages) - set(host.get_fact(DebPackages)))
     if missing:
         yield to_the_end(f"apt-get update {WAIT}")
@@ -51,9 +54,9 @@ def present(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 
 def to_the_end(command: str) -> StringCommand:
-    """Return ``command`` so that it goes on when the connection is lost: whoever writes to a lost one is killed.
+    """Return ``command`` so that it completes even if the connection is lost: writing to a lost one would kill it.
 
-    What it says is shown when it fails.
+    Its output goes to a file, and is shown if it fails.
     """
     return StringCommand(
         f"said=$(mktemp); {command} >$said 2>&1; code=$?; [ $code = 0 ] || cat $said >&2; rm -f $said; exit $code"

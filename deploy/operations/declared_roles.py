@@ -1,4 +1,4 @@
-"""Roles as declared: every attribute, password, membership and setting, what is too much as well as what is missing."""
+"""Roles as declared: missing attributes, memberships and settings are added, and excess ones removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ATTRIBUTES = ("superuser", "createdb", "createrole", "inherit", "login", "replic
 
 @dataclass(frozen=True)
 class Role:
-    """A role as it should be; what is not named is refused.
+    """A role as it should be; an attribute that is not named is taken away.
 
-    Without a password nobody can log in over the network. ``settings`` are those of ALTER ROLE … SET, written as
-    PostgreSQL keeps them.
+    Without a password the role cannot log in over the network. ``settings`` are those of ALTER ROLE … SET, spelt as
+    PostgreSQL stores them ("1min", not "60s"): they are compared as text.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Roles(JsonFact):
 
 
 def role_changes(role: Role, found: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield the statements that make ``role`` of what was found under its name, none where it is so already."""
+    """Yield the statements that turn what was ``found`` under its name into ``role``; nothing if it is the same."""
     if found is None:
         yield f"create role {identifier(role.name)} with {_attributes(role)}"
         yield from _password_changes(role, None)
@@ -53,6 +53,7 @@ def role_changes(role: Role, found: Mapping[str, Any] | None) -> Iterator[str]:
         return
     if _attributes(role) != _attributes_found(found):
         yield f"alter role {identifier(role.name)} with {_attributes(role)}"
+    # An expired role cannot log in with the right password, and the client is not told why.
     if found["valid_until"] not in (None, "infinity"):
         yield f"alter role {identifier(role.name)} valid until 'infinity'"
     yield from _password_changes(role, found["password"])
@@ -62,9 +63,10 @@ def role_changes(role: Role, found: Mapping[str, Any] | None) -> Iterator[str]:
 
 @operation()
 def present(roles: Sequence[Role], cluster: str) -> Generator[StringCommand, None, None]:
-    """Make the server's roles as declared, all in one transaction; roles that are not declared are left alone.
+    """Make the server's roles as declared, all in one transaction; leaves roles that are not declared alone.
 
-    Passwords travel as SCRAM verifiers, over stdin, and only when the one that is there was made of another password.
+    Passwords travel as SCRAM verifiers over stdin, and only if the stored verifier was made from another password: a
+    new verifier has a new salt, so setting it each time would report a change each time.
     """
     found = host.get_fact(Roles, cluster=cluster) or {}
     statements = [statement for role in roles for statement in role_changes(role, found.get(role.name))]

@@ -10,9 +10,10 @@ from deploy.operations.keys import KeptKey
 
 
 def env_file(values: Mapping[str, object]) -> Callable[[], HiddenValue]:
-    """Return what makes the text of an env file, every value between single quotes.
+    """Return a function that makes the text of an env file, every value between single quotes.
 
-    Raises ValueError for a value that no reader could take so.
+    It is a function because a kept key may not exist yet when deploy/app.py is read. It raises ValueError for a value
+    with a quote, a backslash or a control character: the readers disagree on how to escape them.
     """
     return lambda: HiddenValue("".join(f"{name}={_quoted(name, value)}\n" for name, value in values.items()))
 

@@ -1,4 +1,4 @@
-"""When files were written, which decides whether a program still runs with what they said before."""
+"""When files were last written, which tells whether a program still runs with their former content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyinfra.api import FactBase, QuoteString, StringCommand
 
 
 class ModificationTimes(FactBase[dict[str, float]]):
-    """When each file was written last, in seconds since 1970; a file that is not there is left out."""
+    """When each file was last written, in seconds since 1970; missing files are left out."""
 
     default = dict
 

@@ -1,4 +1,4 @@
-"""The order of what happens on several hosts."""
+"""The order of operations across hosts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pyinfra.api import StringCommand, operation
 
 @operation()
 def wait_for_each_other() -> Generator[StringCommand, None, None]:
-    """Do nothing, on every host: what comes after it begins nowhere before everything above it has ended everywhere.
+    """Do nothing, on every host: no host goes on before all have completed everything above.
 
-    pyinfra keeps the order of one host's operations. Those of different hosts are mixed, except around an operation
-    that they share.
+    pyinfra keeps the order of each host's own operations, but mixes those of different hosts, except around an
+    operation that they share.
     """
     yield from ()

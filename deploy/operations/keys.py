@@ -1,4 +1,4 @@
-"""A key that is made once, on the control machine, and kept there: every application host has the same."""
+"""A key that is made once and kept on the control machine, so that every application host has the same."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class KeptKey:
     path: Path
 
     def create(self) -> None:
-        """Make the key, unless it is there; several hosts may ask for it at once, and get the same."""
+        """Make the key, unless it exists; safe if several hosts ask at once."""
         if self.path.exists():
             return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.path.with_name(f"{self.path.name}.{secrets.token_hex(8)}")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{secrets.token_urlsafe(BYTES)}\n")
+        # Unlike rename, link fails if another thread was first: its key stays, and its readers have the same one.
         try:
             os.link(new, self.path)
         except FileExistsError:
@@ -37,13 +38,13 @@ class KeptKey:
             new.unlink()
 
     def unmask(self) -> str:
-        """Return the key, or nothing while it is not made yet."""
+        """Return the key, or an empty text if it does not exist yet, as in a dry run."""
         return self.path.read_text().strip() if self.path.exists() else ""
 
 
 @operation()
 def kept(key: KeptKey) -> Generator[PyinfraCommand, None, None]:
-    """Make the key on the control machine, unless it is there."""
+    """Make the key on the control machine, unless it exists; a new one would end every login."""
     if key.path.exists():
         host.noop("the key is there")
     else:

@@ -1,4 +1,4 @@
-"""What a host has to offer, and what its PostgreSQL makes of it."""
+"""A host's memory and cores, and the sizes of PostgreSQL that follow from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.tuning import postgres_settings
 
 
 class MachineDict(TypedDict):
-    """Memory in bytes, cores, and whether the kernel is somebody else's."""
+    """Memory in bytes, cores, and whether the kernel is shared with others, as a container's is."""
 
     memory_bytes: int
     cores: int
@@ -21,7 +21,7 @@ class MachineDict(TypedDict):
 
 
 class Machine(FactBase[MachineDict]):
-    """Memory and cores, as far as a container's limits let use them."""
+    """Memory and cores within a container's limits."""
 
     def command(self) -> str:
         """Return the command that asks."""
@@ -32,7 +32,7 @@ class Machine(FactBase[MachineDict]):
         )
 
     def process(self, output: list[str]) -> MachineDict:
-        """Return the numbers: of the machine's memory and its container's limit, the smaller."""
+        """Return the numbers; memory is the machine's or its container's limit, whichever is smaller."""
         memory, cores, container, limit = output
         sizes = [int(float(size)) for size in (memory, limit) if size != "max"]
         return {"memory_bytes": min(sizes), "cores": int(cores), "in_container": container == "yes"}
@@ -41,7 +41,7 @@ class Machine(FactBase[MachineDict]):
 def server_settings(
     machine: MachineDict, memory_share: float, disk: Literal["ssd", "hdd"], max_connections: int
 ) -> dict[str, str]:
-    """Return the sizes of a server that has this share of the machine, see :mod:`deploy.tuning`."""
+    """Return the sizes of a server that gets this share (0 to 1) of the machine, see :mod:`deploy.tuning`."""
     return postgres_settings(
         memory_bytes=int(machine["memory_bytes"] * memory_share),
         cores=machine["cores"],
@@ -52,15 +52,16 @@ def server_settings(
 
 
 def server_sizes() -> dict[str, str]:
-    """Return the sizes of this host's server, as the inventory and the machine have it."""
+    """Return the sizes of this host's server, from the inventory and the machine."""
     data = host.data
     return server_settings(host.get_fact(Machine), data.postgres_memory_share, data.postgres_disk, _demand().wanted)
 
 
 def connection_limits() -> dict[str, int]:
-    """Return each role's share of the connections that this host's server has.
+    """Return each role's share of this host's connections.
 
-    Raises PyinfraError, with what to change, where the application's pools do not fit.
+    Raises PyinfraError, with what to change, if the application's pools do not fit. It is raised while the operations
+    are collected, before anything is changed.
     """
     try:
         return _demand().limits(int(server_sizes()["max_connections"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 
-# Another one's functions and operators must not hide those of the catalogue.
+# Nobody's functions or operators in another schema can hide those of the catalogue.
 OPTIONS = "-c search_path=pg_catalog -c client_min_messages=warning -c lock_timeout=10s"
 # A verifier is a secret too: the statement that sets it stays out of the server's log.
 QUIET = "-c log_statement=none -c log_min_error_statement=panic -c log_min_duration_statement=-1"
@@ -32,7 +32,7 @@ def literal(text: str) -> str:
 def port_of(cluster: str) -> str:
     """Return shell words for the port where ``cluster``, such as 15/main, listens now, whatever its files say.
 
-    Where it does not run this is a port where nothing does, instead of one of another cluster.
+    If it does not run, this is port 1, where nothing listens: a default of 5432 could be another cluster.
     """
     return f'"$(sed -n 4p /var/lib/postgresql/{cluster}/postmaster.pid 2>/dev/null | grep . || echo 1)"'
 
@@ -42,8 +42,8 @@ def run_sql(
 ) -> StringCommand:
     """Return the command that runs ``statements`` as the superuser, all or none of them.
 
-    ``quiet`` keeps them out of the server's log. Without ``transaction`` each is committed by itself, as CREATE
-    DATABASE must be.
+    ``quiet`` keeps them out of the server's log. Without ``transaction`` each is committed by itself, which CREATE
+    DATABASE and ALTER SYSTEM require.
     """
     return StringCommand(
         *_psql(cluster, database, f"{OPTIONS} {QUIET}" if quiet else OPTIONS),
@@ -53,13 +53,13 @@ def run_sql(
 
 
 class JsonFact(FactBase[Any]):
-    """The JSON document that a query of ``sql/`` returns, or None where no server answers or no such database is."""
+    """The JSON document that a query of ``sql/`` returns; None if no server answers or the database does not exist."""
 
     abstract = True
     query: str
 
     def command(self, cluster: str, database: str = "postgres") -> StringCommand:
-        """Return the query's command; a host without a server yet is no error."""
+        """Return the query's command; it succeeds on a host without a server, as before the first run."""
         return StringCommand(
             f"if command -v psql >/dev/null && cd / && runuser -u postgres -- psql -X -p {port_of(cluster)} -c '' -d",
             QuoteString(database),

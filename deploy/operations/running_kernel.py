@@ -1,4 +1,4 @@
-"""The running kernel has the settings that its files declare for the next boot."""
+"""The running kernel gets the settings that its files declare for the next boot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class KernelSettings(FactBase[dict[str, str]]):
 
 @operation()
 def in_force(sysctl: Mapping[str, str], thp: str) -> Generator[StringCommand, None, None]:
-    """Set what differs, without a reboot; a kernel without transparent huge pages has none to set."""
+    """Set what differs, without a reboot; a kernel without transparent huge pages is left as it is.
+
+    sysctl and tmpfiles would do it too, but report a change on every run.
+    """
     found = host.get_fact(KernelSettings)
     for name, value in sysctl.items():
         if found.get(name) != value:

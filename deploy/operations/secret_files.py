@@ -1,4 +1,4 @@
-"""Files that hold a secret: never shown, never in /tmp, complete or not there."""
+"""Files that hold a secret: never shown, never in /tmp, either complete or absent."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ class SecretFile(FactBase[FileState | None]):
 def secret(
     content: Callable[[], HiddenValue], dest: str, user: str, group: str, mode: int
 ) -> Generator[StringCommand, None, None]:
-    """Write ``content()`` to ``dest`` unless it is there, in one step, with owner and mode from its first moment.
+    """Write ``content()`` to ``dest`` unless it is there already; nobody else can read it at any moment.
 
-    The folder must be there. The text travels over stdin and ends with a line end.
+    The new file gets its owner and mode before its name, so that a killed run leaves the old one. The folder must
+    exist. The text travels over stdin, since ps shows arguments, and ends with a newline. Only hashes are compared.
     """
     text = content().unmask().rstrip("\n") + "\n"
     wanted = FileState(user, group, mode, hashlib.sha256(text.encode()).hexdigest())

@@ -1,6 +1,6 @@
-"""The server runs with what its files say: reloads and restarts follow from its state, not from what this run changed.
+"""The server runs with what its files say. Reloads and restarts follow from its state, not from what this run changed.
 
-A run that was killed after it wrote a file, and before the restart, is thereby completed by the next one.
+So the next run completes one that was killed after it wrote a file and before it restarted the server.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pyinfra.api import OperationError, StringCommand, operation
 from deploy.operations.file_times import ModificationTimes
 from deploy.operations.psql import JsonFact, port_of, run_sql
 
-# The server reads its files a moment after it was told to.
+# A reload returns before the server has read its files.
 WAIT_SECONDS = 30
 
 
 class SettingsState(JsonFact):
-    """When the server read its files, what is wrong in them, and what waits for a restart."""
+    """When the server last read its files, what is wrong in them, and which settings await a restart."""
 
     query = "settings"
 
@@ -31,7 +31,7 @@ def is_stale(state: Mapping[str, Any], written: dict[str, float]) -> bool:
 
 @operation()
 def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
-    """Take back what was set by ALTER SYSTEM, or by ALTER ROLE ALL, which would win over the files."""
+    """Reset what was set by ALTER SYSTEM or ALTER ROLE ALL, both of which take precedence over the files."""
     state = host.get_fact(SettingsState, cluster=cluster) or {"altered": [], "everybody": []}
     statements = []
     if state["altered"]:
@@ -46,10 +46,10 @@ def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
 
 @operation()
 def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Start the server, make it read ``files`` again where they are newer, restart it where a setting needs that.
+    """Start the server if it is down, reload it if ``files`` are newer, restart it if a setting requires that.
 
-    A server with a mistake in its files is neither reloaded nor restarted, as it might not come back: OperationError
-    names the mistake.
+    Raises OperationError, which names the mistake, if the files have one: the server is then left running as it is, as
+    it might not come back from a restart.
     """
     state = host.get_fact(SettingsState, cluster=cluster)
     if state is None:
@@ -72,7 +72,7 @@ def unit_of(cluster: str) -> str:
 
 
 def wait_until_ready(cluster: str) -> StringCommand:
-    """Return the command that ends when the server takes connections, or fails after half a minute."""
+    """Return the command that waits until the server accepts connections, and fails after half a minute."""
     return StringCommand(
         f"for _ in $(seq {WAIT_SECONDS * 10}); do pg_isready -q -p {port_of(cluster)} && exit 0; sleep 0.1; done;",
         f"pg_isready -p {port_of(cluster)}",
@@ -80,7 +80,10 @@ def wait_until_ready(cluster: str) -> StringCommand:
 
 
 def _reload(cluster: str) -> StringCommand:
-    """Return the command that reloads the server and waits until a new session has the new settings."""
+    """Return the command that reloads the server and waits until new sessions have the new settings.
+
+    Without the wait, the next operation could be refused by the pg_hba.conf that has just been replaced.
+    """
     loaded = f"runuser -u postgres -- psql -X -qAt -p {port_of(cluster)} -d postgres -c 'select pg_conf_load_time()'"
     return StringCommand(
         f"cd / && before=$({loaded}) && systemctl reload {unit_of(cluster)} &&",
@@ -90,7 +93,7 @@ def _reload(cluster: str) -> StringCommand:
 
 
 def _refuse_errors(state: Mapping[str, Any] | None) -> None:
-    # While changes are only looked for, what is wrong may be what this run is about to mend.
+    # In a dry run and while changes are collected, the mistake may be what this run is about to correct.
     if not host.state.is_executing:
         return
     if state is None:

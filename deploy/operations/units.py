@@ -1,4 +1,4 @@
-"""systemd knows its units' files as they are, and runs its services with their files as they are."""
+"""systemd knows the current files of its units, and its services run with their current files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOMENT = "%Y-%m-%d %H:%M:%S.%f UTC"
 
 
 class LoadedUnitsDict(TypedDict):
-    """Whether a unit's file is newer than what systemd knows, and the files that it knows."""
+    """Whether a unit's file is newer than what systemd has loaded, and the files that it has loaded."""
 
     outdated: bool
     files: list[str]
@@ -45,7 +45,7 @@ class ServiceStateDict(TypedDict):
 
 
 class ServiceState(FactBase[ServiceStateDict]):
-    """How a service is."""
+    """The state of a service."""
 
     def command(self, unit: str) -> StringCommand:
         """Return the command that asks."""
@@ -64,9 +64,9 @@ class ServiceState(FactBase[ServiceStateDict]):
 
 @operation()
 def loaded(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
-    """Make systemd read the files of ``units`` where it does not know one, or not as it is.
+    """Make systemd read the files of ``units`` if it has not loaded one, or an older one.
 
-    It does not notice by itself the first file of a folder that it has not seen.
+    NeedDaemonReload alone would not do: systemd does not notice the first drop-in of a folder that it has not seen.
     """
     found = host.get_fact(LoadedUnits, units=list(units))
     wanted = {file for files in units.values() for file in files}
@@ -78,10 +78,10 @@ def loaded(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None,
 
 @operation()
 def running(unit: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Have a service run, now and from boot on, started after the last change of ``files``.
+    """Run a service, now and from boot on, restarted if it started before the last change of ``files``.
 
-    What decides is the time at which it started: where a run ended between a change and the restart, the next one
-    restarts it. A service that does not start fails with its last lines.
+    The time of its start decides, so that the next run makes up for one that was killed between a change and the
+    restart. If the service does not start, the operation fails with the last lines of its log.
     """
     state = host.get_fact(ServiceState, unit=unit)
     written = host.get_fact(ModificationTimes, paths=files)
