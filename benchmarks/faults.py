@@ -10,7 +10,6 @@ private and this script's own.
 
 from __future__ import annotations
 
-import itertools
 import random
 import sys
 import tempfile
@@ -39,10 +38,10 @@ from tests.support.faults import (  # noqa: E402
     kill,
     kill_server,
     lost,
-    superuser,
     terminate_sessions,
     write_calls,
 )
+from tests.support.servers import Databases, superuser  # noqa: E402
 
 FAULTS = ("import",) * 8 + ("server", "sessions")
 STRUCK = {"import": "import killed", "server": "server killed", "sessions": "sessions ended"}
@@ -103,7 +102,7 @@ def private_site() -> Iterator[Site]:
                 )
                 server.provide(template)
                 migrate(template, report=lambda line: None)
-                yield Site(server, template, folder, itertools.count(1))
+                yield Site(server, template, folder, Databases(server))
         finally:
             server.remove()
 
