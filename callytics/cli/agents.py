@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callytics.cli.boundary import Printing
 from callytics.cli.tables import table_lines
 from callytics.settings import Settings
 
@@ -151,7 +152,7 @@ def agent_revoke(env_file: Path, username: str, types: tuple[str, ...]) -> None:
     click.echo(f"{username} has no {', '.join(types)} any more")
 
 
-@agent.command("list")
+@agent.command("list", cls=Printing)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
 def agent_list(env_file: Path, as_json: bool) -> None:

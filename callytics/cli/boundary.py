@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import io
 import os
 import sys
 import traceback
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -16,6 +19,9 @@ from callytics.postgres.errors import translated
 
 # What a shell reports for a program that SIGPIPE has ended, as it does cat in "cat FILE | head -1".
 READER_GONE = 141
+# What can be wrong with the output, whose name no error holds.
+OUTPUT_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EFBIG, errno.EIO}
+PACKAGE = Path(__file__).parents[1]
 OURS = "this is a fault of Callytics: report it with the lines above, as its CONTRIBUTING.md and SECURITY.md say"
 
 
@@ -38,26 +44,63 @@ class Boundary(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
-            _leave_quietly(ctx)
-        except OSError as error:
-            _end(ctx, _explained(error), 1)
-        except Exception:
+            ctx.exit(READER_GONE)
+        except Exception as error:
+            if isinstance(error, OSError) and _is_of_the_place(error):
+                _end(ctx, _explained(error), 1)
             values, _problems = settings.read(env_file=ctx.params["env_file"])
             click.echo(settings.scrub(traceback.format_exc(), values), err=True)
             _end(ctx, OURS, 1)
 
 
+class Printing(click.Command):
+    """A command that does nothing but print: it ends as cat does when whoever reads its output has gone.
+
+    All others go on to their end without a reader, and end with the exit code of what they did; so does one that was
+    given a file as its ``output``.
+    """
+
+    @staticmethod
+    def is_running() -> bool:
+        """Tell whether this thread runs such a command."""
+        context = click.get_current_context(silent=True)
+        return context is not None and isinstance(context.command, Printing) and not context.params.get("output")
+
+
+class Output(io.FileIO):
+    """A file descriptor that a command writes to, with or without somebody who reads it."""
+
+    def write(self, data: Any) -> int:
+        """Write, or go on into /dev/null once the reader has gone; only a `Printing` command hears of it."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            # Python flushes stdout once more at its end, which must succeed
+            # (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if error.errno != errno.EPIPE or (self.fileno() == 1 and Printing.is_running()):
+                raise
+            return len(data)
+
+
 def prepare_output() -> None:
-    """Let stdout and stderr show what their encoding lacks as an escape, instead of ending the command.
+    """Let stdout and stderr outlive their readers, and show what their encoding lacks as an escape.
 
     The escapes are those of JSON, so that JSON stays exact in any encoding: there a letter that is not ASCII always
     stands inside a string.
     """
     codecs.register_error("callytics", _escaped)
-    for stream in (sys.stdout, sys.stderr):
-        # Either is None where the shell has closed it, and something else where a test reads it.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="callytics")
+    # Either is None where the shell has closed it.
+    if sys.stdout is not None:
+        sys.stdout = _outliving(sys.stdout)
+    if sys.stderr is not None:
+        sys.stderr = _outliving(sys.stderr)
+
+
+def _outliving(stream: TextIO) -> io.TextIOWrapper:
+    stream.flush()
+    raw = io.BufferedWriter(Output(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors="callytics", line_buffering=True)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -72,16 +115,15 @@ def _end(ctx: click.Context, line: str, code: int) -> None:
     ctx.exit(code)
 
 
+def _is_of_the_place(error: OSError) -> bool:
+    """Tell whether a file that a user named, or the output, is to blame; the package's own files are our fault."""
+    if error.filename is None:
+        return error.errno in OUTPUT_TROUBLE
+    # A descriptor that was opened by its number has no path.
+    named = isinstance(error.filename, str | bytes)
+    return named and PACKAGE not in Path(os.fsdecode(error.filename)).parents
+
+
 def _explained(error: OSError) -> str:
     what = error.filename if error.filename is not None else "the output"
     return f"{what} can't be used: {error.strerror or error}: correct its place, its permissions or the room it has"
-
-
-def _leave_quietly(ctx: click.Context) -> None:
-    """End as cat does when whoever reads has gone.
-
-    Python flushes stdout once more at its end, which must find somebody
-    (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    ctx.exit(READER_GONE)

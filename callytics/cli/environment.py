@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from callytics import settings
+from callytics.cli.boundary import Printing
 
 
 @click.group()
@@ -22,7 +23,7 @@ def env_init(env_file: Path) -> None:
     click.echo(f"{env_file} written (mode 0600): set POSTGRES_HOST, then run 'callytics env check'")
 
 
-@env.command("check")
+@env.command("check", cls=Printing)
 @click.pass_obj
 def env_check(env_file: Path) -> None:
     """Name everything that is wrong with the settings, and what to do."""
@@ -35,7 +36,7 @@ def env_check(env_file: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
-@env.command("show")
+@env.command("show", cls=Printing)
 @click.pass_obj
 def env_show(env_file: Path) -> None:
     """Print the settings in force, passwords masked."""

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from callytics import report as reports
+from callytics.cli.boundary import Printing
 from callytics.cli.interrupt import ending_in_time
 from callytics.cli.outcomes import as_json as json_of
 from callytics.cli.outcomes import folder_line, outcome_lines, profile_lines, sync_lines, undo_lines
@@ -22,6 +23,7 @@ from callytics.importer import (
     Outcome,
     Profile,
     check_target,
+    check_undo,
     files_of,
     holds_calls,
     import_files,
@@ -76,7 +78,7 @@ def _files(named: Sequence[Path]) -> list[Path]:
     return files
 
 
-@click.command()
+@click.command(cls=Printing)
 @import_options
 @TIMEZONE
 def inspect(files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
@@ -132,7 +134,7 @@ def import_command(
         check_target(target)
         _dry_run(target, named, _options(**options), quiet, as_json, show_plan)
         return
-    if not yes and sys.stdin.isatty() and holds_calls(target):
+    if not yes and sys.stdin.isatty() and holds_calls(target, named):
         click.confirm(f"{target.database} holds calls already: add these to them?", abort=True, err=True)
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
         outcome = import_files(target, named, _options(cancellation=cancellation, **options), display.update)
@@ -236,6 +238,8 @@ def undo(
     """
     target = Settings.load(env_file=env_file)
     if not (yes or dry_run):
+        # Whoever is asked should not hear afterwards that there was nothing to ask about.
+        check_undo(target, run)
         click.confirm(f"Delete all rows of import {run} from {target.database}?", abort=True, err=True)
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
         options = _options(jobs=jobs, cancellation=cancellation)
@@ -248,7 +252,7 @@ def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
     raise click.exceptions.Exit(outcome.exit_code)
 
 
-@click.command()
+@click.command(cls=Printing)
 @click.option(
     "--lang", "language", type=click.Choice(reports.LANGUAGES), default="en", show_default=True, help="Language."
 )

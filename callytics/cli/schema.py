@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from callytics.cli.boundary import Printing
 from callytics.postgres.connect import connected
 from callytics.schema import doctor as doctors
 from callytics.schema import grants as privileges
@@ -88,7 +89,7 @@ def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
     _echo({"ok": True, "made": made}, said, as_json)
 
 
-@click.command()
+@click.command(cls=Printing)
 @as_json_option
 @click.pass_obj
 def doctor(env_file: Path, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from callytics.cli.boundary import Printing
 from callytics.trial.embedded import EmbeddedPostgres, start_private
 from callytics.trial.sample import write_sample
 
@@ -51,7 +52,7 @@ def server_start(folder: Path) -> None:
     click.echo(f"PostgreSQL runs on port {EmbeddedPostgres(folder).port}, its settings are in {folder}/.env")
 
 
-@server.command("status")
+@server.command("status", cls=Printing)
 @click.argument("folder", type=FOLDER)
 def server_status(folder: Path) -> None:
     """Tell whether the one in FOLDER runs, and how to connect."""

@@ -14,7 +14,7 @@ from callytics.importer.profile import Profile, TableProfile
 from callytics.importer.session import INTERRUPTED
 from callytics.importer.source.folders import FolderContents, files_of
 from callytics.importer.sync import sync_files
-from callytics.importer.undo import undo_import
+from callytics.importer.undo import check_undo, undo_import
 from callytics.importer.verify_ import verify_files
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Synced",
     "TableProfile",
     "check_target",
+    "check_undo",
     "drawing",
     "files_of",
     "holds_calls",

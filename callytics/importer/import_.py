@@ -27,7 +27,7 @@ from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.importer.source.snapshot import Snapshot, readable_database, take_snapshot
 from callytics.settings import Settings
 
 
@@ -37,9 +37,17 @@ def check_target(settings: Settings) -> None:
         pass
 
 
-def holds_calls(settings: Settings) -> bool:
-    """Return whether the target already has recordings; raises like ``check_target``."""
+def holds_calls(settings: Settings, files: Sequence[Path]) -> bool:
+    """Tell whether the target has recordings already.
+
+    Raises `CallyticsError` where an import of these files could not begin, so that nobody is asked in vain.
+    """
     with open_session(settings, Options(), lambda *_: None, lock=False) as session:
+        # An import that was cut off goes on from its snapshots, even without the files.
+        resumed = {path for _run, paths in session.ledger.unfinished_runs() for path in paths}
+        for file in files:
+            if os.path.realpath(file) not in resumed:
+                readable_database(file)
         return not session.target.is_empty("audio_files")
 
 

@@ -28,6 +28,13 @@ from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
 
+def check_undo(settings: Settings, run: int) -> None:
+    """Raise `CallyticsError` where the undoing of an import could not begin; what its rows say is told by undoing."""
+    with open_session(settings, Options(), lambda *_: None, lock=False) as session:
+        session.refuse_unfinished()
+        _check_run(session, run)
+
+
 def undo_import(
     settings: Settings, run: int, options: Options, progress: Progress, *, force: bool = False, dry_run: bool = False
 ) -> Synced:

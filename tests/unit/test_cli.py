@@ -148,6 +148,28 @@ def test_unforeseen_error_keeps_its_traceback_but_no_secret(monkeypatch: pytest.
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "is_ours"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "calls.html"), False),
+        (
+            FileNotFoundError(2, "No such file or directory", str(REPOSITORY / "callytics" / "gone.sql")),
+            True,
+        ),
+        (OSError(28, "No space left on device"), False),
+        (OSError(9, "Bad file descriptor"), True),
+        (OSError(9, "Bad file descriptor", 3), True),
+    ],
+)
+def test_only_files_of_the_user_and_the_output_are_one_line(
+    error: OSError, is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = ending_with(error, monkeypatch)
+    assert result.exit_code == 1
+    assert ("Traceback" in result.stderr, "a fault of Callytics" in result.stderr) == (is_ours, is_ours)
+    assert is_ours or result.stderr.count("\n") == 1
+
+
 def test_missing_settings_are_one_line() -> None:
     result = run("migrate")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -47,7 +47,7 @@ def take_snapshot(source: Path, folder: Path) -> Snapshot:
     an intact SQLite database.
     """
     began = time.monotonic()
-    source, folder = _readable_database(source), folder.absolute()
+    source, folder = readable_database(source), folder.absolute()
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch)
@@ -69,7 +69,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _readable_database(source: Path) -> Path:
+def readable_database(source: Path) -> Path:
     """Refuse, in one line each, what SQLite would only call 'file is not a database'."""
     try:
         source = source.resolve(strict=True)

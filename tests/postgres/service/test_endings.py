@@ -17,7 +17,9 @@ from click.testing import CliRunner
 
 from callytics.cli import cli
 from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
+from tests.support.servers import Databases, execute, superuser
 
 # Arguments with which each command gets as far as the database. A new command has to be added to one of the two.
 WITH_DATABASE = {
@@ -119,6 +121,62 @@ def test_before_the_migrations(command: str, folder: Path, empty_database: Setti
     ends_in_one_line(command, variables(empty_database), "run 'callytics migrate'")
 
 
+STRANGER = {"user": "stranger", "password": "unknown", "owner_user": "stranger", "owner_password": "unknown"}
+# Whoever owns the tables can do what the others must be granted.
+WITHOUT_PRIVILEGES = dict.fromkeys(
+    ("migrate", "import", "verify", "sync", "undo"),
+    "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates",
+) | {"grants": "set POSTGRES_OWNER_USER to it"}
+# What a server that takes no writes is asked first; 'agent list' and 'serve' have nothing else to ask.
+READING = {
+    "verify": "was never imported here: run 'callytics import",
+    "sync": "was never imported here (imported: none)",
+    "undo": "there is no import 1",
+    "report": "there is no import to report",
+}
+
+
+@pytest.fixture(scope="module")
+def stranger(server: EmbeddedPostgres, databases: Databases, template: Settings) -> Iterator[Settings]:
+    """A migrated database with a login that owns nothing and was granted nothing."""
+    superuser(server, "create role stranger login password 'unknown'")
+    with databases.clone(template) as settings:
+        yield replace(settings, **STRANGER)
+    superuser(server, "drop role stranger")
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE)
+def test_without_privileges(command: str, folder: Path, stranger: Settings) -> None:
+    ends_in_one_line(command, variables(stranger), WITHOUT_PRIVILEGES.get(command, "'callytics doctor' says what to"))
+
+
+@pytest.fixture
+def without_connections(server: EmbeddedPostgres, stranger: Settings) -> Iterator[Settings]:
+    superuser(server, "alter role stranger connection limit 0")
+    yield stranger
+    superuser(server, "alter role stranger connection limit -1")
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE)
+def test_with_all_connections_taken(command: str, folder: Path, without_connections: Settings) -> None:
+    ends_in_one_line(command, variables(without_connections), "raise its CONNECTION LIMIT")
+
+
+@pytest.fixture(scope="module")
+def read_only(server: EmbeddedPostgres, databases: Databases, template: Settings) -> Iterator[Settings]:
+    with databases.clone(template) as settings:
+        superuser(server, "alter database {} set default_transaction_read_only = on", settings.database)
+        yield settings
+
+
+@pytest.mark.parametrize("command", [name for name in WITH_DATABASE if name != "serve"])
+def test_with_a_server_that_takes_no_writes(command: str, folder: Path, read_only: Settings) -> None:
+    if command == "agent list":
+        assert CliRunner().invoke(cli, command.split(), env=variables(read_only)).exit_code == 0
+        return
+    ends_in_one_line(command, variables(read_only), READING.get(command, "let POSTGRES_HOST name the primary"))
+
+
 PROGRAM = [sys.executable, "-m", "callytics.cli"]
 ODD = {"POSTGRES_HOST": "é🙂", "PYTHONPATH": str(Path(__file__).parents[3])}
 
@@ -143,6 +201,40 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(folder: Path) -> None:
         assert process.stderr
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+@pytest.mark.parametrize("command", ["sample --generation 2 written.sqlite", "inspect calls.sqlite"])
+def test_only_work_that_nobody_sees_ends_with_its_own_code(command: str, folder: Path) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, *command.split()], env=os.environ | ODD, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert "Error" not in process.stderr.read()
+        assert process.wait() == (0 if command.startswith("sample") else 141)
+
+
+def test_an_import_outlives_the_reader_of_its_progress(folder: Path, database: Settings) -> None:
+    """Both streams end in one pipe, as in `callytics import … 2>&1 | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    told = subprocess.run(
+        [*PROGRAM, "import", "calls.sqlite", "--json", "--yes"],
+        env=os.environ | ODD | variables(database),
+        stdout=writer,
+        stderr=writer,
+        check=False,
+    )
+    os.close(writer)
+    assert told.returncode == 0
+    assert execute(database, "select count(*) from audio_files") == [(1,)]
+
+
+def test_an_undo_asks_only_what_can_be_done(folder: Path, database: Settings) -> None:
+    result = CliRunner().invoke(cli, ["undo", "7"], env=variables(database))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: there is no import 7: ")
 
 
 def test_a_full_disk_is_one_line(folder: Path) -> None:
