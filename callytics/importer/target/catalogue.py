@@ -52,10 +52,8 @@ class Target:
         Waits a little: the server takes a moment to notice that a killed import is gone.
         """
         for _ in range(LOCK_ATTEMPTS):
-            with self.connection.cursor() as cursor:
-                cursor.execute("select pg_try_advisory_lock(%s)", (IMPORT_LOCK,))
-                if cursor.fetchone()[0]:  # type: ignore[index]
-                    return
+            if SQL.value(self.connection, "try_lock", (IMPORT_LOCK,)):
+                return
             self.connection.rollback()
             time.sleep(LOCK_SECONDS)
         raise TargetError("another import is running on this database: wait until it is done")
@@ -72,9 +70,7 @@ class Target:
 
     def is_empty(self, table: str) -> bool:
         """Tell whether a table has no rows."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql.SQL("select not exists (select from {})").format(sql.Identifier(table)))
-            return bool(cursor.fetchone()[0])  # type: ignore[index]
+        return bool(SQL.value(self.connection, "is_empty", table=sql.Identifier(table)))
 
     def highest_id(self, table: str) -> int:
         """Return the highest id that a table holds or has given out, 0 for none."""
@@ -95,9 +91,8 @@ class Target:
     def ensure_months(self, table: str, months: list[str]) -> None:
         """Make the monthly partitions for rows of these months (`2024-05`) of a partitioned table."""
         plausible = sorted(month for month in months if MONTHS[0] <= month <= MONTHS[1])[-MOST_MONTHS:]
-        with self.connection.cursor() as cursor:
-            for month in plausible:
-                cursor.execute("select ensure_month_partitions(%s, %s, %s)", (table, f"{month}-01", f"{month}-01"))
+        for month in plausible:
+            SQL.run(self.connection, "ensure_month", {"table": table, "first_day": f"{month}-01"})
 
     def is_partitioned(self, table: str) -> bool:
         """Tell whether a table is divided into monthly partitions."""
@@ -207,12 +202,9 @@ class Target:
         if not match:
             raise TargetError(f"foreign key of {table} has more than one column: {definition}")
         column, parent, key = match.groups()
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"select count(*) from {table} c where c.{column} is not null "
-                f"and not exists (select from {parent} p where p.{key} = c.{column})"
-            )
-            return int(cursor.fetchone()[0])  # type: ignore[index]
+        # As the catalogue wrote them, quoted where they must be.
+        parts = {"child": table, "column": column, "parent": parent, "key": key}
+        return int(SQL.value(self.connection, "orphans", None, **{part: sql.SQL(name) for part, name in parts.items()}))
 
     def analyze(self, table: str) -> None:
         """Refresh the planner's statistics of a table and its partitions."""

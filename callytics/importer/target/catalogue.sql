@@ -94,3 +94,18 @@ union all
 select pid, phase, sample_blks_scanned, sample_blks_total, 0, 0
 from pg_stat_progress_analyze
 where pid = any(%(pids)s)
+
+-- name: try_lock
+select pg_try_advisory_lock(%s)
+
+-- name: is_empty
+select not exists (select from {table})
+
+-- name: ensure_month
+select ensure_month_partitions(%(table)s, %(first_day)s, %(first_day)s)
+
+-- name: orphans
+-- Rows that refer to a row that is not there.
+select count(*)
+from {child} as c
+where c.{column} is not null and not exists (select from {parent} as p where p.{key} = c.{column})

@@ -9,17 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from datetime import date, datetime
 from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
-import psycopg2
-import psycopg2.errors
 import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
@@ -30,17 +26,10 @@ from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, keepable
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
+from callytics.importer.target.refusals import REFUSAL_CLASSES, refused_of
+from callytics.importer.target.text import literal
 
 ROWS_AT_ONCE = 1000
-REFUSALS = (
-    psycopg2.IntegrityError,
-    psycopg2.DataError,
-    psycopg2.errors.ProgramLimitExceeded,
-    psycopg2.errors.StatementTooComplex,
-)
-"""What PostgreSQL says of a row it cannot hold; anything else is not the row's fault."""
-REFUSAL_CLASSES = ("22", "23", "54")
-"""The same, as SQLSTATE classes (https://www.postgresql.org/docs/15/errcodes-appendix.html)."""
 
 
 class Loader:
@@ -143,47 +132,29 @@ class Loader:
     def _insert_rows(
         self, record: TableRecord, converter: Converter, rows: Sequence[ConvertedRow], chunk: Chunk
     ) -> None:
-        """Insert rows, keep those refused aside, and write the checkpoint: all in one transaction."""
+        """Insert rows, reject those that PostgreSQL refuses, and write the checkpoint: all in one transaction."""
         statement = insert_statement(record.target_table, converter.conversion.columns, self.rows)
-        inserted: list[ConvertedRow] = []
-        refused = list(chunk.refused)
+        columns = converter.conversion.columns
+        refused: dict[int, str] = {}
+
+        def write(first: int, last: int) -> None:
+            values = [
+                [literal(row.values[name], kind) for name, kind in columns.items()] for row in rows[first : last + 1]
+            ]
+            execute_values(cursor, statement[0], values, template=statement[1], page_size=len(values))
+
         with self.rows.cursor() as cursor:
             for start in range(0, len(rows), ROWS_AT_ONCE):
-                for row, reason in self._insert(
-                    cursor, statement, converter.conversion, rows[start : start + ROWS_AT_ONCE]
-                ):
-                    if reason is None:
-                        inserted.append(row)
-                    else:
-                        refused.append(RefusedRow(row.rowid, None, reason, converter.source_values(row.rowid)))
-        self.ledger.reject(record.id, record.source_table, refused)
+                refused |= refused_of(cursor, write, start, min(start + ROWS_AT_ONCE, len(rows)) - 1)
+        inserted = [row for number, row in enumerate(rows) if number not in refused]
+        rejected = chunk.refused + [
+            RefusedRow(rows[number].rowid, None, reason, converter.source_values(rows[number].rowid))
+            for number, reason in refused.items()
+        ]
+        self.ledger.reject(record.id, record.source_table, rejected)
         self.ledger.record_normalisations(record.id, inserted)
-        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(refused))
+        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(rejected))
         self.rows.commit()
-
-    def _insert(
-        self, cursor: Cursor, statement: tuple[str, str], conversion: Conversion, rows: Sequence[ConvertedRow]
-    ) -> Iterator[tuple[ConvertedRow, str | None]]:
-        """Insert rows together, or in halves where one is refused; yields each with the reason of its refusal."""
-        cursor.execute("savepoint rows")
-        try:
-            values = [[literal(row.values[name], kind) for name, kind in conversion.columns.items()] for row in rows]
-            execute_values(cursor, statement[0], values, template=statement[1], page_size=len(rows) or 1)
-        except REFUSALS as error:
-            cursor.execute("rollback to savepoint rows; release savepoint rows")
-            if len(rows) == 1:
-                yield rows[0], refusal(error)
-            else:
-                yield from self._insert(cursor, statement, conversion, rows[: len(rows) // 2])
-                yield from self._insert(cursor, statement, conversion, rows[len(rows) // 2 :])
-        else:
-            cursor.execute("release savepoint rows")
-            yield from ((row, None) for row in rows)
-
-
-def refusal(error: psycopg2.Error) -> str:
-    """Say why PostgreSQL refused a row, without the row: the detail would hold somebody's words."""
-    return (error.diag.message_primary or type(error).__name__).strip()
 
 
 def copy_table(clean: pa.Table, columns: dict[str, str]) -> pa.Table:
@@ -217,14 +188,3 @@ def insert_statement(table: str, columns: dict[str, str], connection: Connection
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     statement = sql.SQL("insert into {} ({}) values %s").format(sql.Identifier("public", table), names)
     return statement.as_string(connection), f"({', '.join(f'%s::{kind}' for kind in columns.values())})"
-
-
-def literal(value: Any, kind: str) -> str | None:
-    """Return a value as the text that PostgreSQL reads back exactly."""
-    if value is None:
-        return None
-    if kind.endswith("[]"):
-        return "{" + ",".join("NULL" if element is None else repr(element) for element in value) + "}"
-    if isinstance(value, float):
-        return repr(value)
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)

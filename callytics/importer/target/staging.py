@@ -16,7 +16,6 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -27,7 +26,8 @@ from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.ledger import Ledger, keepable
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
-from callytics.importer.target.load import REFUSALS, literal, refusal
+from callytics.importer.target.refusals import refused_of
+from callytics.importer.target.text import copy_text
 from callytics.postgres.sql import queries
 
 SQL = queries(Path(__file__).with_name("staging.sql"))
@@ -108,8 +108,6 @@ class Staging:
         self.stages: dict[str, Stage] = {}
         self._lock = threading.Lock()
 
-    # --- collecting -------------------------------------------------------------------------------------------------
-
     def put(self, pair: MappedPair, rows: pa.Table, present: bool) -> None:
         """Stage rows that are to be inserted, or that are `present` and to be updated."""
         with self._lock:
@@ -164,8 +162,6 @@ class Staging:
     def _copy(self, stage: Stage, query: str, text: io.BytesIO) -> None:
         with self.connection.cursor() as cursor:
             cursor.copy_expert(self._compose(query, stage).as_string(self.connection), text)
-
-    # --- applying ---------------------------------------------------------------------------------------------------
 
     @property
     def empty(self) -> bool:
@@ -311,27 +307,21 @@ class Staging:
     def _write(
         self, cursor: Cursor, stage: Stage, span: tuple[int, int], *, present: bool
     ) -> Iterator[tuple[int, str]]:
-        """Write the staged rows of a span together, or in halves where one is refused; yields those with the reason."""
-        first, last = span
-        if last < first:
-            return
-        cursor.execute("savepoint rows")
-        try:
-            self._execute("update_rows" if present else "insert_rows", stage, first=first, last=last)
-        except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.SerializationFailure):
-            raise
-        except REFUSALS as error:
-            if not present and (error.diag.constraint_name or "").endswith("_pkey"):
-                raise Overtaken from error
-            cursor.execute("rollback to savepoint rows; release savepoint rows")
-            if first == last:
-                yield first, refusal(error)
-                return
-            middle = (first + last) // 2
-            yield from self._write(cursor, stage, (first, middle), present=present)
-            yield from self._write(cursor, stage, (middle + 1, last), present=present)
-        else:
-            cursor.execute("release savepoint rows")
+        """Write the staged rows of a span, and yield those that PostgreSQL refuses, with the reason."""
+        query = "update_rows" if present else "insert_rows"
+
+        def write(first: int, last: int) -> None:
+            try:
+                self._execute(query, stage, first=first, last=last)
+            except psycopg2.errors.ForeignKeyViolation as error:
+                raise ForeignKeysInTheWay from error
+            except psycopg2.errors.UniqueViolation as error:
+                # The comparison found this id free: it was taken meanwhile.
+                if not present and (error.diag.constraint_name or "").endswith("_pkey"):
+                    raise Overtaken from error
+                raise
+
+        return refused_of(cursor, write, *span)
 
     def _make_room(self, stage: Stage, number: int, *, aside: bool) -> None:
         if not aside:
@@ -342,8 +332,6 @@ class Staging:
     def _refuse(self, stage: Stage, number: int, reason: str) -> None:
         for table_id, rowid in self._all("refuse_row", stage, n=number):
             stage.refused.append(Refused(table_id, rowid, reason, number in stage.moved))
-
-    # --- foreign keys -----------------------------------------------------------------------------------------------
 
     def _foreign_keys(self, tables: Iterable[str]) -> Iterator[ForeignKey]:
         with self.connection.cursor() as cursor:
@@ -374,8 +362,6 @@ class Staging:
     def _bring_back(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
         for key in keys:
             cursor.execute(_alter(key, "add constraint {name} {definition} not valid"))
-
-    # --- queries ----------------------------------------------------------------------------------------------------
 
     def _compose(self, query: str, stage: Stage | None) -> sql.Composed:
         if stage is None:
@@ -419,26 +405,3 @@ def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Fou
     for stage in staging.stages.values():
         for refused in stage.refused:
             yield *by_table[refused.table_id], refused
-
-
-# --- rows as text ---------------------------------------------------------------------------------------------------
-
-ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
-"""What COPY's text format escapes, the backslash first (https://www.postgresql.org/docs/15/sql-copy.html)."""
-
-
-def copy_text(columns: dict[str, pa.Array]) -> io.BytesIO:
-    """Return columns in the text format of COPY, which PostgreSQL reads back exactly."""
-    fields = [_escaped(column) for column in columns.values()]
-    lines = pc.binary_join_element_wise(*fields, "\t")
-    return io.BytesIO("".join(f"{line}\n" for line in lines.to_pylist()).encode())
-
-
-def _escaped(column: pa.Array) -> pa.Array:
-    if pa.types.is_list(column.type):
-        column = pa.array([literal(value, "[]") for value in column.to_pylist()], pa.string())
-    text = pc.cast(column, pa.string())
-    if pa.types.is_string(column.type):
-        for character, escape in ESCAPES:
-            text = pc.replace_substring(text, character, escape)
-    return pc.fill_null(text, "\\N")

@@ -60,11 +60,6 @@ from {staged} as s
 where s.sync_n between %(first)s and %(last)s and not s.sync_present
 order by s.sync_n
 
--- name: staged_between
-select count(*)
-from {staged} as s
-where s.sync_n between %(first)s and %(last)s and s.sync_present = %(present)s
-
 -- name: make_room
 -- A row that can't become what it should be goes; it comes back among the inserted ones, or is kept aside.
 with moved as (update {staged} set sync_present = false where sync_n = %(n)s returning {key} as key)
