@@ -8,10 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from callytics import __version__
 from callytics.cli import agents, completion, environment, imports, schema, serving, trial
 from callytics.cli.boundary import Boundary, prepare_output
+from callytics.exceptions import SettingsError
 from callytics.importer import Limits
 from callytics.schema.versions import newest
 
@@ -57,6 +59,10 @@ def print_version(context: click.Context, _option: click.Parameter, wanted: bool
 def cli(context: click.Context, env_file: Path) -> None:
     """Bring Callytics from SQLite to PostgreSQL, and prove that everything arrived."""
     context.meta[imports.LIMITS] = context.obj or Limits()
+    named = context.get_parameter_source("env_file") is ParameterSource.COMMANDLINE
+    # The env commands examine or write the file, there or not.
+    if named and context.invoked_subcommand != "env" and not env_file.exists():
+        raise SettingsError(f"{env_file} is not there: check the path after --env-file")
     context.obj = env_file
 
 

@@ -84,6 +84,12 @@ def test_env_file_can_lie_elsewhere(tmp_path: Path) -> None:
     assert run("--env-file", elsewhere, "env", "check").exit_code == 0
 
 
+def test_a_named_env_file_that_is_not_there_is_the_one_error() -> None:
+    result = run("--env-file", "nope.env", "migrate")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: nope.env is not there: check the path after --env-file\n"
+
+
 def test_env_show_masks_passwords() -> None:
     write_env()
     assert run("env", "show").stdout.splitlines() == [

@@ -39,7 +39,7 @@ def typed(shared_database: Settings, auth: AgentAuth, monkeypatch: pytest.Monkey
     monkeypatch.delenv("JWT_SECRET_KEY", raising=False)
 
     def run_command(*words: str, says: str = "") -> Result:
-        return invoke(shared_database, "--env-file", "/nonexistent", "agent", *words, owner=False, input=says)
+        return invoke(shared_database, "--env-file", "/dev/null", "agent", *words, owner=False, input=says)
 
     return run_command
 
