@@ -1,12 +1,12 @@
-"""What can go wrong for a reason the user can do something about.
+"""The errors that a user can do something about.
 
-``str(error)`` is the one line a user sees: it names the thing, what is wrong with it and what to do. It never
-holds a password.
+``str(error)`` is the one line that a user sees: it names the thing, what is wrong with it and what to do. It never
+contains a password.
 """
 
 
 class CallyticsError(Exception):
-    """Something the user can put right; ``exit_code`` is what the process ends with."""
+    """The base of all errors that a user can correct; ``exit_code`` is the process's."""
 
     exit_code = 1
 
@@ -24,7 +24,7 @@ class ReadOnlyServer(DatabaseUnavailable):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection was lost while something was being stored; it may be stored, or not."""
+    """The connection was lost during a write, which may or may not have been stored."""
 
 
 class PoolExhausted(CallyticsError):
@@ -32,23 +32,23 @@ class PoolExhausted(CallyticsError):
 
 
 class PrivilegeMissing(CallyticsError):
-    """The role that is connected has not been granted what it tried to do."""
+    """The connected role lacks a privilege."""
 
 
 class TooSlow(CallyticsError):
-    """A statement, or its wait for a lock, took longer than it may and was stopped; nothing of it was stored."""
+    """A statement or its wait for a lock exceeded the time limit and was cancelled; nothing of it was stored."""
 
 
 class RowRefused(CallyticsError):
-    """A value that can't be stored as it is in the column it is meant for."""
+    """A value that its column can't store unchanged."""
 
 
 class InvalidAnalysis(CallyticsError):
-    """A part of a call's result that can't be stored; tells which element and field, and nothing of what was said."""
+    """An invalid part of a call's analysis; the message names element and field, but no value."""
 
 
 class AnalysisNotFound(CallyticsError):
-    """A recording or a session that is not there."""
+    """A recording or session that does not exist."""
 
 
 class InvalidSearch(CallyticsError):
@@ -56,7 +56,7 @@ class InvalidSearch(CallyticsError):
 
 
 class MigrationError(CallyticsError):
-    """The schema can't be brought to where this version needs it."""
+    """The schema can't be migrated to the version that this program needs."""
 
 
 class NotMigrated(MigrationError):
@@ -64,7 +64,7 @@ class NotMigrated(MigrationError):
 
 
 class NewerSchema(MigrationError):
-    """The database was migrated by a newer version of Callytics than this."""
+    """The database was migrated by a newer version of Callytics."""
 
 
 class SourceError(CallyticsError):
@@ -80,29 +80,29 @@ class OutputRefused(CallyticsError):
 
 
 class AgentError(CallyticsError):
-    """An agent's account that is not there, or can't be made or changed that way."""
+    """An agent's account that does not exist, or can't be created or changed that way."""
 
 
 class PasswordRefused(CallyticsError):
-    """A new password that is not good enough."""
+    """A new password that is not acceptable."""
 
 
 class LoginRefused(CallyticsError):
-    """Username and password let nobody in; nothing tells why."""
+    """The login was refused. The message is the same for every reason, so that it does not help to guess."""
 
     def __init__(self) -> None:
         super().__init__("the login was refused: check username and password, or try again later")
 
 
 class NotAuthenticated(CallyticsError):
-    """The token is not one of a login in force; nothing tells why."""
+    """The token is not, or no longer, that of a login. The message is the same for every reason."""
 
     def __init__(self) -> None:
         super().__init__("nobody is logged in, or no longer: log in again")
 
 
 class NotPermitted(CallyticsError):
-    """The agent's permissions do not reach that far."""
+    """The agent lacks the permission."""
 
 
 class ListenError(CallyticsError):
@@ -110,6 +110,6 @@ class ListenError(CallyticsError):
 
 
 class Interrupted(CallyticsError):
-    """The user stopped a command that can go on later."""
+    """The user interrupted a command that can be resumed."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""The accounts of agents: made, changed, locked and listed. Logging in is in auth.py."""
+"""Agents' accounts: creating, changing, locking and listing them. Logging in is in auth.py."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from callytics.agents.passwords import Passwords
 from callytics.exceptions import AgentError
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 
-SQL = queries(Path(__file__).with_name("accounts.sql"))
+SQL = Queries(Path(__file__).with_name("accounts.sql"))
 LONGEST_USERNAME = 256
 
 
 @dataclass(frozen=True)
 class Profile:
-    """An agent as a person. Without ``full_name`` it is made of the two others."""
+    """An agent as a person. Without ``full_name``, it is composed of first and last name."""
 
     first_name: str
     last_name: str
@@ -38,7 +38,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Grant:
-    """A permission: a type, a level (read < write < admin) and, where it ends, a moment with its time zone."""
+    """A permission: a type, a level (read < write < admin) and when it expires, with a time zone; None: never."""
 
     permission_type: str
     level: str
@@ -47,11 +47,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class Account:
-    """What there is to know about an account, but for its password's hash.
+    """An account as administrators see it, without its password's hash.
 
     ``password`` is the kind of that hash: argon2id, pbkdf2 (imported, until the next login) or unusable.
-    ``permissions`` are those in force, ``sessions`` counts the logins in force. Without a profile, ``agent_id`` is None
-    and nobody can enter.
+    ``permissions`` are the current ones, ``sessions`` counts the current logins. An account without a profile, whose
+    ``agent_id`` is None, can't log in.
     """
 
     account_id: int
@@ -72,7 +72,7 @@ class Account:
 
     @property
     def state(self) -> str:
-        """Say in a word or two whether this account may log in, and if not, why."""
+        """Whether this account may log in, and if not, why, in a word or two."""
         if self.status != "active":
             return self.status or "no status"
         if self.agent_id is None:
@@ -89,9 +89,8 @@ class Account:
 class AgentAccounts:
     """Accounts, profiles and permissions of agents, by username.
 
-    Each method is one transaction, or a part of an open one. Raises AgentError if there is no such account.
-    Every change of an agent's account is a line of agent_activity_logs. Every method has an async counterpart,
-    prefixed with ``a``.
+    Each method runs in one transaction, or joins the open one, and records what it changed in agent_activity_logs.
+    Raises AgentError if there is no such account. Every method has an async counterpart, prefixed with ``a``.
     """
 
     def __init__(self, postgres: PostgreSQLManager, *, passwords: Passwords | None = None) -> None:
@@ -99,15 +98,16 @@ class AgentAccounts:
         self.passwords = passwords or Passwords()
 
     def add_agent(self, username: str, password: str, profile: Profile, grants: tuple[Grant, ...] = ()) -> int:
-        """Make an account that may log in, with profile, settings and permissions, and return the agent's id.
+        """Create an account that may log in, with profile, settings and permissions, and return the agent's id.
 
-        All or nothing. Raises AgentError for a username, email or employee number that is taken and for a permission
-        that does not exist, PasswordRefused for a password that is not good enough.
+        All or nothing. Raises AgentError if the username, email or employee number is taken or a permission does not
+        exist, and PasswordRefused for an unfit password.
         """
         username = _username(username)
         for grant in grants:
             _refuse_unknown(grant)
         passwords.refuse_unfit(password, username)
+        # Before the transaction: hashing takes a tenth of a second, during which no connection should be held.
         password_hash = self.passwords.hash(password)
         with self.postgres.transaction():
             account_id = self._add_account(username, password_hash, profile)
@@ -121,9 +121,9 @@ class AgentAccounts:
     aadd_agent = as_async(add_agent)
 
     def set_password(self, username: str, password: str) -> None:
-        """Replace a password, end every session of the account, and open it where wrong passwords had locked it.
+        """Replace a password, end every session of the account, and lift a lock caused by wrong passwords.
 
-        Raises PasswordRefused for a password that is not good enough.
+        Raises PasswordRefused for an unfit password.
         """
         passwords.refuse_unfit(password, username)
         password_hash = self.passwords.hash(password)
@@ -136,7 +136,7 @@ class AgentAccounts:
     aset_password = as_async(set_password)
 
     def lock(self, username: str) -> None:
-        """Keep an agent out until `unlock`, and end every session of the account."""
+        """Refuse an agent's logins until ``unlock``, and end every session of the account."""
         with self.postgres.transaction():
             account = self._find(username)
             self._run("lock", account_id=account["id"])
@@ -146,9 +146,9 @@ class AgentAccounts:
     alock = as_async(lock)
 
     def unlock(self, username: str) -> None:
-        """Let an agent in again who was locked out, by `lock` or by wrong passwords.
+        """Allow the logins of an agent who was locked out, by ``lock`` or by wrong passwords.
 
-        Raises AgentError for an account that is inactive or pending: `activate` is for that.
+        Raises AgentError for an account that is inactive or pending: see ``activate``.
         """
         with self.postgres.transaction():
             account = self._find(username)
@@ -161,7 +161,7 @@ class AgentAccounts:
     aunlock = as_async(unlock)
 
     def activate(self, username: str) -> None:
-        """Let an agent in, whatever kept the account closed."""
+        """Allow an agent's logins, whether the account was locked, inactive or pending."""
         with self.postgres.transaction():
             account = self._find(username)
             self._run("unlock", account_id=account["id"])
@@ -184,8 +184,8 @@ class AgentAccounts:
     def grant(self, username: str, grant: Grant, *, granted_by: int | None = None) -> None:
         """Make this the agent's only permission of its type, until it expires; ``granted_by`` is an agent's id.
 
-        Sessions go on, with the new permission. Raises AgentError for a type or level that does not exist, a moment
-        that has passed, and an account without profile.
+        Current sessions have the new permission at once. Raises AgentError for a type or level that does not exist, a
+        time in the past, and an account without a profile.
         """
         _refuse_unknown(grant)
         with self.postgres.transaction():
@@ -196,9 +196,9 @@ class AgentAccounts:
     agrant = as_async(grant)
 
     def revoke(self, username: str, permission_type: str) -> None:
-        """Take every permission of a type away, at once, also from sessions in force.
+        """Take every permission of a type away, with immediate effect on current sessions.
 
-        Raises AgentError where the agent holds none.
+        Raises AgentError if the agent has none.
         """
         with self.postgres.transaction():
             agent_id = self._agent_id(username)
@@ -209,7 +209,7 @@ class AgentAccounts:
     arevoke = as_async(revoke)
 
     def list_agents(self) -> list[Account]:
-        """Return every account by username, those without profile too."""
+        """Return every account in order of username, including those without a profile."""
         rows = self.postgres.execute_query(SQL["list"])
         return [_account(row) for row in rows]
 
@@ -239,7 +239,7 @@ class AgentAccounts:
         return int(agent_id)
 
     def _find(self, username: str) -> dict[str, Any]:
-        """Return an account, locked until the transaction ends."""
+        """Return an account, its row locked until the transaction ends: two changes at once take turns."""
         found = self.postgres.execute_query(SQL["find"], spellings(username), fetch="one")
         if found is None:
             raise AgentError(f"there is no agent '{username}': 'callytics agent list' shows who there is")
@@ -256,7 +256,7 @@ class AgentAccounts:
 
 
 def full_name(first_name: str, last_name: str) -> str:
-    """Return a whole name: family name first and without a space in Hangul and Chinese characters, otherwise last."""
+    """Return a full name: family name first and without a space in Hangul and Chinese characters, otherwise last."""
     name = last_name + first_name
     if name and all(unicodedata.name(letter, "").startswith(("HANGUL", "CJK")) for letter in name):
         return name
@@ -264,9 +264,9 @@ def full_name(first_name: str, last_name: str) -> str:
 
 
 def spellings(username: str) -> Mapping[str, str | None]:
-    """Return the query parameters of a username: as it was typed, as imported ones are, and composed, as new ones are.
+    """Return the query parameters of a username: as typed, like imported ones, and composed (NFC), like new ones.
 
-    A username that no account can have is None.
+    Both are None for a text that can't be a username.
     """
     if len(username) > LONGEST_USERNAME or not username.isprintable():
         return {"username": None, "composed": None}

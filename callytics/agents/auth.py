@@ -1,4 +1,4 @@
-"""Agents log in, are known by their token, and log out."""
+"""Logins of agents, the tokens that identify them, and logouts."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from callytics.agents.permissions import allows
 from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 from callytics.postgres.text import replaced
 from callytics.settings import ServiceSettings
 
-SQL = queries(Path(__file__).with_name("auth.sql"))
+SQL = Queries(Path(__file__).with_name("auth.sql"))
 ISSUER, AUDIENCE = "callytics", "callytics-api"
 ALGORITHM = "HS256"
 CLAIMS = ["iss", "aud", "sub", "jti", "iat", "exp"]
-# Seconds that the clocks of the application's hosts and of the database may differ.
+# How far the clocks of the application's hosts and the database may differ.
 LEEWAY_SECONDS = 10
-# What a token has is about 300; a longer text is not worth looking at.
+# Ours have about 300 characters. Anything much longer is refused before it costs the time to decode it.
 LONGEST_TOKEN = 2048
-# A changed hash is read again this often: by another login that upgraded it, mostly.
+# How often a login starts over because the hash changed meanwhile, usually by another login that upgraded it.
 TRIES = 3
 
 
 @dataclass(frozen=True)
 class Agent:
-    """Who is logged in. ``id`` is the profile's, ``permissions`` the level of each type, as of now."""
+    """The agent who is logged in. ``id`` is the profile's; ``permissions`` are the current level of each type."""
 
     id: int
     account_id: int
@@ -48,8 +48,8 @@ class Agent:
 
 
 @dataclass(frozen=True)
-class Session:
-    """A login: the token to show from now on, which appears in no repr, when it ends, and whose it is."""
+class LoginSession:
+    """A login: its token, which stays out of the repr and hence out of logs, when it expires, and its agent."""
 
     token: str = field(repr=False)
     expires_at: datetime
@@ -81,13 +81,13 @@ class AgentAuth:
 
     def login(
         self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
-    ) -> Session:
-        """Let an agent in by password and return the session; raise LoginRefused, the same for every reason.
+    ) -> LoginSession:
+        """Log an agent in by password and return the session; raise LoginRefused, the same for every reason.
 
-        The attempt is counted and logged, and committed, before the password is looked at, so no number of guesses at
-        once gets more than MAX_LOGIN_ATTEMPTS of them evaluated before the account is locked for ACCOUNT_LOCK_MINUTES.
-        Success sets the count back, and replaces a hash that is not what a new one would be. No connection is held
-        while hashes are computed. Must not be called inside a transaction, which would take the count back.
+        The attempt is counted, logged and committed before the password is checked: however many guesses arrive at
+        once, no more than MAX_LOGIN_ATTEMPTS are evaluated before the account is locked for ACCOUNT_LOCK_MINUTES.
+        Success resets the count, and upgrades an outdated hash. No connection is held while hashes are computed.
+        Do not call it inside a transaction, whose rollback would undo the count.
         """
         attempt = self._attempt(username, _text(ip_address, 64), _text(user_agent, 512))
         password_hash = attempt.password_hash
@@ -103,10 +103,10 @@ class AgentAuth:
 
     async def alogin(
         self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
-    ) -> Session:
+    ) -> LoginSession:
         """Log in as `login` does, in a thread outside the pool, since pool threads hold a connection each.
 
-        Joins no transaction. A login whose caller is cancelled goes on to its end, at which nobody gets the token.
+        Joins no transaction. If its caller is cancelled, the login still completes and its token is discarded.
         """
         return await asyncio.to_thread(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
 
@@ -122,9 +122,10 @@ class AgentAuth:
     alogout = as_async(logout)
 
     def authenticate(self, token: str) -> Agent:
-        """Return whose token this is; raise NotAuthenticated for any that is forged, expired, or of an ended session.
+        """Return the agent of a token; raise NotAuthenticated if it is forged or expired, or its session has ended.
 
-        An account or profile that is not active any more has no sessions, whatever was done to it and how.
+        The session is looked up each time, and those of accounts and profiles that are no longer active do not count,
+        however they became inactive: a signed token alone could not be revoked before it expires.
         """
         agent = self._agent(**self._claims(token))
         if agent is None:
@@ -134,10 +135,10 @@ class AgentAuth:
     aauthenticate = as_async(authenticate)
 
     def require(self, agent: Agent, permission_type: str, level: str) -> None:
-        """Raise NotPermitted unless the agent's permissions reach a level of a type; the type admin counts for all.
+        """Raise NotPermitted unless the agent's permissions include a level of a type; the type admin covers all types.
 
-        Only what `authenticate` returned counts; the database is not asked. Raises ValueError for a type or level that
-        does not exist.
+        Checks what `authenticate` returned, without a query. Raises ValueError for a type or level that does not
+        exist.
         """
         if not allows(agent.permissions, permission_type, level):
             raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")
@@ -153,8 +154,8 @@ class AgentAuth:
         [attempt] = self.postgres.execute_query(SQL["attempt"], parameters)
         return _Attempt(**attempt)
 
-    def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> Session | None:
-        """Open a session, or return None where the account is not what it was when its hash was read."""
+    def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> LoginSession | None:
+        """Open a session, or return None if the account has changed since its hash was read."""
         current = self.passwords.is_current(password_hash)
         session_id = secrets.token_urlsafe(24)
         parameters = {
@@ -174,7 +175,7 @@ class AgentAuth:
             agent = self._agent(session_id, str(attempt.account_id))
             if agent is None:
                 raise LoginRefused
-        return Session(self._token(agent, **opened), opened["expires_at"], agent)
+        return LoginSession(self._token(agent, **opened), opened["expires_at"], agent)
 
     def _agent(self, session_id: str, account_id: str) -> Agent | None:
         values = {"session_id": session_id, "account_id": account_id}
@@ -193,13 +194,14 @@ class AgentAuth:
         return jwt.encode(claims, self.settings.jwt_secret_key, algorithm=ALGORITHM)
 
     def _claims(self, token: str) -> dict[str, str]:
-        """Return session and account of a token that was signed here for here and has not expired."""
+        """Return session and account of a token that we signed for ourselves and that has not expired."""
         if len(token) > LONGEST_TOKEN:
             raise NotAuthenticated
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 self.settings.jwt_secret_key,
+                # Never the token's own choice: it could name "none" (RFC 8725, 3.1).
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
@@ -208,14 +210,14 @@ class AgentAuth:
             )
         except (jwt.InvalidTokenError, UnicodeError):
             raise NotAuthenticated from None
-        # The key may sign tokens of others, who mean something else by these.
+        # Other programs may sign with the same key and put something else into these claims.
         if not re.fullmatch(r"[0-9]{1,18} [\w-]+", f"{claims['sub']} {claims['jti']}", re.ASCII):
             raise NotAuthenticated
         return {"session_id": claims["jti"], "account_id": claims["sub"]}
 
 
 def _text(text: str | None, most: int) -> str | None:
-    """Return what a client says about itself as PostgreSQL can hold it."""
+    """Return what a client says about itself in a form that PostgreSQL can hold."""
     if text is None:
         return None
     return replaced(text.replace("\0", ""), "?")[:most]

@@ -1,8 +1,8 @@
-"""Passwords: which ones are good enough, how they are hashed, and whether one is right.
+"""Passwords: which ones are acceptable, how they are hashed, and how they are checked.
 
 New hashes are Argon2id over the password in Unicode's composed form (NFC, as RFC 8265 has it for passwords), so that
-한글 typed on one system is the same 한글 on another. Compatibility forms stay distinct: NFKC would make two passwords
-of one. Imported hashes are PBKDF2 over the text as it was typed, and are compared so.
+한글 typed on one system is the same 한글 on another. Compatibility forms stay distinct: NFKC would make one password
+of two. Imported hashes are PBKDF2 over the text as it was typed, and are checked that way.
 """
 
 from __future__ import annotations
@@ -23,32 +23,31 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from callytics.exceptions import PasswordRefused
 
-# NIST SP 800-63B, section 5.1.1.2: what counts is length, not which kinds of characters there are.
+# NIST SP 800-63B, section 5.1.1.2: require length, not a mix of kinds of characters.
 SHORTEST = 10
-# Nobody types more; somebody may send more to keep the processors busy.
+# Nobody types more; an attacker may send more to keep the processors busy.
 MOST_BYTES = 1024
 PBKDF2_ROUNDS = 100_000
 PBKDF2 = re.compile(r"([^$]+)\$([0-9a-fA-F]{64})")
-# Argon2 takes its cost from the stored hash. One that asks for more than this is not one of ours.
+# Argon2 takes its cost from the stored hash: a planted one must not make us allocate more than this.
 MOST_MEMORY_KIB, MOST_PASSES, MOST_LANES = 1 << 18, 16, 16
-# Each Argon2id of the recommended profile fills 64 MiB.
+# Each Argon2id of the recommended profile takes 64 MiB.
 MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True, repr=False)
 class _Typed:
-    """A password in the two spellings that are hashed."""
+    """A password in the two Unicode forms that are hashed."""
 
     raw: bytes
     composed: bytes
 
 
 class Passwords:
-    """Hashes passwords and checks them, at the same cost whatever is stored.
+    """Hashes and checks passwords, in the same time whatever is stored.
 
-    ``hasher`` is argon2-cffi's with its recommended profile (RFC 9106, low memory: 64 MiB, 3 passes, 4 lanes). Safe to
-    use from many threads; no more than ``at_once`` of them compute at the same time, the others wait, so that memory
-    stays bounded.
+    ``hasher`` is argon2-cffi's with its recommended profile (RFC 9106, low memory: 64 MiB, 3 passes, 4 lanes).
+    Thread-safe; at most ``at_once`` hashes are computed at the same time, so that memory stays bounded.
     """
 
     def __init__(self, hasher: PasswordHasher | None = None, *, at_once: int | None = None) -> None:
@@ -58,7 +57,7 @@ class Passwords:
         self._dummy_salt = secrets.token_hex(16).encode()
 
     def hash(self, password: str) -> str:
-        """Return the Argon2id hash of a password, which must be one that `refuse_unfit` or `matches` has passed."""
+        """Return the Argon2id hash of a password that `refuse_unfit` or `matches` has accepted."""
         typed = _typed(password)
         if typed is None:
             raise PasswordRefused("the password is too long, or not text")
@@ -66,7 +65,7 @@ class Passwords:
             return self._hasher.hash(typed.composed)
 
     def matches(self, stored: str | None, password: str) -> bool:
-        """Tell whether a password belongs to a stored hash; False for a hash that is None, malformed or foreign.
+        """Tell whether a password matches a stored hash; False for a hash that is None, malformed or of another kind.
 
         One Argon2id and one PBKDF2 are computed in every case, against a dummy hash if the account has none of that
         kind, so that the time does not tell what is stored, or whether anything is.
@@ -79,7 +78,7 @@ class Passwords:
         return typed is not None and (by_argon2 or by_pbkdf2)
 
     def is_current(self, stored: str) -> bool:
-        """Tell whether a stored hash is what `hash` would make today; otherwise the next login replaces it."""
+        """Tell whether a stored hash has the kind and cost of new ones; if not, the next login replaces it."""
         return _is_argon2(stored) and not self._hasher.check_needs_rehash(stored)
 
     def _matches_argon2(self, stored: str, typed: _Typed) -> bool:
@@ -89,7 +88,7 @@ class Passwords:
             except VerifyMismatchError:
                 return False
             except (VerificationError, InvalidHashError):
-                pass  # Damaged, and therefore not computed.
+                pass  # Damaged, so nothing was computed: the dummy takes the time instead.
         with suppress(VerifyMismatchError):
             self._hasher.verify(self._dummy_argon2, typed.composed)
         return False
@@ -102,7 +101,7 @@ class Passwords:
         return hmac.compare_digest(digest, expected) and imported is not None
 
     def _random_argon2(self) -> str:
-        """Return a hash that no password has, of the same cost as ours, without computing one."""
+        """Return a hash that no password matches, of the same cost as ours, without computing one."""
         hasher = self._hasher
         salt, digest = (_base64(secrets.token_bytes(size)) for size in (hasher.salt_len, hasher.hash_len))
         costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
@@ -121,15 +120,15 @@ def refuse_unfit(password: str, username: str) -> None:
 
 
 def kind(stored: str) -> str:
-    """Name what a stored hash is: argon2id, pbkdf2 (imported, until the next login) or unusable."""
+    """Return the kind of a stored hash: argon2id, pbkdf2 (imported, until the next login) or unusable."""
     if _is_argon2(stored):
         return "argon2id"
     return "pbkdf2" if PBKDF2.fullmatch(stored) else "unusable"
 
 
 def _typed(password: str) -> _Typed | None:
-    """Return a password's bytes, or None for one that can't be anybody's."""
-    # A character is a byte at least: this much is known before anything is normalised.
+    """Return a password's bytes, or None for a text that can't be a password."""
+    # A character has at least one byte, so this is decided before the costly normalisation.
     if len(password) > MOST_BYTES:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What agents may do: types of permission, and levels, each of which includes the ones before it."""
+"""Permissions of agents: types, and levels that each include the ones before."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ LEVELS = ("read", "write", "admin")
 
 
 def allows(permissions: Mapping[str, str], permission_type: str, level: str) -> bool:
-    """Tell whether ``permissions`` (level by type) reach ``level`` of a type.
+    """Tell whether ``permissions`` (level by type) include ``level`` of a type.
 
-    read < write < admin. The type ``admin`` counts for every type: admin:read reads everything, admin:admin may do
+    read < write < admin. The type ``admin`` covers every type: admin:read reads everything, admin:admin may do
     everything. No other type includes another. Raises ValueError for a type or level that does not exist.
     """
     if permission_type not in TYPES:

@@ -58,7 +58,7 @@ class Stored(BaseModel):
     session_id: int | None = Field(default=None, description="The consultation's; null without one", examples=[1])
 
 
-class AudioAnalysis(BaseModel):
+class RecordingAnalysis(BaseModel):
     """What is known about a recording."""
 
     audio_file: TableRow
@@ -83,7 +83,7 @@ class ConsultationQuality(BaseModel):
 class Analysis(BaseModel):
     """Everything known about a call, whichever generation of Callytics analysed it."""
 
-    audio_analysis: AudioAnalysis
+    audio_analysis: RecordingAnalysis
     consultation_quality: ConsultationQuality
     transcript: list[TableRow] = Field(description="What was said, in order, whichever table holds it")
 

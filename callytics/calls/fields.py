@@ -1,8 +1,8 @@
-"""The types of a call's fields: each takes what its column takes, and says in our words why it refuses the rest.
+"""The types of a call's fields: each accepts what its column accepts, and explains in our words what it refuses.
 
-One description serves two doors. What comes over HTTP is validated without a context and must keep within bounds that
-no column has; the program that uses this package validates with :data:`INSIDE`, and only the columns bound it.
-Numbers may be NumPy's: whatever is registered as Integral or Real.
+The same types validate two kinds of input. HTTP requests are validated without a context, within limits stricter than
+the columns'; programs that use this package validate with :data:`INSIDE`, where only the columns' limits apply.
+Numbers may be NumPy's, or any other that is registered as Integral or Real.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, PydanticOmit, core_sch
 
 from callytics.postgres.text import storable, storable_json
 
+# The validation context of calls from Python, as opposed to HTTP.
 INSIDE: Final = object()
 LARGEST = 2**63 - 1
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -29,7 +30,7 @@ LONGEST_KEY = 1000
 
 @dataclass(frozen=True)
 class Between:
-    """A range that the column's CHECK demands of everybody, its ends included."""
+    """A range that the column's CHECK demands of all input, ends included."""
 
     low: int
     high: int
@@ -48,7 +49,7 @@ class Between:
 
 
 class Outside(Between):
-    """A range for what comes over HTTP only; no column has it."""
+    """A range for input over HTTP only, which the column does not demand."""
 
     def check(self, value: Any, info: ValidationInfo) -> Any:
         """Return the value; raise ValueError outside the range."""
@@ -56,7 +57,7 @@ class Outside(Between):
 
 
 class Length(Outside):
-    """How many characters a text may have that comes over HTTP."""
+    """How many characters a text may have in input over HTTP."""
 
     unit, keys = "characters", ("minLength", "maxLength")
 
@@ -64,20 +65,20 @@ class Length(Outside):
         return handler(schema) | dict(zip(self.keys, (self.low, self.high), strict=True))
 
     def check(self, value: Any, info: ValidationInfo) -> Any:
-        """Return the value; raise ValueError where it is too short or too long."""
+        """Return the value; raise ValueError if it is too short or too long."""
         if info.context is not INSIDE and not self.low <= len(value) <= self.high:
             raise ValueError(f"must have {self.low} to {self.high} {self.unit}")
         return value
 
 
 class Items(Length):
-    """How many elements a list may have that comes over HTTP."""
+    """How many elements a list may have in input over HTTP."""
 
     unit, keys = "elements", ("minItems", "maxItems")
 
 
 class InsideOnly:
-    """Marks a field that the program may set and a client may not: over HTTP it does not exist."""
+    """Marks a field that programs may set but HTTP clients may not: over HTTP it is an unknown field."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_before_validator_function(_inside, handler(source))
@@ -123,7 +124,7 @@ def _thirteen(value: Any) -> list[float]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {_kind(value)}")
-    # A str of another class may have an adapter of its own, or none.
+    # psycopg2 adapts by class: a subclass of str, such as numpy.str_, may have no adapter.
     return str.__str__(storable(value))
 
 
@@ -193,7 +194,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Day = Annotated[date, BeforeValidator(_day)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Coefficients = Annotated[list[float], BeforeValidator(_thirteen)]
-# The text of a JSON document: every driver takes it for jsonb.
+# As text: every driver accepts that for jsonb.
 Json = Annotated[str, BeforeValidator(_json), WithJsonSchema({"type": "object", "additionalProperties": {}})]
 
 Name = Annotated[Text, Length(1, 1000)]

@@ -1,4 +1,4 @@
-"""What were the application's audio and quality databases: calls, what was measured of them, said and concluded."""
+"""The application's MultiDatabaseManager, whose two SQLite databases are now one in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from callytics.calls.sessions import Sessions
 
 
 class MultiDatabaseManager(Recordings, Sessions, Reading, Search):
-    """Calls in PostgreSQL: stored all or nothing, read whichever generation they were imported from.
+    """Store calls in PostgreSQL, all or nothing, and read them, whichever generation they were imported from.
 
-    Every method has an async counterpart, prefixed with ``a``. All join the manager's open transaction.
+    Every method has an async counterpart, prefixed with ``a``. All join the
+    manager's open transaction.
     Elements are dicts whose fields are their table's columns (the application's short names are understood too), or
-    the models of `callytics.calls.models`. Whatever does not fit raises InvalidAnalysis before anything is stored; it
-    names index and field (``segments[3].start_time: is required``) and no value. A recording or session that is not
-    there raises AnalysisNotFound. Rows come as dicts by column, times as datetimes with a zone.
+    the models of `callytics.calls.models`. Invalid input raises InvalidAnalysis before anything is stored; the
+    message names index and field (``segments[3].start_time: is required``) but no value. A recording or session that
+    does not exist raises AnalysisNotFound. Rows are dicts by column, times are datetimes with a zone.
     """

@@ -1,8 +1,8 @@
-"""A call's analysis: the one description of what is accepted, over HTTP and from the program that uses this package.
+"""A call's analysis: the one description of valid input, over HTTP and from programs that use this package.
 
-Fields are the columns of their table, some by the application's short name (``text`` for ``text_content``; the
-program may use either). Lists of values, ranges, what is required and what defaults to what are those of the schema;
-a test compares each with the migrated database. Beyond that, what comes over HTTP is bounded: see `fields`.
+Fields are the columns of their table, some by the application's short name (``text`` for ``text_content``; programs
+may use either). Allowed values, ranges, required fields and defaults are those of the schema: a test compares each
+with the migrated database. Input over HTTP has further limits, see ``fields``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from callytics.calls.fields import (
 )
 from callytics.calls.parts import Part
 
-# A day of talk in pieces of a second.
+# A day of speech in segments of a second.
 MOST_SEGMENTS = 100_000
 MOST_DETAILS = 10_000
 
@@ -69,7 +69,7 @@ class AudioFile(Part):
 
 
 class AudioStatus(Part):
-    """How far a recording's processing is."""
+    """The state of a recording's processing."""
 
     table = "audio_files"
     status: Text = Field(validation_alias=_short("status", "processing_status"))
@@ -91,7 +91,7 @@ class SpeakerSegment(Part):
 
 
 class Line(Part):
-    """What was said when, whichever segment it belongs to."""
+    """An utterance and when it was said."""
 
     table = "transcriptions"
     text: LongText = Field(
@@ -106,7 +106,7 @@ class Line(Part):
 
 
 class Transcription(Line):
-    """What was said when."""
+    """An utterance, linked to its segment by the segment's position in the same analysis."""
 
     segment_index: Annotated[Whole, Outside(0, MOST_SEGMENTS - 1)] | None = Field(
         default=None, description="Which of the segments it belongs to, counted from 0", examples=[0]
@@ -114,13 +114,13 @@ class Transcription(Line):
 
 
 class LinkedLine(Line):
-    """What was said when, in a segment that is stored already."""
+    """An utterance, linked to a segment that is already stored."""
 
     speaker_segment_id: Whole | None = None
 
 
 class AudioMetrics(Part):
-    """How good the recording is."""
+    """The technical quality of the recording."""
 
     table = "audio_metrics"
     snr_db: Float | None = Field(default=None, examples=[24.5])
@@ -134,7 +134,7 @@ class AudioMetrics(Part):
 
 
 class AudioFeatures(Part):
-    """What was measured of the recording: frequencies in hertz, loudness, and what it is about."""
+    """Measurements of the recording: frequencies in hertz, loudness, topic and summary."""
 
     table = "audio_features"
     topic_id: Whole | None = 1
@@ -154,8 +154,8 @@ class AudioFeatures(Part):
     silence_value: Float | None = 0.0
 
 
-class Session(Part):
-    """The conversation, and what its assessment came to."""
+class ConsultationSession(Part):
+    """The conversation and the results of its assessment."""
 
     table = "consultation_sessions"
     session_date: Day = Field(examples=["2026-11-20"])
@@ -178,7 +178,7 @@ class Session(Part):
 
 
 class SessionStatus(Part):
-    """How far a session's analysis is, and what it came to."""
+    """The state of a session's analysis, and its results."""
 
     table = "consultation_sessions"
     status: AnalysisStatus = Field(validation_alias=_short("status", "analysis_status"))
@@ -208,7 +208,7 @@ class QualityMetric(Part):
 
 
 class Sentiment(Part):
-    """How one side felt."""
+    """The sentiment of one side."""
 
     table = "sentiment_analysis"
     speaker_type: Annotated[Literal["customer", "agent"], AS_TEXT]
@@ -223,7 +223,7 @@ class Sentiment(Part):
 
 
 class CommunicationPattern(Part):
-    """Something that was done again and again."""
+    """A recurring behaviour."""
 
     table = "communication_patterns"
     pattern_type: Annotated[
@@ -263,7 +263,7 @@ class ImprovementSuggestion(Part):
 
 
 class CommunicationQuality(Part):
-    """How the two sides talked; ratios as the analysis gives them."""
+    """How the two sides communicated; ratios as the analysis reports them."""
 
     table = "communication_quality"
     honorific_ratio: Float | None = Field(default=0.0, examples=[0.9])
@@ -290,13 +290,13 @@ class CommunicationQuality(Part):
 
 
 class CallQuality(CommunicationQuality):
-    """How the two sides of a recording talked, which is known by id or by path."""
+    """How the two sides communicated, for a recording identified by id or by path."""
 
     audio_file_id: Whole | None = None
 
 
 class ConsultationAnalysis(Part):
-    """What a consultation was about and what came of it."""
+    """The subject of a consultation and its outcome."""
 
     table = "consultation_analysis"
     consultation_id: Text | None = None
@@ -316,7 +316,7 @@ class ConsultationAnalysis(Part):
 
 
 class Utterance(Part):
-    """What was said when, as generation 2 keeps it; ``speaker_role`` is made of ``speaker``."""
+    """An utterance as generation 2 stores it; the schema derives ``speaker_role`` from ``speaker``."""
 
     table = "utterances"
     audio_file_id: Whole | None = None
@@ -333,7 +333,7 @@ class Utterance(Part):
 
 
 class AnalysisHistory(Part):
-    """How an analysis of a session went."""
+    """The course of one analysis of a session."""
 
     table = "analysis_history"
     session_id: Whole
@@ -350,7 +350,7 @@ class AnalysisHistory(Part):
 
 
 class Recorded(Part):
-    """A recording and what was found in it."""
+    """A recording and what was found in it, as clients may send it."""
 
     kind = "part"
     audio_file: AudioFile
@@ -360,7 +360,7 @@ class Recorded(Part):
 
 
 class AudioAnalysis(Recorded):
-    """A recording and what was found in it, with its status, which `AudioStatus` judges."""
+    """A recording and what was found in it, with its status, which `AudioStatus` validates when it is set."""
 
     features: AudioFeatures | None = None
     status: Any = "completed"
@@ -371,7 +371,7 @@ class Quality(Part):
     """A consultation with its whole assessment."""
 
     kind = "part"
-    session: Session
+    session: ConsultationSession
     metrics: Annotated[list[QualityMetric], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
     sentiment: Annotated[list[Sentiment], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
     patterns: Annotated[list[CommunicationPattern], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
@@ -380,7 +380,7 @@ class Quality(Part):
 
 
 class QualityAnalysis(Quality):
-    """A recording's consultation with its assessment and its status, which `SessionStatus` judges."""
+    """A recording's consultation with its assessment and its status, which `SessionStatus` validates when it is set."""
 
     audio_file_id: Whole
     status: Any = "completed"

@@ -1,4 +1,7 @@
-"""Pages of a list that may grow while it is read: each begins after the last row of the one before."""
+"""Keyset pagination: a page starts after the last row of the previous one, so that new rows do not shift it.
+
+https://use-the-index-luke.com/no-offset
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ EARLIEST = "-infinity"
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of a list, and the cursor to ask for those after them with, None at the end."""
+    """Rows of a list, and the cursor for the next page, None at the end."""
 
     rows: list[Row] = field(repr=False)
     next: str | None
@@ -28,20 +31,20 @@ class Page:
 
 @dataclass(frozen=True)
 class Position:
-    """The last row of a page: its time, and numbers that tell it apart from others of that time."""
+    """The position of a page's last row: its time, and the numbers that distinguish rows of the same time."""
 
     time: str
     numbers: tuple[int, ...]
 
 
 def make_page(kind: str, rows: list[Row], limit: int, columns: Sequence[str]) -> Page:
-    """Return the first ``limit`` rows and, where there are more, a cursor after the last of them."""
+    """Return the first ``limit`` of the rows, with a cursor if there are more; callers fetch one row more than that."""
     page = rows[:limit]
     return Page(page, _cursor(kind, page[-1], columns) if len(rows) > limit else None)
 
 
 def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
-    """Return the position that a cursor holds; raises InvalidSearch for a cursor we did not issue."""
+    """Return the position that a cursor encodes; raise InvalidSearch for a cursor we did not issue."""
     if cursor is None:
         return None
     try:
@@ -55,21 +58,21 @@ def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
 
 
 def check_limit(limit: int) -> int:
-    """Return the size of a page; raise InvalidSearch for what is not between 1 and 500."""
+    """Return the size of a page; raise InvalidSearch if it is not between 1 and 500."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise InvalidSearch(f"limit: must be a whole number between 1 and {MOST}")
     return limit
 
 
 def searched(text: Any) -> str | None:
-    """Return a text that may stand in the database, or None; raise InvalidSearch for any other, which nothing has."""
+    """Return a text that the database can hold, or None; raise InvalidSearch for any other, which no row can match."""
     if text is None:
         return None
     try:
         if isinstance(text, str):
             return storable(text)
     except ValueError:
-        pass  # Refused below, with what is not text.
+        pass  # Refused below, like what is not text.
     raise InvalidSearch("what is looked for must be text, without NUL and half characters")
 
 

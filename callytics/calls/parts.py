@@ -1,4 +1,4 @@
-"""One part of a call, checked: a model whose refusals name element and field, and nothing of what was said."""
+"""The base of the models of a call: its errors name element and field, but never a value, which may be private."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LISTED = re.compile("'([^']*)'")
 
 
 class Part(BaseModel):
-    """A part of an analysis. Unknown fields are refused, so that a misspelt one is not lost."""
+    """A part of an analysis. Unknown fields are refused, since the value of a misspelt one would be lost."""
 
-    # By name over HTTP; `checked` understands the columns' names too.
+    # Fields have one name over HTTP; `checked` also accepts the columns' names.
     model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=True, validate_by_alias=False)
     table: ClassVar[str] = ""
     kind: ClassVar[str] = "field"
@@ -28,7 +28,7 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what has no field, or has one twice; over HTTP pydantic's own refusal is enough."""
+        """Refuse unknown fields and fields given twice; over HTTP pydantic's own check is enough."""
         if info.context is not INSIDE or not isinstance(value, Mapping):
             return dict(value) if isinstance(value, Mapping) else value
         columns = cls.columns()
@@ -46,12 +46,12 @@ class Part(BaseModel):
 
     @classmethod
     def columns(cls) -> dict[str, str]:
-        """Return the column of each field."""
+        """Map each field to its column."""
         aliases = {name: field.validation_alias for name, field in cls.model_fields.items()}
         return {name: str(a.choices[-1]) if isinstance(a, AliasChoices) else name for name, a in aliases.items()}
 
     def row(self) -> dict[str, Any]:
-        """Return what was given, by column. What is absent takes the column's default; None is NULL."""
+        """Return the given values by column. Columns that are absent take their default; None is NULL."""
         columns = type(self).columns()
         return {columns[name]: getattr(self, name) for name in self.model_fields_set}
 
@@ -60,7 +60,7 @@ Checked = TypeVar("Checked", bound=Part)
 
 
 def checked(model: type[Checked], element: Any, name: str = "") -> Checked:
-    """Return an element that fits; raise InvalidAnalysis, which names element and field and no value."""
+    """Validate an element; raise InvalidAnalysis, which names element and field but no value."""
     try:
         return model.model_validate(element, context=INSIDE, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -68,14 +68,14 @@ def checked(model: type[Checked], element: Any, name: str = "") -> Checked:
 
 
 def checked_all(model: type[Checked], elements: Any, name: str) -> list[Checked]:
-    """Return a list's elements; raise InvalidAnalysis with the index and field of the first that does not fit."""
+    """Validate a list's elements; raise InvalidAnalysis with index and field of the first invalid one."""
     if not isinstance(elements, Sequence) or isinstance(elements, str | bytes):
         raise InvalidAnalysis(f"{name}: must be a list")
     return [checked(model, element, f"{name}[{index}]") for index, element in enumerate(elements)]
 
 
 def identifier(value: Any, name: str) -> int:
-    """Return an id; raise InvalidAnalysis for what can't be one."""
+    """Validate an id; raise InvalidAnalysis for a value that can't be one."""
     if value is None:
         raise InvalidAnalysis(f"{name}: is required")
     try:

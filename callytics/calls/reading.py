@@ -1,4 +1,4 @@
-"""What is known of a call is read again, whichever generation it was imported from."""
+"""Reading calls, whichever generation they were imported from."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("read.sql"))
-# Rows up to which a table is counted, not estimated.
+# Larger tables are estimated: counting scans the whole table.
 COUNTED_ROWS = 50_000
-# The lists of a session's analysis: under which name, and from which table.
+# The lists of a session's analysis: the name in the result, and the table.
 SESSION_LISTS = {
     "metrics": "quality_metrics",
     "sentiment": "sentiment_analysis",
@@ -28,7 +28,7 @@ SESSION_LISTS = {
 
 
 class Reading(OnCalls):
-    """Reads calls: a part, or all of one as of one moment."""
+    """Reads calls: single parts, or a whole call in a consistent state."""
 
     def get_audio_file_by_path(self, file_path: str) -> Row | None:
         """Return the newest recording of a path."""
@@ -43,7 +43,7 @@ class Reading(OnCalls):
     aget_session_by_audio_file_id = as_async(get_session_by_audio_file_id)
 
     def get_audio_features(self, audio_file_id: int) -> Row | None:
-        """Return what was measured of a recording, and its topic's name as ``topic``."""
+        """Return the measurements of a recording, with the topic's name as ``topic``."""
         return self._one("audio_features", id=identifier(audio_file_id, "audio_file_id"))
 
     aget_audio_features = as_async(get_audio_features)
@@ -57,17 +57,17 @@ class Reading(OnCalls):
     aget_communication_quality = as_async(get_communication_quality)
 
     def get_transcript(self, audio_file_id: int) -> list[Row]:
-        """Return what was said in a recording, in order, from whichever table holds it; ``source`` tells which.
+        """Return what was said in a recording, in order, from whichever table holds it: ``source`` is its name.
 
         Each has speaker, speaker_role (customer, agent or None), start_time and end_time in seconds, text, confidence,
-        and of utterances sequence, sentiment and profane. Utterances count where there are no transcriptions.
+        and of utterances sequence, sentiment and profane. Utterances are returned only if there are no transcriptions.
         """
         return self._all("transcript", id=identifier(audio_file_id, "audio_file_id"))
 
     aget_transcript = as_async(get_transcript)
 
     def get_complete_analysis_result(self, audio_file_id: int) -> dict[str, Any] | None:
-        """Return all that is known of a recording, as of one moment, or None where there is no such recording.
+        """Return everything known about a recording, in one consistent state, or None if there is no such recording.
 
         ``audio_analysis`` holds audio_file, features, metrics, speaker_segments and transcriptions;
         ``consultation_quality`` session (the newest), its metrics, sentiment, patterns and suggestions,
@@ -99,9 +99,9 @@ class Reading(OnCalls):
     aget_analysis_statistics = as_async(get_analysis_statistics)
 
     def get_database_stats(self) -> dict[str, Any]:
-        """Return the database's size in bytes, and of each table ``rows`` and whether that is ``exact``.
+        """Return the database's size in bytes, and for each table ``rows`` and whether they are ``exact``.
 
-        Tables of about 50,000 rows and more are not counted: theirs is the planner's estimate.
+        Tables with about 50,000 rows or more are not counted; their number is the planner's estimate.
         """
         with self.postgres.transaction(isolation="repeatable read", read_only=True):
             estimates = {row["name"]: row["estimate"] for row in self._all("table_sizes")}

@@ -1,4 +1,4 @@
-"""Recordings are stored: what a file is, who spoke when, what was said, and what was measured."""
+"""Storing recordings: the file, who spoke when, what was said, and what was measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Recordings(OnCalls):
         channels: int | None = None,
         format_type: str | None = None,
     ) -> int:
-        """Store what a recording is and return its id; the same path again is another recording."""
+        """Store a recording and return its id. Storing the same path again adds another recording."""
         file = {
             "file_path": file_path,
             "file_name": file_name,
@@ -70,21 +70,21 @@ class Recordings(OnCalls):
     asave_transcriptions = as_async(save_transcriptions)
 
     def save_audio_metrics(self, audio_file_id: int, metrics: Mapping[str, Any]) -> int:
-        """Store what was measured of a recording's sound, in place of what was before; return the recording's id."""
+        """Store the sound measurements of a recording, replacing earlier ones; return the recording's id."""
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.replace(checked(AudioMetrics, metrics, "metrics"), "metrics", found)
 
     asave_audio_metrics = as_async(save_audio_metrics)
 
     def save_audio_features(self, audio_file_id: int, features: Mapping[str, Any]) -> int:
-        """Store frequencies, loudness, topic_id, summary, … of a recording, in place of those before; return its id."""
+        """Store frequencies, loudness, topic_id, summary, … of a recording, replacing earlier ones; return its id."""
         with self._store.belonging("audio_file", audio_file_id) as found:
             return self._store.replace(checked(AudioFeatures, features, "features"), "features", found)
 
     asave_audio_features = as_async(save_audio_features)
 
     def update_audio_processing_status(self, audio_file_id: int, status: str, error_message: str | None = None) -> None:
-        """Set how far a recording's processing is; ``completed`` notes the time."""
+        """Set the state of a recording's processing; ``completed`` also records the time."""
         values = {"status": status, "error_message": error_message}
         self._store.update("audio_file", audio_file_id, AudioStatus, values)
 
@@ -93,9 +93,9 @@ class Recordings(OnCalls):
     def save_audio_analysis(self, analysis: Mapping[str, Any] | AudioAnalysis) -> dict[str, Any]:
         """Store a recording with all that was found in it, in one transaction, and return the ids.
 
-        ``analysis`` holds ``audio_file``, and as far as there are any ``segments``, ``transcriptions`` (each may name
-        its segment by ``segment_index``, counted from 0), ``metrics``, ``features``, ``status`` (completed, if not
-        given) and ``error_message``. Returns audio_file_id, segment_ids and transcription_ids.
+        ``analysis`` holds ``audio_file``, and optionally ``segments``, ``transcriptions`` (each may name
+        its segment by ``segment_index``, counted from 0), ``metrics``, ``features``, ``status`` (default:
+        completed) and ``error_message``. Returns audio_file_id, segment_ids and transcription_ids.
         """
         given = checked(AudioAnalysis, analysis)
         _check_indexes(given)
@@ -114,7 +114,7 @@ class Recordings(OnCalls):
 
 
 def _check_indexes(analysis: AudioAnalysis) -> None:
-    """Refuse the index of a segment that is not there."""
+    """Refuse the index of a segment that does not exist."""
     segments = len(analysis.segments)
     for number, line in enumerate(analysis.transcriptions):
         if line.segment_index is not None and not 0 <= line.segment_index < segments:

@@ -1,4 +1,4 @@
-"""Calls are found: by what they are, and by what was said in them."""
+"""Finding calls by their properties and by what was said in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from callytics.postgres.text import replaced
 
 SQL = Queries(Path(__file__).with_name("search.sql"))
 CONDITIONS = Queries(Path(__file__).with_name("conditions.sql"))
-# The values that each condition is about.
+# The parameters of each condition: it becomes part of the query if any of them is given.
 FILTERS = {
     "calls_after": ("after_time",),
     "calls_since": ("since",),
@@ -53,11 +53,11 @@ class Search(OnCalls):
         after: str | None = None,
         limit: int = 50,
     ) -> Page:
-        """Return a page of the recordings that all filters let through, newest first.
+        """Return a page of the recordings that match all filters, newest first.
 
-        ``since`` is included and ``until`` is not; a date is its day's beginning in UTC. ``name`` is any part of the
-        file's name, ``search`` words of the transcript as in :meth:`search_transcripts`, the rest exact. A page's
-        ``next`` is the ``after`` of the one that follows; what is stored meanwhile shifts no page.
+        ``since`` is inclusive, ``until`` exclusive; a date means the start of its day in UTC. ``name`` is any part of
+        the file's name, ``search`` words of the transcript as in :meth:`search_transcripts`, the others match exactly.
+        ``after`` is the previous page's ``next``; rows stored in the meantime do not shift the pages.
         Raises InvalidSearch.
         """
         position = read_cursor("calls", after, 1)
@@ -84,12 +84,12 @@ class Search(OnCalls):
     def search_transcripts(
         self, query: str, after: str | None = None, limit: int = 50, *, snippets: bool = False
     ) -> Page:
-        """Return a page of what was said with all words of ``query`` in it, newest first, as transcripts show it.
+        """Return a page of the utterances that contain all words of ``query``, newest first.
 
-        A word finds all that begin with it, in either case: 배송 finds 배송이. Any text is a query; one without a word
-        finds nothing. Each row has source, id, audio_file_id (None where the recording is not known), file_name,
-        speaker, speaker_role, start_time, end_time, text, created_at, and with ``snippets`` a part of the text with
-        what was found between « and ». Pages as in :meth:`find_calls`.
+        A word matches all that start with it, in either case: 배송 finds 배송이. Any text is a valid query; without
+        words it finds nothing. Each row has source, id, audio_file_id (None if the recording is unknown),
+        file_name, speaker, speaker_role, start_time, end_time, text, created_at, and with ``snippets`` an excerpt with
+        the words found between « and ». Pages as in :meth:`find_calls`.
         """
         position = read_cursor("transcripts", after, 2) or Position("infinity", (0, 0))
         words = self._prefix_query(query)
@@ -107,10 +107,10 @@ class Search(OnCalls):
     asearch_transcripts = as_async(search_transcripts)
 
     def _by_index(self, query: str | sql.Composable, values: Mapping[str, Any]) -> list[Row]:
-        """Run a search by the index of words, however many sentences have them.
+        """Run a search by the full-text index, however frequent its words are.
 
-        The planner takes making a tsvector for as cheap as adding two numbers, so that with a frequent word it would
-        make those of the whole table again, which takes several times as long. Disabling plan types inflates the
+        The planner estimates to_tsvector to be as cheap as an addition, so for a frequent word it would compute it
+        again for the whole table, which takes several times as long. Disabling plan types inflates the
         cost estimate, which would trigger JIT; compiling takes longer than the query.
         """
         with self.postgres.transaction():
@@ -125,7 +125,7 @@ class Search(OnCalls):
 
 
 def _conditions(values: Mapping[str, Any]) -> sql.Composable:
-    """Return the conditions of the filters that are used, so that each can use its index."""
+    """Return the conditions of the given filters only, so that the planner can use the index of each."""
     used = [name for name, given in FILTERS.items() if any(values[value] is not None for value in given)]
     return sql.SQL(" and ").join([sql.SQL(CONDITIONS[name]) for name in used] or [sql.SQL("true")])
 
@@ -147,7 +147,7 @@ def _instant(moment: Any, name: str) -> datetime | None:
 
 
 def _searchable(text: Any) -> str:
-    """Return what PostgreSQL can take of a text; what it can't hold parts words."""
+    """Return a text with a space in place of what PostgreSQL can't hold."""
     if not isinstance(text, str):
         raise InvalidSearch("what is looked for must be text")
     return replaced(text[:LONGEST_SEARCH], " ")

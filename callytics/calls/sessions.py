@@ -1,4 +1,4 @@
-"""Consultations are stored: the session, its assessment, and what was concluded."""
+"""Storing consultations: the session, its assessment, and the conclusions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from callytics.calls.models import (
     CallQuality,
     CommunicationPattern,
     ConsultationAnalysis,
+    ConsultationSession,
     ImprovementSuggestion,
     QualityAnalysis,
     QualityMetric,
     Sentiment,
-    Session,
     SessionStatus,
     Utterance,
 )
@@ -46,7 +46,7 @@ class Sessions(OnCalls):
             "consultation_type": consultation_type,
         }
         with self._store.belonging("audio_file", audio_file_id) as found:
-            return self._store.add(checked(Session, session, "session"), audio_file_id=found)
+            return self._store.add(checked(ConsultationSession, session, "session"), audio_file_id=found)
 
     acreate_consultation_session = as_async(create_consultation_session)
 
@@ -90,7 +90,7 @@ class Sessions(OnCalls):
         key_issues: str | None = None,
         resolution_status: str | None = None,
     ) -> None:
-        """Set how far a session's analysis is, and what it came to; what is None stays as it is."""
+        """Set the state of a session's analysis and its results; values that are None stay unchanged."""
         values = {
             "status": status,
             "overall_quality_score": overall_quality_score,
@@ -106,9 +106,9 @@ class Sessions(OnCalls):
     def save_quality_analysis(self, analysis: Mapping[str, Any] | QualityAnalysis) -> dict[str, Any]:
         """Store a consultation with its whole assessment, in one transaction, and return the ids.
 
-        ``analysis`` holds ``audio_file_id`` and ``session`` (its scores, summary and resolution_status too), and as
-        far as there are any ``metrics``, ``sentiment``, ``patterns``, ``suggestions``, ``communication_quality`` and
-        ``status`` (completed, if not given). Returns session_id, communication_quality_id (None without one) and
+        ``analysis`` holds ``audio_file_id`` and ``session`` (its scores, summary and resolution_status too), and
+        optionally ``metrics``, ``sentiment``, ``patterns``, ``suggestions``, ``communication_quality`` and
+        ``status`` (default: completed). Returns session_id, communication_quality_id (None without one) and
         metric_ids, sentiment_ids, pattern_ids and suggestion_ids.
         """
         given = checked(QualityAnalysis, analysis)
@@ -141,7 +141,7 @@ class Sessions(OnCalls):
     ainsert_communication_quality = asave_communication_quality
 
     def insert_analysis_history(self, data: Mapping[str, Any]) -> int:
-        """Note how an analysis of the session with this session_id went; return the note's id."""
+        """Record one analysis of the session with this session_id; return the record's id."""
         note = checked(AnalysisHistory, data, "analysis_history")
         with self._store.belonging("session", note.session_id):
             return self._store.add(note)
@@ -153,7 +153,7 @@ class Sessions(OnCalls):
             return self._store.add_all(checked_all(model, elements, name), session_id=found)
 
     def _add_of_call(self, part: CallQuality | ConsultationAnalysis | Utterance) -> int:
-        """Insert what belongs to a recording by its id, or else by its path."""
+        """Insert a row that belongs to a recording, by its id or else by its path, which need not be stored."""
         if part.audio_file_id is not None:
             with self._store.belonging("audio_file", part.audio_file_id):
                 return self._store.add(part)

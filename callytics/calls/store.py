@@ -1,4 +1,4 @@
-"""Rows of a call's tables: inserted, replaced and updated, each where what it belongs to stays while it happens."""
+"""Inserting, replacing and updating rows of a call's tables while their parent row is locked against deletion."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("write.sql"))
 DEFAULT = AsIs("DEFAULT")
-# Rows of one INSERT.
+# Rows per INSERT.
 INSERT_ROWS = 1_000
-# What others belong to: the queries that lock and update one.
+# The parents of other rows: the queries that lock and update one.
 LOCKS = {"audio_file": "lock_audio_file", "session": "lock_session"}
 UPDATES = {"audio_file": "update_audio_status", "session": "update_session_status"}
-# The time of a row stays that of its first version.
+# A replaced row keeps the time it was first stored.
 KEPT = ("created_at",)
 
 
 class Store:
-    """Writes rows in the manager's open transaction, or in one of their own."""
+    """Writes rows in the manager's open transaction, or in a new one."""
 
     def __init__(self, postgres: PostgreSQLManager) -> None:
         self.postgres = postgres
 
     @contextmanager
     def belonging(self, parent: str, parent_id: Any) -> Iterator[int]:
-        """Open a transaction in which a recording or session stays, and return its id.
+        """Lock a recording or session against deletion until the transaction ends, and yield its id.
 
-        Raises AnalysisNotFound where it is not there, and InvalidAnalysis for what can't be an id.
+        Raises AnalysisNotFound if it does not exist, and InvalidAnalysis for a value that can't be an id.
         """
         found = identifier(parent_id, f"{parent}_id")
         with self.postgres.transaction():
@@ -46,20 +46,20 @@ class Store:
             yield found
 
     def add(self, part: Part, **known: Any) -> int:
-        """Insert one row, with what is known besides, and return its id."""
+        """Insert one row, with the ``known`` columns added, and return its id."""
         return self.add_all([part], **known)[0]
 
     def add_all(self, parts: Sequence[Part], **known: Any) -> list[int]:
-        """Insert rows of one table, with what is known of all besides, and return their ids in order."""
+        """Insert rows of one table, with the ``known`` columns added to each, and return their ids in order."""
         return self.insert(parts[0].table, [part.row() | known for part in parts]) if parts else []
 
     def insert(self, table: str, rows: Sequence[Row]) -> list[int]:
-        """Insert rows, a thousand in a statement; a column that a row does not have takes its default."""
+        """Insert rows in batches and return their ids in order; a column that a row lacks takes its default."""
         if not rows:
             return []
         columns = list(dict.fromkeys(column for row in rows for column in row))
         with self.postgres.transaction() as connection, connection.cursor() as cursor:
-            # Reserved, since INSERT … RETURNING promises no order.
+            # Reserved first: INSERT … RETURNING does not guarantee the order of its rows.
             ids: list[int] = SQL.value(connection, "reserve_ids", {"table": table, "count": len(rows)})
             values = (
                 (row_id, *(row.get(column, DEFAULT) for column in columns))
@@ -70,7 +70,7 @@ class Store:
         return ids
 
     def replace(self, part: Part, name: str, audio_file_id: int) -> int:
-        """Insert a recording's only row in a table, or put it in the place of the one there."""
+        """Insert a recording's only row in a table, or replace the existing one."""
         row = part.row() | {"audio_file_id": audio_file_id}
         replaced = [column for column in type(part).columns().values() if column not in KEPT]
         statement = SQL.text(
@@ -87,14 +87,14 @@ class Store:
             raise InvalidAnalysis(f"{name}.topic_id: there is no such topic") from None
 
     def update(self, parent: str, parent_id: Any, model: type[Part], values: Mapping[str, Any]) -> None:
-        """Set a recording's or session's status; raise AnalysisNotFound where it is not there."""
+        """Set a recording's or session's status; raise AnalysisNotFound if it does not exist."""
         found = identifier(parent_id, f"{parent}_id")
         row = checked(model, values, parent).row()
         if not self.postgres.execute_query(SQL[UPDATES[parent]], row | {"id": found}, fetch="none"):
             raise _not_found(parent, found)
 
     def check_segments(self, audio_file_id: int, rows: Sequence[Row]) -> None:
-        """Refuse transcriptions whose segment another recording has, or none."""
+        """Refuse transcriptions whose segment does not exist or belongs to another recording."""
         wanted = {row["speaker_segment_id"] for row in rows if row.get("speaker_segment_id") is not None}
         values = {"ids": list(wanted), "audio_file_id": audio_file_id}
         elsewhere = self.postgres.execute_query(SQL["segments_elsewhere"], values) if wanted else []
@@ -105,7 +105,7 @@ class Store:
 
 
 class OnCalls:
-    """What the parts of MultiDatabaseManager share."""
+    """The base of the parts of MultiDatabaseManager."""
 
     def __init__(self, postgres: PostgreSQLManager) -> None:
         self._postgres = postgres

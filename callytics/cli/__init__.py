@@ -1,6 +1,6 @@
-"""The ``callytics`` command: each one parses, calls one library function and echoes.
+"""The ``callytics`` command. Each subcommand parses its options, calls one library function and prints the result.
 
-The commands stand in this package by what they are about; here is the group that holds them.
+The subcommands are in this package's modules, by subject; this is the group that holds them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMMANDS = (
 
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    """Print this version, and the number of the newest migration that it brings."""
+    """Print the version, and the number of the newest migration that comes with it."""
     if wanted and not context.resilient_parsing:
         click.echo(f"callytics {__version__} (schema {newest()})")
         context.exit()
@@ -73,7 +73,7 @@ for command in COMMANDS:
 def main(limits: Limits | None = None) -> None:
     """Run the command line.
 
-    `limits` are those of its imports: tests and benchmarks that run commands as processes of their own set them so.
+    ``limits`` apply to its imports. Tests and benchmarks set them this way when they run commands in other processes.
     """
     prepare_output()
     cli(prog_name="callytics", obj=limits)

@@ -1,4 +1,4 @@
-"""Commands for the accounts of agents."""
+"""Commands for agents' accounts."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ expires = click.option(
 
 
 class Asked(click.Option):
-    """An option that is asked for at a terminal, and required elsewhere."""
+    """An option that prompts for its value at a terminal, and is required elsewhere."""
 
     def prompt_for_value(self, ctx: click.Context) -> Any:
-        """Ask, where somebody is there to answer."""
+        """Prompt, if stdin is a terminal."""
         if not sys.stdin.isatty():
             raise click.MissingParameter(ctx=ctx, param=self)
         return super().prompt_for_value(ctx)
@@ -46,14 +46,14 @@ class Asked(click.Option):
 
 @click.group()
 def agent() -> None:
-    """The accounts of agents: who may log in, and do what."""
+    """Manage agents' accounts: who may log in, and do what."""
 
 
 @agent.command("add")
 @click.argument("username")
 @click.option("--last-name", cls=Asked, prompt=True, required=True, help="Family name.")
 @click.option("--first-name", cls=Asked, prompt=True, required=True, help="Given name.")
-@click.option("--full-name", help="Whole name.  [default: made of both, 김민수 or Minsu Kim]")
+@click.option("--full-name", help="Full name.  [default: made of both, 김민수 or Minsu Kim]")
 @click.option("--department", cls=Asked, prompt=True, required=True, help="Department.")
 @click.option("--position", cls=Asked, prompt=True, required=True, help="Rank.")
 @click.option("--team", help="Name of the team.")
@@ -72,9 +72,9 @@ def agent_add(
     password_stdin: bool,
     **profile: str | None,
 ) -> None:
-    """Make an account that may log in.
+    """Create an account that may log in.
 
-    What is missing is asked for. Permissions are described by 'callytics agent grant --help'.
+    Asks for what is missing. Permissions are described by 'callytics agent grant --help'.
     """
     from callytics.agents.accounts import Profile
 
@@ -93,7 +93,7 @@ def agent_add(
 def agent_passwd(env_file: Path, username: str, password_stdin: bool) -> None:
     """Give an agent a new password.
 
-    Every login of the agent ends, and an account that wrong passwords have locked is open again.
+    Ends every login of the agent, and unlocks an account that was locked by wrong passwords.
     """
     with _accounts(env_file) as accounts:
         accounts.set_password(username, _password(password_stdin))
@@ -105,7 +105,7 @@ def agent_passwd(env_file: Path, username: str, password_stdin: bool) -> None:
 @click.option("--deactivate", is_flag=True, help="The agent has left: account and profile become inactive.")
 @click.pass_obj
 def agent_lock(env_file: Path, username: str, deactivate: bool) -> None:
-    """Keep an agent out, and end every login at once."""
+    """Refuse an agent's logins, and end the current ones at once."""
     with _accounts(env_file) as accounts:
         accounts.deactivate(username) if deactivate else accounts.lock(username)
     click.echo(f"{username} is {'inactive' if deactivate else 'locked'} and logged out everywhere")
@@ -113,10 +113,10 @@ def agent_lock(env_file: Path, username: str, deactivate: bool) -> None:
 
 @agent.command("unlock")
 @click.argument("username")
-@click.option("--activate", is_flag=True, help="Let in one that is inactive or pending, too.")
+@click.option("--activate", is_flag=True, help="Also if the account is inactive or pending.")
 @click.pass_obj
 def agent_unlock(env_file: Path, username: str, activate: bool) -> None:
-    """Let an agent in again, locked by hand or by wrong passwords."""
+    """Allow an agent's logins again, after 'agent lock' or wrong passwords."""
     with _accounts(env_file) as accounts:
         accounts.activate(username) if activate else accounts.unlock(username)
     click.echo(f"{username} may log in")
@@ -128,9 +128,9 @@ def agent_unlock(env_file: Path, username: str, activate: bool) -> None:
 @expires
 @click.pass_obj
 def agent_grant(env_file: Path, username: str, permissions: tuple[str, ...], expires: datetime | None) -> None:
-    """Give an agent permissions, in place of those of the same type.
+    """Give an agent permissions, replacing those of the same type.
 
-    TYPE is audio_upload, analysis_view, report_generation, supervisor, trainer, or admin, which counts for all of them.
+    TYPE is audio_upload, analysis_view, report_generation, supervisor, trainer, or admin, which covers all of them.
     LEVEL is read, write, which includes read, or admin, which includes both.
     """
     grants = [_grant(permission, expires) for permission in permissions]
@@ -168,7 +168,10 @@ def agent_list(env_file: Path, as_json: bool) -> None:
 
 @contextmanager
 def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
-    """Lend the accounts, over as few connections as one command needs."""
+    """Lend the accounts, over a single connection: a command needs no pool.
+
+    Raises MigrationError if the schema is not the one that this version needs.
+    """
     from callytics.agents.accounts import AgentAccounts
     from callytics.postgres import PostgreSQLManager
     from callytics.schema import versions
@@ -181,7 +184,7 @@ def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
 
 
 def _password(from_stdin: bool) -> str:
-    """Return a password from where no history and no list of processes keeps it."""
+    """Read a password from stdin or a prompt: an argument would appear in the shell's history and in ps."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():

@@ -26,12 +26,12 @@ OURS = "this is a fault of Callytics: report it with the lines above, as its CON
 
 
 class Boundary(click.Group):
-    """The group of commands that ends each of them in the same way."""
+    """The group of commands, which ends all of them in the same way."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what a user, a file or a server did ends it with one line, anything else with a traceback.
+        """Run the command; errors of the user, a file or a server end it with one line, all others with a traceback.
 
-        Neither holds a password, nor a row that PostgreSQL quotes.
+        Neither contains a password, nor a row that PostgreSQL quotes.
         """
         try:
             with translated():
@@ -84,10 +84,10 @@ class Output(io.FileIO):
 
 
 def prepare_output() -> None:
-    """Let stdout and stderr outlive their readers, and show what their encoding lacks as an escape.
+    """Let stdout and stderr outlive their readers, and write characters that their encoding lacks as escapes.
 
-    The escapes are those of JSON, so that JSON stays exact in any encoding: there a letter that is not ASCII always
-    stands inside a string.
+    The escapes are those of JSON, so that JSON output stays exact in any encoding: non-ASCII characters occur in it
+    only inside strings.
     """
     codecs.register_error("callytics", _escaped)
     # Either is None where the shell has closed it.
@@ -105,7 +105,7 @@ def _outliving(stream: TextIO) -> io.TextIOWrapper:
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    # Through UTF-16, since JSON writes what lies beyond 16 bits as two escapes.
+    # By way of UTF-16: JSON writes a character beyond 16 bits as a surrogate pair (RFC 8259, section 7).
     code = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{code[at : at + 4]}" for at in range(0, len(code), 4)), error.end
 

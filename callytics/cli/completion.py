@@ -1,4 +1,4 @@
-"""The command that makes a shell complete the others."""
+"""The command that sets up shell completion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, options and files.
+    """Print the script that makes SHELL complete commands, options and files.
 
     \b
     bash: eval "$(callytics completion bash)" in ~/.bashrc

@@ -12,13 +12,13 @@ from callytics.cli.boundary import Printing
 
 @click.group()
 def env() -> None:
-    """The settings in .env and the environment."""
+    """Manage the settings in .env and the environment."""
 
 
 @env.command("init")
 @click.pass_obj
 def env_init(env_file: Path) -> None:
-    """Write a new .env with strong random passwords, for your eyes only."""
+    """Write a new .env with strong random passwords, readable only by you."""
     settings.init(env_file)
     click.echo(f"{env_file} written (mode 0600): set POSTGRES_HOST, then run 'callytics env check'")
 

@@ -1,4 +1,4 @@
-"""Commands that bring SQLite files into PostgreSQL, prove it and report it."""
+"""Commands that import SQLite files into PostgreSQL, verify the result and report it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from callytics.importer import (
 )
 from callytics.settings import Settings
 
+# Where a command's context keeps the ``Limits`` that were given to ``main``.
 LIMITS = "callytics.limits"
-"""Where a command's context keeps the `Limits` that were given to `main`."""
 FOLDER = click.Path(file_okay=False, path_type=Path)
 JSON_HELP = "Print JSON instead of tables, and progress as JSON lines on stderr."
 TIMEZONE = click.option(
@@ -46,13 +46,15 @@ TIMEZONE = click.option(
     default="UTC",
     show_default=True,
     callback=lambda _context, _parameter, name: zone_named(name),
-    help="Where timestamps without offset were written.",
+    help="Time zone of timestamps without an offset.",
 )
-JOBS = click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables side by side.")
+JOBS = click.option(
+    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="How many tables to process in parallel."
+)
 
 
 def import_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what inspect, import, verify and sync have in common."""
+    """Add the options that inspect, import, verify and sync have in common."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help=JSON_HELP),
         click.option("--quiet", is_flag=True, help="Show no progress."),
@@ -70,7 +72,7 @@ def _options(**options: Any) -> Options:
 
 
 def _files(named: Sequence[Path]) -> list[Path]:
-    """Return the files that are meant: a folder stands for the SQLite files in it, and a line says which."""
+    """Replace each folder by the SQLite files in it, and say on stderr which ones those are."""
     folders: list[FolderContents] = []
     files = list(dict.fromkeys(files_of(named, folders)))
     for contents in folders:
@@ -82,9 +84,9 @@ def _files(named: Sequence[Path]) -> list[Path]:
 @import_options
 @TIMEZONE
 def inspect(files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
-    """Tell what is in SQLite files and what would become of it.
+    """Show what is in SQLite files and what an import would do with it.
 
-    A folder stands for the SQLite files in it. Needs no server, and writes nothing that stays.
+    A folder stands for the SQLite files in it. Needs no server, and leaves nothing behind.
     """
     _inspect(_files(files), _options(snapshots=snapshots, zone=zone), quiet, as_json)
 
@@ -104,10 +106,10 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
 @TIMEZONE
 @click.option("--dry-run", is_flag=True, help="Check the target, inspect the files, and stop.")
 @click.option("--plan", "show_plan", is_flag=True, help="With --dry-run, print the plan instead: every step, in order.")
-@click.option("--strict", is_flag=True, help="Refuse files of which anything is rejected, normalised or unmapped.")
+@click.option("--strict", is_flag=True, help="Refuse files if anything would be rejected, normalised or unmapped.")
 @JOBS
 @click.option("--again", is_flag=True, help="Import a file that changed since its import as new rows.")
-@click.option("--yes", is_flag=True, help="Do not ask before importing into a database that holds calls.")
+@click.option("--yes", is_flag=True, help="Import into a database that already holds calls without asking.")
 @click.pass_obj
 def import_command(
     env_file: Path,
@@ -182,12 +184,10 @@ def verify(
 
 @click.command()
 @import_options
-@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
+@click.option("--ours", "choice", flag_value="ours", help="Keep rows that were changed in PostgreSQL.")
 @click.option(
-    "--ours", "choice", flag_value="ours", help="Keep rows that were changed in PostgreSQL as they are there."
-)
-@click.option(
-    "--theirs", "choice", flag_value="theirs", help="Take SQLite's rows where they were changed in PostgreSQL."
+    "--theirs", "choice", flag_value="theirs", help="Overwrite rows that were changed in PostgreSQL with SQLite's."
 )
 @JOBS
 @click.pass_obj
@@ -218,8 +218,10 @@ def sync(
 
 @click.command()
 @click.argument("run", metavar="IMPORT", type=int)
-@click.option("--force", is_flag=True, help="Delete also what was changed in PostgreSQL since, or added to its rows.")
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@click.option(
+    "--force", is_flag=True, help="Also delete rows that were changed in PostgreSQL, or added to the import's."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @JOBS
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -228,11 +230,11 @@ def sync(
 def undo(
     env_file: Path, run: int, force: bool, dry_run: bool, jobs: int, yes: bool, quiet: bool, as_json: bool
 ) -> None:
-    """Take one import back: all its rows, and nothing else.
+    """Undo one import: delete all its rows, and nothing else.
 
-    IMPORT is its number, as the report has it. Other imports and what the application added stay. Rows that were
-    changed in PostgreSQL, or that were added there and refer to the import's, are listed, and nothing is deleted until
-    --force gives them up.
+    IMPORT is its number in the report. Other imports and what the application added stay. Rows that were
+    changed in PostgreSQL, or that were added there and refer to the import's, are listed, and nothing is deleted unless
+    --force is given.
 
     Exit codes: 0 undone, 1 refused or failed, 2 usage, 4 rows were changed or added in PostgreSQL, 130 interrupted.
     """

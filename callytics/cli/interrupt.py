@@ -1,6 +1,7 @@
-"""Ctrl-C while the main thread waits in C code: for the server, for SQLite, for threads that do.
+"""Ctrl-C while the main thread waits in C code: for the server, for SQLite, or for threads that do.
 
-Python tells the main thread of a signal when that is back in Python. Here a thread of its own hears of it at once
+Python runs signal handlers only when the main thread is back in Python code; a separate thread that reads the wakeup
+file descriptor learns of the signal at once
 (https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd).
 """
 
@@ -16,13 +17,13 @@ from contextlib import contextmanager
 from callytics.exceptions import Interrupted
 from callytics.importer import Cancellation
 
+# How long a command may take to stop by itself. After that it leaves what a crash would leave: nothing is lost.
 GRACE_SECONDS = 0.7
-"""How long a command may take to end in good order. What it leaves then is what a crash leaves: nothing is lost."""
 
 
 @contextmanager
 def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` in another thread as soon as Ctrl-C is pressed; elsewhere than in the main thread do nothing."""
+    """Call ``act`` in another thread as soon as Ctrl-C is pressed. Does nothing unless called in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -50,9 +51,9 @@ def _listen(reader: int, outer: int, act: Callable[[], None]) -> None:
 
 @contextmanager
 def ending_in_time(words: str) -> Iterator[Cancellation]:
-    """Yield what Ctrl-C cancels, and end the process soon after it, with these words, even where that does not help.
+    """Yield what Ctrl-C cancels; if that does not end the command soon, print ``words`` and exit the process.
 
-    Only for commands that may be killed at any moment.
+    Only for commands that may be killed at any moment, since no ``finally`` runs then.
     """
     cancellation = Cancellation()
 
@@ -66,7 +67,7 @@ def ending_in_time(words: str) -> Iterator[Cancellation]:
         timer = threading.Timer(GRACE_SECONDS, end)
         timer.daemon = True
         timers.append(timer)
-        # First the timer: a server that hangs keeps whoever cancels waiting.
+        # The timer first: cancelling may block on a server that hangs.
         timer.start()
         cancellation.cancel()
 

@@ -1,4 +1,4 @@
-"""What came of a command of the importer, in lines for the terminal."""
+"""The results of the importer's commands, as lines for the terminal."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _figures(table: TableSummary) -> tuple[str, str, str, str]:
 
 
 def verdict(outcome: Outcome) -> str:
-    """Say in one sentence what an import or a verification came to."""
+    """Sum up an import or a verification in one sentence."""
     rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
     rejected = sum(table.rejected for table in outcome.tables)
     different = sum(table.different_rows or 0 for table in outcome.tables)
@@ -124,7 +124,7 @@ def sync_lines(outcome: Synced) -> Iterator[str]:
 
 
 def changes_lines(outcome: Synced) -> Iterator[str]:
-    """Yield a table of what was written, or would be."""
+    """Yield a table of what was written, or what would be."""
     rows = [row for row in outcome.changes if any(row[name] for name in COUNTED)]
     if rows:
         yield from table_lines(
@@ -144,7 +144,7 @@ def clash_lines(outcome: Synced) -> Iterator[str]:
 
 
 def sync_verdict(outcome: Synced) -> str:
-    """Say in one sentence what a sync came to."""
+    """Sum up a sync in one sentence."""
     if outcome.unsolvable:
         return (
             f"Refused, nothing was changed: for {counted(outcome.unsolvable, 'row')} neither side can be taken, since "
@@ -190,7 +190,7 @@ def undo_lines(outcome: Synced) -> Iterator[str]:
 
 
 def as_json(value: Outcome | Sequence[Profile] | Sequence[Group]) -> str:
-    """Return what came of a command as JSON, one object, or a list of them."""
+    """Return a command's result as JSON: one object, or a list of them."""
     plain = asdict(value) if isinstance(value, Outcome) else [_plain(one) for one in value]
     return json.dumps(plain, ensure_ascii=False, indent=2, default=str)
 
@@ -203,7 +203,7 @@ def _plain(one: Profile | Group) -> dict[str, Any]:
 
 
 def folder_line(contents: FolderContents) -> str:
-    """Say in one line which files of a folder are taken, and which are left and why."""
+    """Say in one line which files of a folder are used, and which are skipped and why."""
     taken = ", ".join(path.name for path in contents.taken)
     left = "; ".join(f"{path.name} ({why})" for path, why in contents.left)
     return f"{contents.folder}: takes {taken}" + (f"; leaves {left}" if left else "")

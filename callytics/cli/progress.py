@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar a step on a terminal, lines now and then elsewhere, or events as lines of JSON."""
+"""Progress on stderr: one bar per step on a terminal, occasional lines elsewhere, or events as lines of JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BAR_WIDTH = 20
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
 EVENT_SECONDS = 1.0
+# Without a terminal, the end of a step gets a line only if the step took this long.
 SLOW_SECONDS = 1.0
-"""Without a terminal the end of a step is worth a line only if the step took this long."""
 TWO_WORDS = ("foreign key",)
 
 
 @dataclass
 class Tracked:
-    """A step under way: since when, from how many rows on, and how far it is."""
+    """A step in progress: when it started, with how many rows already done, and how far it is."""
 
     what: str
     began: float
@@ -39,21 +39,21 @@ class Tracked:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return (self.done - self.first) / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def left(self) -> float | None:
-        """Seconds left at this rate; None where nobody can tell."""
+        """Seconds left at this rate; None if that can't be estimated."""
         return (self.total - self.done) / self.rate if self.rate and self.total > 1 else None
 
     @property
     def finished(self) -> bool:
-        """Whether it is done. That a phase is over tells nothing: another may follow."""
+        """Whether it is done. The end of a phase is not the end of the step."""
         return self.done >= self.total > 0 and PHASE not in self.what
 
     def event(self) -> dict[str, object]:
-        """Return the step as `--json` shows it: `phase` is what the server says of itself."""
+        """Return the step as ``--json`` shows it; ``phase`` is the server's own name for it."""
         what, _, phase = self.what.partition(PHASE)
         step = next((words for words in TWO_WORDS if what.startswith(words)), what.partition(" ")[0])
         return {
@@ -70,7 +70,7 @@ class Tracked:
 
 
 class Display:
-    """Shows how far the steps are that are under way; `update` may be called from any one thread at a time."""
+    """Shows the progress of the current steps. ``update`` may be called from any thread, but from one at a time."""
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None, *, events: bool = False) -> None:
         self.stream = stream or sys.stderr
@@ -90,7 +90,7 @@ class Display:
             self._write("\r\033[K")
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Note that `done` of `total` rows of a step are done; both are what the server counts in where it says so."""
+        """Record that ``done`` of ``total`` rows of a step are done, or whatever unit the server counts in."""
         now = time.monotonic()
         step = self._tracked.setdefault(what, Tracked(what, now, done, now, done, total))
         step.now, step.done, step.total = now, done, total
@@ -107,7 +107,7 @@ class Display:
             del self._tracked[name]
 
     def _due(self, key: str, seconds: float) -> bool:
-        """Tell whether something was shown so long ago, and take it for shown now."""
+        """Tell whether something was last shown that long ago; if so, it counts as shown now."""
         now = time.monotonic()
         due = now - self._shown.get(key, 0.0) >= seconds
         if due:
@@ -135,7 +135,7 @@ class Display:
 
 
 def progress_line(step: Tracked, bar: bool = False) -> str:
-    """Return one line: what, the share, rows a second, time left."""
+    """Return one line: step, percentage, rows per second, time left."""
     if step.total <= 1:
         return f"{step.what}, {step.seconds:,.0f} s"
     share = step.done / step.total

@@ -1,4 +1,4 @@
-"""Commands for the schema: its migrations, its roles' privileges, its partitions, and its state."""
+"""Commands for the schema: migrations, the roles' privileges, partitions, and diagnosis."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only name the migrations that are missing; 1 is the exit code then.")
+@click.option("--check", is_flag=True, help="Only list the missing migrations; exit with 1 if there are any.")
 @as_json_option
 @click.pass_obj
 def migrate(env_file: Path, check: bool, as_json: bool) -> None:
-    """Bring the database's tables to where this version needs them."""
+    """Migrate the database to the schema that this version needs."""
     settings = Settings.load(env_file=env_file)
     if check:
         _check_migrations(settings, as_json)
@@ -38,7 +38,7 @@ def migrate(env_file: Path, check: bool, as_json: bool) -> None:
 
 
 def _check_migrations(settings: Settings, as_json: bool) -> None:
-    """Name what is missing, and end."""
+    """List the missing migrations, and end the command."""
     with connected(settings, owner=True) as connection:
         missing = pending(connection)
     said = [*missing, f"{len(missing)} missing: run 'callytics migrate'"] if missing else ["Every migration is applied"]
@@ -47,16 +47,16 @@ def _check_migrations(settings: Settings, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only name the differences; 1 is the exit code where there are any.")
+@click.option("--check", is_flag=True, help="Only list the differences; exit with 1 if there are any.")
 @as_json_option
 @click.pass_obj
 def grants(env_file: Path, check: bool, as_json: bool) -> None:
-    """Give the roles the privileges that the migrations give them.
+    """Restore the roles' privileges to what the migrations grant.
 
-    No more and no less: what was granted by hand to callytics_user, callytics_readonly, callytics_monitor or everybody
-    is revoked, what is missing is granted, all at once, as the owner. Other roles keep what they have.
+    Revokes what was granted by hand to callytics_user, callytics_readonly, callytics_monitor or PUBLIC, and grants
+    what is missing, in one transaction, as the owner. Other roles are left alone.
 
-    Exit codes: 0 the privileges are right, 1 they are not, or could not be looked at.
+    Exit codes: 0 the privileges are right, 1 they are not, or could not be checked.
     """
     settings = Settings.load(env_file=env_file)
     differences = privileges.check(settings) if check else privileges.apply(settings)
@@ -69,20 +69,20 @@ def grants(env_file: Path, check: bool, as_json: bool) -> None:
 
 @click.group()
 def partitions() -> None:
-    """The monthly partitions of the tables that grow without end."""
+    """Manage the monthly partitions of the tables that keep growing."""
 
 
 @partitions.command("ahead")
 @click.option(
-    "--months", type=click.IntRange(0, 120), default=3, show_default=True, help="How many months after this one."
+    "--months", type=click.IntRange(0, 120), default=3, show_default=True, help="How many months after the current one."
 )
 @as_json_option
 @click.pass_obj
 def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
-    """Make the partitions of this month and of those to come.
+    """Create the partitions of this month and the coming ones.
 
-    Let a timer call it, at least every other month, as the application's login. Rows that wait for their month in a
-    default partition move there.
+    Run it from a timer, at least every other month, with the application's login. Rows in a default partition move to
+    their month's.
     """
     made = months_of.make_ahead(Settings.load(env_file=env_file), months)
     said = [*made, f"{len(made)} partitions made" if made else "Every partition is there already"]
@@ -93,7 +93,7 @@ def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
 @as_json_option
 @click.pass_obj
 def doctor(env_file: Path, as_json: bool) -> None:
-    """Examine the database as the application meets it, and say what to do.
+    """Check the database as the application sees it, and say what to do.
 
     Writes nothing. Exit codes: 0 no error, 1 errors found.
     """

@@ -1,4 +1,4 @@
-"""The command that serves the application."""
+"""The command that runs the HTTP service."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from callytics.settings import ServiceSettings, Settings
 
 
 @click.command()
-@click.option("--host", metavar="ADDRESS", help="Where to listen; API_HOST, which is 127.0.0.1, unless told.")
-@click.option("--port", type=click.IntRange(0, 65535), help="API_PORT, which is 8000, unless told; 0: any free one.")
+@click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: API_HOST, or 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free port.  [default: API_PORT, or 8000]")
 @click.option(
     "--proxy",
     "proxies",
     metavar="ADDRESS",
     multiple=True,
-    help="A proxy whose X-Forwarded-For is believed; nobody's is otherwise. Repeatable.",
+    help="Trust X-Forwarded-For from this proxy. Repeatable.  [default: none]",
 )
 @click.pass_obj
 def serve(env_file: Path, host: str | None, port: int | None, proxies: tuple[str, ...]) -> None:
     """Serve health, logins and analyses over HTTP until SIGTERM or Ctrl-C.
 
-    It starts only with a reachable PostgreSQL whose schema is what this version needs; otherwise it says why in one
-    line and ends with 1. Logs are lines of JSON on stdout.
+    Starts only if PostgreSQL is reachable and has the schema that this version needs; otherwise says why in one line
+    and exits with 1. Logs are lines of JSON on stdout.
     """
-    # FastAPI takes half a second to load, which no other command should wait for.
+    # Imported here: FastAPI takes half a second to load, which no other command should wait for.
     from callytics.api.server import run
 
     settings, service = Settings.load(env_file=env_file), ServiceSettings.load(env_file=env_file)

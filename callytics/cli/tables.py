@@ -1,4 +1,4 @@
-"""Tables on a terminal, aligned by the width that letters take there."""
+"""Tables for the terminal, aligned by display width."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]], right: Colle
 
 
 def width(text: str) -> int:
-    """Return how many places a text takes: a Korean letter takes two, a combining mark none."""
+    """Return the display width of a text: two columns for a Korean letter, none for a combining mark.
+
+    https://www.unicode.org/reports/tr11/
+    """
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text

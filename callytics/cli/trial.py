@@ -1,4 +1,4 @@
-"""Commands to try things: sample files and a private PostgreSQL."""
+"""Commands for trying Callytics: sample files and a private PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--generation", type=click.Choice(["1", "2", "3"]), required=True, help="Whose tables to write.")
+@click.option(
+    "--generation", type=click.Choice(["1", "2", "3"]), required=True, help="The generation whose tables to write."
+)
 @click.option("--calls", type=click.IntRange(min=1), default=100, show_default=True, help="How many calls.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.argument("out", type=click.Path(path_type=Path))
 def sample(generation: str, calls: int, seed: int, out: Path) -> None:
     """Write a realistic SQLite database to OUT.
 
-    For generation 3 OUT is a folder, which gets its two databases.
+    For generation 3, OUT is a folder for its two databases.
     """
     with click.progressbar(length=calls, label="Writing calls", file=sys.stderr) as bar:
         rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=bar.update)
@@ -32,19 +34,19 @@ def sample(generation: str, calls: int, seed: int, out: Path) -> None:
 
 
 def at_terminal() -> bool:
-    """Tell whether somebody is there to be asked."""
+    """Tell whether stdin is a terminal, so that a question can be answered."""
     return sys.stdin.isatty()
 
 
 @click.group()
 def server() -> None:
-    """A private PostgreSQL in a folder of yours, to try things."""
+    """Run a private PostgreSQL in a folder of yours, for trials."""
 
 
 @server.command("start")
 @click.argument("folder", type=FOLDER)
 def server_start(folder: Path) -> None:
-    """Start it in FOLDER, which is made on first use.
+    """Start the server in FOLDER, which is created on first use.
 
     Its settings are written to FOLDER/.env.
     """
@@ -55,7 +57,7 @@ def server_start(folder: Path) -> None:
 @server.command("status", cls=Printing)
 @click.argument("folder", type=FOLDER)
 def server_status(folder: Path) -> None:
-    """Tell whether the one in FOLDER runs, and how to connect."""
+    """Show whether the server in FOLDER runs, and how to connect."""
     private = EmbeddedPostgres(folder)
     if not private.running:
         click.echo(f"No PostgreSQL runs in {folder}: callytics server start {folder}")
@@ -66,13 +68,13 @@ def server_status(folder: Path) -> None:
 
 
 @server.command("stop")
-@click.option("--remove", is_flag=True, help="Delete it too, with every database in it.")
+@click.option("--remove", is_flag=True, help="Also delete it, with every database in it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("folder", type=FOLDER)
 def server_stop(folder: Path, remove: bool, yes: bool) -> None:
-    """Stop the one in FOLDER.
+    """Stop the server in FOLDER.
 
-    With --remove what 'server start' made is deleted, and FOLDER with it unless there is something else in it.
+    With --remove, deletes what 'server start' created, and FOLDER itself unless there is something else in it.
     """
     private = EmbeddedPostgres(folder)
     private.refuse_foreign()

