@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from psycopg2 import errors, sql
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Part, Queries
+from callytics.schema import findings as words
+from callytics.schema import roles
+from callytics.schema.findings import Fact, Finding, Level, Site, Words, counted
 from callytics.schema.importing import IMPORT_LOCK
 from callytics.schema.versions import edited, pending, unknown
 from callytics.settings import Settings
 
-SQL = queries(Path(__file__).with_name("doctor.sql"))
+SQL = Queries(Path(__file__).with_suffix(".sql"))
 STATEMENT_TIMEOUT = "30s"
 OLD_TRANSACTION = "1 hour"
 
-Level = Literal["ok", "warning", "error"]
-
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found, and what to do about it."""
-
-    check: str
-    level: Level
-    what: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class Examined:
+class Diagnosis:
     """Everything that was found; ``exit_code`` is 1 when there is an error among it."""
 
     findings: list[Finding]
@@ -56,27 +47,32 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Patient:
+class Probe:
     """A database with connections to it as the application and, where its login is configured, as the owner."""
 
     settings: Settings
     application: Connection
     owner: Connection
-    parameters: dict[str, object] = field(default_factory=dict)
+    site: Site
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
-    def ask(self, query: str, *, owner: bool = False, **parts: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a named query; ``parts`` become identifiers and parameters alike."""
-        identifiers = {name: sql.Identifier(*str(part).split(".")) for name, part in parts.items()}
-        statement = sql.SQL(SQL[query]).format(**identifiers) if parts else sql.SQL(SQL[query])
-        with (self.owner if owner else self.application).cursor() as cursor:
-            cursor.execute(statement, self.parameters | parts)
-            yield from cursor.fetchall()
+    def facts(
+        self, query: str, parameters: Mapping[str, object] | None = None, *, owner: bool = False, **names: Part
+    ) -> list[Fact]:
+        """Return what a named query finds, asked by the application or the owner; ``names`` become identifiers."""
+        connection = self.owner if owner else self.application
+        return [*SQL.all(connection, query, {**self.parameters, **(parameters or {})}, **names)]
+
+    def told(self, query: str, say: Say, *, owner: bool = False) -> Iterator[Words]:
+        """Yield the words for each fact that a query finds, where there is anything to say about it."""
+        yield from filter(None, (say(fact, self.site) for fact in self.facts(query, owner=owner)))
 
 
-Check = Callable[[Patient], Iterator[tuple[Any, ...]]]
+Say = Callable[[Fact, Site], Words | None]
+Check = Callable[[Probe], Iterator[Words]]
 
 
-def examine(settings: Settings) -> Examined:
+def examine(settings: Settings) -> Diagnosis:
     """Connect as the application would, as the owner too where its login is configured, and check everything.
 
     Nothing is written: the connections are read-only, and each statement ends after 30 seconds. A database that
@@ -95,20 +91,20 @@ def examine(settings: Settings) -> Examined:
                 user, _password = settings.login(owner=name == "owner")
                 findings.append(Finding("connection", "ok", f"{user} can connect to database {settings.database}"))
         if connections:
-            findings += _examine(_admit(settings, connections))
-    return Examined(findings)
+            findings += _examine(_probe(settings, connections))
+    return Diagnosis(findings)
 
 
-def lines(examined: Examined) -> Iterator[str]:
+def lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield what was found for reading, each finding with what to do, and the counts."""
-    for finding in examined.findings:
+    for finding in diagnosis.findings:
         yield f"{finding.level:<8} {finding.check:<12} {finding.what}"
         if finding.fix:
             yield f"{'':<21} → {finding.fix}"
-    errors_found, warnings = examined.count("error"), examined.count("warning")
+    errors_found, warnings = diagnosis.count("error"), diagnosis.count("warning")
     yield ""
     if errors_found or warnings:
-        yield f"{_counted(errors_found, 'error')}, {_counted(warnings, 'warning')}"
+        yield f"{counted(errors_found, 'error')}, {counted(warnings, 'warning')}"
     else:
         yield "All is well."
 
@@ -121,35 +117,42 @@ def _connect(settings: Settings, *, owner: bool) -> Connection:
     return connection
 
 
-def _admit(settings: Settings, connections: dict[str, Connection]) -> Patient:
+def _probe(settings: Settings, connections: dict[str, Connection]) -> Probe:
+    # With one login of two the other's checks are asked by it: most of the catalogue is for everybody to see.
     any_of_them = next(iter(connections.values()))
-    with any_of_them.cursor() as cursor:
-        cursor.execute(SQL["owner"])
-        (owner,) = cursor.fetchone() or (settings.user,)
+    owner = settings.owner_user or SQL.value(any_of_them, "owner") or settings.user
+    names = {"application": settings.user, "owner": owner}
+    site = Site(
+        settings.user, owner, **SQL.all(any_of_them, "identifiers", names)[0], connections=settings.max_connections
+    )
     parameters = {
-        "application": settings.user,
-        "owner": settings.owner_user or owner,
+        **names,
+        "owners": roles.OWNER,
+        "readers": [*roles.READERS],
+        "members": [settings.user, roles.APPLICATION, *roles.READERS],
+        "roles": [settings.user, owner, roles.OWNER, roles.APPLICATION, *roles.READERS],
         "connections": settings.max_connections,
+        "settings": [*words.SETTINGS],
         "old": OLD_TRANSACTION,
         "import_lock": IMPORT_LOCK,
     }
     application, owners = (connections.get(name, any_of_them) for name in ("application", "owner"))
-    return Patient(settings, application, owners, parameters)
+    return Probe(settings, application, owners, site, parameters)
 
 
-def _examine(patient: Patient) -> Iterator[Finding]:
+def _examine(probe: Probe) -> Iterator[Finding]:
     """Yield what each check finds, or that all is well where it finds nothing."""
-    behind = bool(pending(patient.application))
+    behind = bool(pending(probe.application))
     for name, (check, all_is_well) in CHECKS.items():
         try:
-            found = [_finding(name, *row) for row in check(patient)]
+            found = [_finding(name, *said) for said in check(probe)]
         except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction) as error:
             # Without its tables the schema is the finding, and was named already.
             found = [] if behind else [Finding(name, "error", *_missing(error))]
             all_is_well = "can't be told before the migrations are applied"
         except errors.InsufficientPrivilege:
             found = []
-            all_is_well = f"not for {patient.settings.user} to see: only the owner's login shows it"
+            all_is_well = f"not for {probe.settings.user} to see: only the owner's login shows it"
         except errors.QueryCanceled:
             found = [Finding(name, "warning", f"could not be told within {STATEMENT_TIMEOUT}", "try at a quieter time")]
         yield from found or [Finding(name, "ok", all_is_well)]
@@ -163,15 +166,21 @@ def _missing(error: errors.Error) -> tuple[str, str]:
     return f"{error.diag.message_primary}", "somebody removed it: restore it from a backup"
 
 
-def _named(query: str, *, owner: bool = False) -> Check:
-    """Return a check that is a named query, asked by the application or, where its login is known, the owner."""
-    return lambda patient: patient.ask(query, owner=owner)
+def _asked(**queries: Say) -> Check:
+    """Return a check that is named queries, asked by the application, with the words for what each finds."""
+
+    def check(probe: Probe) -> Iterator[Words]:
+        for query, say in queries.items():
+            yield from probe.told(query, say)
+
+    return check
 
 
-def _check_tls(patient: Patient) -> Iterator[tuple[str, str, str]]:
-    ((encrypted, version, cipher),) = patient.ask("tls")
-    far = [host for host in patient.settings.hosts if not is_local(host)]
-    mode = patient.settings.sslmode
+def _check_tls(probe: Probe) -> Iterator[Words]:
+    (session,) = probe.facts("tls")
+    encrypted, version = session["encrypted"], session["version"]
+    far = [host for host in probe.settings.hosts if not is_local(host)]
+    mode = probe.settings.sslmode
     fix = "set POSTGRES_SSLMODE=verify-full, and POSTGRES_SSLROOTCERT to the CA's certificate"
     if not encrypted and far:
         yield "error", f"passwords and calls travel to {', '.join(far)} in clear", fix
@@ -180,7 +189,8 @@ def _check_tls(patient: Patient) -> Iterator[tuple[str, str, str]]:
     elif far and mode != "verify-full":
         yield "warning", f"{version}, but who answers as {', '.join(far)} is not verified (sslmode {mode})", fix
     else:
-        yield "ok", f"{version}, {cipher}" + (", server verified" if mode == "verify-full" else ""), ""
+        verified = ", server verified" if mode == "verify-full" else ""
+        yield "ok", f"{version}, {session['cipher']}{verified}", ""
 
 
 def is_local(host: str) -> bool:
@@ -193,10 +203,10 @@ def is_local(host: str) -> bool:
         return False
 
 
-def _check_schema(patient: Patient) -> Iterator[tuple[str, str, str]]:
-    connection = patient.application
+def _check_schema(probe: Probe) -> Iterator[Words]:
+    connection = probe.application
     if missing := pending(connection):
-        yield "error", f"{_counted(len(missing), 'migration')} missing, from {missing[0]}", "run 'callytics migrate'"
+        yield "error", f"{counted(len(missing), 'migration')} missing, from {missing[0]}", "run 'callytics migrate'"
     for migration in edited(connection):
         fix = "restore its file, and put the change into a new migration"
         yield "error", f"migration {migration} was edited after it was applied", fix
@@ -205,43 +215,87 @@ def _check_schema(patient: Patient) -> Iterator[tuple[str, str, str]]:
         yield "warning", f"the database has migrations that this version does not know: {', '.join(foreign)}", fix
 
 
-def _check_partitions(patient: Patient) -> Iterator[tuple[Any, ...]]:
-    tables = list(patient.ask("endless_tables"))
-    patient.parameters["tables"] = [parent for parent, _fallback in tables]
-    yield from patient.ask("partitions_ahead")
+def _check_roles(probe: Probe) -> Iterator[Words]:
+    # Errors first, and what concerns one role together.
+    yield from sorted(
+        [
+            *probe.told("attributes", words.attributes),
+            *probe.told("memberships", words.membership),
+            *probe.told("connection_limit", words.connection_limit),
+        ]
+    )
+
+
+def _check_imports(probe: Probe) -> Iterator[Words]:
+    (now,) = probe.facts("import_runs", owner=True)
+    for fact in probe.facts("unfinished", owner=True):
+        yield words.unfinished(fact, running=now["running"])
+    # A running import brings back what it has dropped when it comes to its end.
+    if not now["running"]:
+        yield from probe.told("deferred", words.deferred, owner=True)
+    yield from probe.told("different", words.different, owner=True)
+
+
+def _check_partitions(probe: Probe) -> Iterator[Words]:
+    tables = [(fact["parent"], fact["fallback"]) for fact in probe.facts("endless_tables")]
+    for fact in probe.facts("partitions_ahead", {"tables": [parent for parent, _fallback in tables]}):
+        yield words.partitions_ahead(fact, probe.site)
     for parent, fallback in tables:
-        patient.parameters["parent"] = parent
-        yield from patient.ask("in_default_partition", fallback=fallback)
+        for fact in probe.facts("in_default_partition", fallback=fallback):
+            yield words.in_default_partition(fact, probe.site, parent=parent, fallback=fallback)
 
 
-def _check_sequences(patient: Patient) -> Iterator[tuple[Any, ...]]:
-    for table, column, sequence in list(patient.ask("identities")):
-        yield from patient.ask("sequence", table=table, column=column, sequence=sequence)
+def _check_settings(probe: Probe) -> Iterator[Words]:
+    yield from words.settings(probe.facts("settings"))
+    yield from probe.told("pending_restart", words.pending_restart)
+    yield from probe.told("free_connections", words.free_connections)
 
 
-def _check_transactions(patient: Patient) -> Iterator[tuple[Any, ...]]:
+def _check_sequences(probe: Probe) -> Iterator[Words]:
+    for identity in probe.facts("identities"):
+        table, name = identity["relation"], identity["sequence_name"]
+        for fact in probe.facts("sequence", table=table, column=identity["attname"], sequence=name):
+            yield words.sequence(fact, probe.site, table=table, name=name)
+
+
+def _check_transactions(probe: Probe) -> Iterator[Words]:
+    said: list[Words] = []
     # Each role sees the age of its own sessions only.
-    yield from dict.fromkeys((*patient.ask("transactions"), *patient.ask("transactions", owner=True)))
+    for owner in (False, True):
+        said += probe.told("transactions", words.transaction, owner=owner)
+        said += probe.told("prepared", words.prepared, owner=owner)
+        said += probe.told("unfrozen", words.unfrozen, owner=owner)
+    yield from dict.fromkeys(said)
 
 
 # Each check with what is said when it finds nothing, in the order in which one explains the next.
 CHECKS: dict[str, tuple[Check, str]] = {
-    "version": (_named("version"), ""),
-    "server": (_named("writable"), "takes writes, UTF-8"),
+    "version": (_asked(version=words.version), ""),
+    "server": (_asked(standby=words.standby, encoding=words.encoding), "takes writes, UTF-8"),
     "tls": (_check_tls, ""),
     "schema": (_check_schema, "every migration is applied, none was edited"),
-    "roles": (_named("roles"), "no role may do more than it is for"),
-    "ddl": (_named("ddl"), "the application can't change tables"),
-    "dml": (_named("dml"), "the application can read and write every table"),
-    "readonly": (_named("readonly"), "the roles that look can't write"),
-    "public": (_named("public"), "nothing is open to everybody"),
-    "indexes": (_named("indexes"), "every index is valid"),
-    "constraints": (_named("constraints"), "every constraint is validated"),
-    "imports": (_named("imports", owner=True), "every import came to its end"),
+    "roles": (_check_roles, "no role may do more than it is for"),
+    "ddl": (_asked(ddl=words.ddl), "the application can't change tables"),
+    "dml": (
+        _asked(dml=words.dml, schema_usage=words.schema_usage, partitions_call=words.partitions_call),
+        "the application can read and write every table",
+    ),
+    "readonly": (_asked(readonly=words.readonly), "the roles that look can't write"),
+    "public": (
+        _asked(
+            public_schema=words.public_schema,
+            public_database=words.public_database,
+            public_tables=words.public_tables,
+        ),
+        "nothing is open to everybody",
+    ),
+    "indexes": (_asked(indexes=words.index), "every index is valid"),
+    "constraints": (_asked(constraints=words.constraint), "every constraint is validated"),
+    "imports": (_check_imports, "every import came to its end"),
     "partitions": (_check_partitions, "this month's and the next are there, no row waits in a default partition"),
     "sequences": (_check_sequences, "every next id is larger than those there are"),
-    "settings": (_named("settings"), "the settings that matter are right"),
-    "disk": (_named("disk"), ""),
+    "settings": (_check_settings, "the settings that matter are right"),
+    "disk": (_asked(size=words.size, slots=words.slot, archiving=words.archiving), ""),
     "transactions": (_check_transactions, f"none is older than {OLD_TRANSACTION}"),
 }
 
@@ -250,7 +304,3 @@ def _apart(message: str) -> tuple[str, str]:
     """Split the last part, what to do, off an error's line."""
     what, _colon, fix = message.rpartition(": ")
     return what, fix
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 from psycopg2 import errors
@@ -37,11 +36,13 @@ from yoyo.scripts.main import InvalidArgument
 from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres import connect
 from callytics.postgres.errors import ours, summary
+from callytics.postgres.sql import Queries
 from callytics.schema import versions
 from callytics.settings import Settings
 
 Report = Callable[[str], None]
 
+SQL = Queries(Path(__file__).with_suffix(".sql"))
 URI = parse_uri("callytics://")
 ADVISORY_LOCK = int.from_bytes(b"callyti", "big")
 POLL_SECONDS = 0.5
@@ -133,7 +134,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         super().ensure_internal_schema_updated()
         if not self._contents_table_ensured:
             self._contents_table_ensured = True
-            self._run(CREATE_CONTENTS_TABLE)
+            SQL.run(self.connection, "create_contents_table")
 
     def to_apply(self, migrations: MigrationList) -> MigrationList:
         """Return what is not applied; before that, repair what a killed run left, and refuse edited migrations."""
@@ -171,7 +172,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
     def unmark_one(self, migration: Migration, log: bool = True) -> None:
         """Unmark a migration and forget its content."""
         super().unmark_one(migration, log)
-        self._run("delete from _callytics_migration where migration_id = %s", migration.id)
+        SQL.run(self.connection, "forget", {"migration": migration.id})
 
     def _apply_and_mark(self, migration: Migration, force: bool, mark: bool) -> None:
         if not migration.use_transactions:
@@ -210,7 +211,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         CONCURRENTLY in the other run would wait for that snapshot to end, as this would wait for the other run.
         """
         told = False
-        while not self._ask("select pg_try_advisory_lock(%s)", ADVISORY_LOCK):
+        while not SQL.value(self.connection, "lock", {"lock": ADVISORY_LOCK}):
             if not told:
                 self.report("Waiting for another run to end")
             told = True
@@ -219,7 +220,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             yield
         finally:
             with suppress(psycopg2.Error):
-                self._ask("select pg_advisory_unlock(%s)", ADVISORY_LOCK)
+                SQL.run(self.connection, "unlock", {"lock": ADVISORY_LOCK})
 
     def _insert_lock_row(self, pid: int, timeout: float, poll_interval: float = 0.5) -> None:
         super()._insert_lock_row(-pid, timeout, poll_interval)
@@ -228,7 +229,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         super()._delete_lock_row(-pid)
 
     def _break_stale_lock(self) -> None:
-        if self._ask(STALE_LOCK):
+        if SQL.value(self.connection, "stale_lock"):
             self.report("Removing the lock of a run that was killed")
             self.break_lock()
 
@@ -236,17 +237,17 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """Drop indexes whose building was interrupted, and unmark their migrations, so that they are built again."""
         for migration in migrations:
             for index, table in _created_indexes(migration):
-                if self._ask(INVALID_INDEX, index):
+                if SQL.value(self.connection, "invalid_index", {"index": index}):
                     self._drop_invalid_index(index, table)
                     self._unmark(migration)
 
     def _drop_invalid_index(self, index: str, table: str) -> None:
         # A killed client's server may still be building it, and holds this lock until it has ended.
         with self.transaction():
-            self._run(f"lock table {table} in share update exclusive mode")
-        if self._ask(INVALID_INDEX, index):
+            SQL.run(self.connection, "wait_for_builder", table=table)
+        if SQL.value(self.connection, "invalid_index", {"index": index}):
             self.report(f"Dropping {index}, whose building was interrupted")
-            self._run(f"drop index concurrently {index}")
+            SQL.run(self.connection, "drop_index", index=index)
 
     def _unmark_what_is_not_there(self, migrations: MigrationList) -> None:
         """Unmark migrations that a plain yoyo rolled back before it was killed."""
@@ -260,20 +261,26 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
         One table missing of many is not what a rollback leaves: somebody dropped it, which is not for us to repair.
         """
-        found = [self._ask(query, name) for query, name in _created(migration)]
+        found = self._found(migration)
         return (bool(found) and not any(found)) or any(
-            self._ask(MISSING_INDEX, index, table) and not self._is_set_aside(index)
+            SQL.value(self.connection, "missing_index", {"index": index, "table": table})
+            and not self._is_deferred(index)
             for index, table in _created_indexes(migration)
         )
 
-    def _is_set_aside(self, index: str) -> bool:
-        """Return whether an import took an index away for its load and will bring it back."""
-        recorded = self._ask("select to_regclass('imports.definitions') is not null")
-        return bool(recorded and self._ask(SET_ASIDE, index))
+    def _is_deferred(self, index: str) -> bool:
+        """Return whether an import dropped an index for its load and will bring it back."""
+        # Their migration may not be applied yet, or may just have been rolled back.
+        recorded = SQL.value(self.connection, "relation_exists", {"name": "imports.definitions"})
+        return bool(recorded and SQL.value(self.connection, "deferred_index", {"index": index}))
 
     def _is_there(self, migration: Migration) -> bool:
-        found = [self._ask(query, name) for query, name in _created(migration)]
+        found = self._found(migration)
         return bool(found) and all(found)
+
+    def _found(self, migration: Migration) -> list[bool]:
+        """Return of every table, view and routine that a migration creates whether it is there."""
+        return [SQL.value(self.connection, query, {"name": name}) for query, name in _created(migration)]
 
     def _unmark(self, migration: Migration) -> None:
         if self.is_applied(migration):
@@ -282,7 +289,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
     def _refuse_edited(self, migrations: MigrationList) -> None:
         """Raise Refused when an applied migration's file is not what was applied; remember what plain yoyo applied."""
         for migration in self.to_rollback(migrations):
-            known = self._ask("select sha256 from _callytics_migration where migration_id = %s", migration.id)
+            known = SQL.value(self.connection, "content", {"migration": migration.id})
             if known is None:
                 self._remember(migration)
             elif known != versions.sha256(Path(migration.path)):
@@ -292,18 +299,8 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
                 )
 
     def _remember(self, migration: Migration) -> None:
-        self._run(REMEMBER, migration.id, versions.sha256(Path(migration.path)))
-
-    def _ask(self, statement: str, *values: object) -> Any:
-        """Return the first value of the first row, or None."""
-        with self.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            row = cursor.fetchone()
-        return row[0] if row else None
-
-    def _run(self, statement: str, *values: object) -> None:
-        with self.cursor() as cursor:
-            cursor.execute(statement, values or None)
+        content = {"migration": migration.id, "sha256": versions.sha256(Path(migration.path))}
+        SQL.run(self.connection, "remember", content)
 
     @contextmanager
     def _shown_by_yoyo(self) -> Iterator[None]:
@@ -315,53 +312,18 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             raise
 
 
-CREATE_CONTENTS_TABLE = """
-create table if not exists _callytics_migration (
-    migration_id text        primary key,
-    sha256       text        not null,
-    recorded_at  timestamptz not null default now()
-)
-"""
-
-REMEMBER = """
-insert into _callytics_migration (migration_id, sha256) values (%s, %s)
-on conflict (migration_id) do update set sha256 = excluded.sha256, recorded_at = now()
-"""
-
-# Whoever holds the advisory lock knows that no run of ours, which has a negative number, is left. Plain yoyo takes no
-# advisory lock: its run is a session that began when its row was written and idles after one of yoyo's own statements,
-# while another session works on the migration.
-STALE_LOCK = """
-select exists (select from yoyo_lock) and not exists (
-    select from pg_stat_activity as session, yoyo_lock as lock
-    where session.datname = current_database() and session.usename = current_user and session.pid <> pg_backend_pid()
-        and (session.query = 'COMMIT' or session.query like '%"_yoyo_%')
-        and lock.pid > 0 and abs(extract(epoch from session.backend_start - lock.ctime at time zone 'UTC')) < 10
-)
-"""
-
-INVALID_INDEX = "select true from pg_index where indexrelid = to_regclass(%s) and not indisvalid"
-
-# On a partitioned table no index can be built concurrently, so none is there to be repaired.
-MISSING_INDEX = """
-select to_regclass(%s) is null and (select relkind from pg_class where oid = to_regclass(%s)) = 'r'
-"""
-
-SET_ASIDE = "select true from imports.definitions where name = %s and restored_at is null"
-
-
 def read() -> MigrationList:
     """Return this version's migrations as yoyo reads them."""
     return read_migrations(glob.escape(str(next(iter(versions.migrations().values())).parent)))
 
 
 def _created(migration: Migration) -> Iterator[tuple[str, str]]:
-    """Yield a query and a name for every table, view and routine that a migration creates."""
+    """Yield every table, view and routine that a migration creates, after the query that tells whether it is there."""
     text = _text(migration)
     for name in CREATED["relation"].findall(text):
-        yield "select to_regclass(%s) is not null", name
+        yield "relation_exists", name
     for name in CREATED["routine"].findall(text):
-        yield "select to_regproc(%s) is not null", name
+        yield "routine_exists", name
 
 
 def _created_indexes(migration: Migration) -> list[tuple[str, str]]:

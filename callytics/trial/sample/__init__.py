@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from callytics.exceptions import CallyticsError
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 from callytics.trial.sample.calls import Call, Stock
 from callytics.trial.sample.scripts import Agent, Keyword, Phase, Scenario, Script, Turn, read_words, salt
 
@@ -162,7 +162,7 @@ class SampleFile:
         schema = (HERE / "schema" / f"{source}.sql").read_text(encoding="utf-8")
         self.tables = [part for part in statements(schema) if is_table(part)]
         self.rest = [part for part in statements(schema) if not is_table(part)]
-        self.rows = queries(HERE / "rows" / f"{source}.sql")
+        self.rows = Queries(HERE / "rows" / f"{source}.sql")
         self.connection = sqlite3.connect(path, isolation_level=None)
 
     def __enter__(self) -> SampleFile:
@@ -191,7 +191,7 @@ class SampleFile:
         for name, entries in words.items():
             fields = list(dict.fromkeys(field for entry in entries for field in entry))
             self._table(name, fields, ([entry.get(field) for field in fields] for entry in entries))
-        common = queries(HERE / "rows" / "common.sql")
+        common = Queries(HERE / "rows" / "common.sql")
         self.connection.executescript(common["spoken"])
         for name in words:
             self.connection.executescript(common["each"].replace("WORD", name))

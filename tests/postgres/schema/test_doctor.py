@@ -19,7 +19,8 @@ from psycopg2.extensions import connection as Connection
 from callytics import cli
 from callytics.postgres import connect
 from callytics.schema import doctor, grants, migrate, partitions
-from callytics.schema.doctor import Examined, Finding, examine
+from callytics.schema.doctor import Diagnosis, examine
+from callytics.schema.findings import Finding
 from callytics.schema.importing import IMPORT_LOCK
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
@@ -558,7 +559,7 @@ def test_standby(well: Settings, careful: EmbeddedPostgres) -> None:
 
 def test_findings_read_as_lines() -> None:
     findings = [Finding("a", "error", "x is off", "turn it on"), Finding("b", "ok", "fine")]
-    assert list(doctor.lines(Examined(findings))) == [
+    assert list(doctor.lines(Diagnosis(findings))) == [
         "error    a            x is off",
         "                      → turn it on",
         "ok       b            fine",

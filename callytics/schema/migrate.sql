@@ -1,0 +1,76 @@
+-- What migrate.py asks and records beside yoyo's own tables.
+
+-- name: create_contents_table
+-- The contents of what is applied: yoyo remembers names only.
+create table if not exists _callytics_migration (
+    migration_id text primary key,
+    sha256 text not null,
+    recorded_at timestamptz not null default now()
+)
+
+-- name: content
+-- What was applied under this name.
+select sha256
+from _callytics_migration
+where migration_id = %(migration)s
+
+-- name: remember
+insert into _callytics_migration (migration_id, sha256)
+values (%(migration)s, %(sha256)s)
+on conflict (migration_id) do update set sha256 = excluded.sha256, recorded_at = now()
+
+-- name: forget
+delete from _callytics_migration
+where migration_id = %(migration)s
+
+-- name: lock
+-- Whether the lock that one run at a time can hold is ours now.
+select pg_try_advisory_lock(%(lock)s)
+
+-- name: unlock
+select pg_advisory_unlock(%(lock)s)
+
+-- name: stale_lock
+-- Whether yoyo's lock is there without a run. Whoever holds the advisory lock knows that no run of ours, which has a
+-- negative number, is left. Plain yoyo takes no advisory lock: its run is a session that began when its row was written
+-- and idles after one of yoyo's own statements, while another session works on the migration.
+select
+    exists (select from yoyo_lock) and not exists (
+        select
+        from pg_stat_activity as session
+        cross join yoyo_lock as lock
+        where session.datname = current_database()
+            and session.usename = current_user
+            and session.pid <> pg_backend_pid()
+            and (session.query = 'COMMIT' or session.query like '%"_yoyo_%')
+            and lock.pid > 0
+            and abs(extract(epoch from session.backend_start - lock.ctime at time zone 'UTC')) < 10
+    )
+
+-- name: relation_exists
+select to_regclass(%(name)s) is not null
+
+-- name: routine_exists
+select to_regproc(%(name)s) is not null
+
+-- name: invalid_index
+-- Whether the building of an index was interrupted.
+select true
+from pg_index
+where indexrelid = to_regclass(%(index)s) and not indisvalid
+
+-- name: missing_index
+-- On a partitioned table no index can be built concurrently, so none is there to be repaired.
+select to_regclass(%(index)s) is null and (select relkind from pg_class where oid = to_regclass(%(table)s)) = 'r'
+
+-- name: deferred_index
+-- Whether an import took an index away for its load and will bring it back.
+select true
+from imports.definitions
+where name = %(index)s and restored_at is null
+
+-- name: wait_for_builder
+lock table {table} in share update exclusive mode
+
+-- name: drop_index
+drop index concurrently {index}
