@@ -209,13 +209,13 @@ def _prepare(bench: Bench, connection: Any, contender: str) -> None:
     if contender == AS_USERS_HAVE_IT:
         return
     if contender in OURS:
-        target.set_aside("index", "transcriptions", SEARCH_INDEX)
+        target.defer("index", "transcriptions", SEARCH_INDEX)
         return
     for table in PARTITIONED:
         target.ensure_months(table, months(bench.file, table))
     definitions = target.definitions(TABLES)
     for kind, table, name, _ in definitions:
-        target.set_aside(kind, table, name)
+        target.defer(kind, table, name)
     definitions = [definition for definition in definitions if definition[2] != SEARCH_INDEX]
     (bench.folder / "definitions.json").write_text(json.dumps(definitions))
 

@@ -290,7 +290,7 @@ def _large_targets(session: Session, works: Sequence[Work]) -> set[str]:
 def _defer(session: Session, run: int, definitions: Sequence[tuple[str, str, str, str]]) -> None:
     for kind, table, name, definition in definitions:
         session.ledger.add_definition(run, kind, table, name, definition)
-        session.target.set_aside(kind, table, name)
+        session.target.defer(kind, table, name)
 
 
 def _set_sequences(session: Session, works: Sequence[Work]) -> None:

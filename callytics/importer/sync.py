@@ -238,7 +238,7 @@ class Sync:
     def _write(self, files: Sequence[File], found: Sequence[Found], lock: bool) -> None:
         """Apply everything, with its records, and commit; then validate the deferred foreign keys."""
         self.session.progress("apply", 0, 1)
-        keys = self.staging.apply(aside=lock)
+        keys = self.staging.apply(defer=lock)
         self._reject_refused(found)
         for one in found:
             self._record(one)
@@ -272,8 +272,8 @@ class Sync:
         kept = self.ledger.rejected(table, (row.rowid, row.rowid)).get(row.rowid)
         if kept and kept.column is None and same_json(kept.row, encode_row(row.values)):
             return
-        one.asides += 1
-        self.staging.keep_aside(pair, [row.rowid], [row])
+        one.rejections += 1
+        self.staging.reject(pair, [row.rowid], [row])
 
     def _record(self, one: Found) -> None:
         """Update the record of a table to what it is now."""

@@ -123,7 +123,7 @@ class Undo:
 
     def _delete(self) -> None:
         self.session.progress(f"undo import {self.number}", 0, 1)
-        keys = self.staging.apply(aside=True)
+        keys = self.staging.apply(defer=True)
         self.target.restore_topic()
         # In the same transaction: rows without their record could never be deleted, a record without rows is wrong.
         self.ledger.undo_run(self.number)

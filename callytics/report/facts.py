@@ -29,15 +29,15 @@ from callytics.report.recorded import (
 )
 from callytics.settings import Settings
 
+# Verdicts on a run, the worst one last.
 SEVERITY = ("verified", "undone", "rejects", "running", "different")
-"""Verdicts on a run, the worst one last."""
+# A gap in which no step ran and that is longer than this is no part of an import's duration.
 IDLE = timedelta(minutes=1)
-"""A gap in which no step ran and that is longer than this is no part of an import's duration."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """From `start` to `end`, in seconds since the import began, without the time in which nobody worked on it."""
+    """From `start` to `end`, in seconds since the import began, without its pauses."""
 
     start: float
     end: float
@@ -178,7 +178,7 @@ class Import:
 
     @cached_property
     def _pauses(self) -> list[tuple[datetime, datetime]]:
-        """When nobody worked on it: from its last sign of life to being resumed, and long gaps."""
+        """When it stood still: from its last sign of life to being resumed, and long gaps."""
         signs = sorted(
             [moment for _, _, *moments in self._work for moment in moments]
             + [chunk.committed_at for chunk in self.chunks]

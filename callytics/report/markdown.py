@@ -12,8 +12,8 @@ from callytics.report.document import document
 from callytics.report.facts import Facts
 from callytics.report.words import Words
 
+# What Markdown would take for markup, HTML among it; an underscore inside a word is one.
 SPECIAL = re.compile(r"([\\`*\[\]<>|#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-"""What Markdown would take for markup, HTML among it; an underscore inside a word is one."""
 
 
 def render(facts: Facts, words: Words) -> str:

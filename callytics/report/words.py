@@ -10,8 +10,8 @@ from typing import Any
 
 FOLDER = Path(__file__).with_name("words")
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+# Stands where nothing was recorded.
 NOTHING = "–"
-"""Stands where nothing was recorded."""
 
 
 class Words:

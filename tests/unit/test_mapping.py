@@ -10,9 +10,10 @@ import pytest
 
 import callytics
 from callytics.importer.convert.chunks import array_name
-from callytics.importer.source.mapping import Mapping, mappings, quote
+from callytics.importer.source.mapping import Mapping, mappings
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import declared_columns
+from callytics.postgres.sql import quote
 
 SCHEMAS = sorted((Path(callytics.__file__).parent / "trial" / "sample" / "schema").glob("*.sql"))
 

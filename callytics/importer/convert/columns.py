@@ -16,6 +16,7 @@ from callytics.importer.convert.arrow import all_true
 from callytics.importer.convert.values import Text, Unfit, convert
 from callytics.postgres.jsonb import is_exact_json
 
+# The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types.
 ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
     "double precision": pa.float64(),
@@ -26,7 +27,6 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "jsonb": pa.string(),
     "double precision[]": pa.list_(pa.float64()),
 }
-"""The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types."""
 
 
 def convert_column(column: pa.Array, target: str, zone: tzinfo = UTC) -> tuple[pa.Array, pa.Array]:

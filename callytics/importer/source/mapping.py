@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from callytics.postgres.sql import quote
+
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
@@ -93,11 +95,6 @@ class TableMapping:
             f"(select {self.table.rowid} as source_rowid, *{absent} from {self.table.relation} where {rowids}),\n"
             f"mapped as ({self.mapping.select})\n"
         )
-
-
-def quote(identifier: str) -> str:
-    """Quote an SQL identifier (SQLite and PostgreSQL alike)."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def mappings() -> tuple[Mapping, ...]:

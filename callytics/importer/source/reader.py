@@ -17,15 +17,17 @@ import pyarrow as pa
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import Text
 from callytics.importer.options import Limits
-from callytics.importer.source.mapping import SourceTable, TableMapping, bind, quote, unmapped_columns
+from callytics.importer.source.mapping import SourceTable, TableMapping, bind, unmapped_columns
+from callytics.postgres.sql import literal, quote
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
+# The first and the last row number of a range of rows.
 RowRange = tuple[int, int]
-"""The first and the last row number of a range of rows."""
 EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
+# For each type, the SQLite condition under which a column's value can take the fast path.
 CLEAN = {
     "bigint": "typeof({0}) in ('integer', 'null')",
     # A column that was declared INTEGER elsewhere: up to 2^53 a double is the same number.
@@ -37,10 +39,9 @@ CLEAN = {
     "date": "typeof({0}) in ('text', 'null')",
     "jsonb": "typeof({0}) in ('text', 'null')",
 }
-"""For each type, the SQLite condition under which a column's value can take the fast path."""
 
+# A constant of the right storage class for each type ('' otherwise): the ADBC reader takes a column's type from it.
 FIRST_ROW = {"bigint": "0", "double precision": "0.0", "boolean": "0"}
-"""A constant of the right storage class for each type ('' otherwise): the ADBC reader takes a column's type from it."""
 
 
 class Source:
@@ -196,7 +197,7 @@ class Source:
 
 
 def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
-    info = connection.execute(f"select name, type, pk from pragma_table_xinfo({_literal(name)})").fetchall()
+    info = connection.execute(f"select name, type, pk from pragma_table_xinfo({literal(name)})").fetchall()
     columns = tuple(column for column, *_ in info)
     rowid = _rowid_name(name, columns, connection)
     keys = [(column, declared) for column, declared, pk in info if pk]
@@ -234,10 +235,6 @@ def _free_name(taken: set[str]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def rowid_chunks(

@@ -1,4 +1,4 @@
-"""The PostgreSQL side of an import: catalogue, ids, and the indexes and keys that step aside during a load."""
+"""The PostgreSQL side of an import: catalogue, ids, and the indexes and keys that are deferred during a load."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import queries, quote
 from callytics.schema.importing import IMPORT_LOCK
 
 SQL = queries(Path(__file__).with_name("catalogue.sql"))
 COLUMNS = Path(__file__).with_name("columns.toml")
 LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
+# How the definition of a primary key's index begins: no other unique index is deferred.
 PRIMARY_KEY = "CREATE UNIQUE INDEX"
-"""How the definition of a primary key's index begins: no other unique index steps aside."""
+# Partitions are made for imported rows of these months; others go to the default partition, or one wrong clock would
+# make thousands of them.
 MONTHS = ("2000-01", "2099-12")
-"""The months between which partitions are made for imported rows; others go to the default partition."""
 MOST_MONTHS = 240
 
 
@@ -105,7 +106,10 @@ class Target:
             self._one("set_sequence", table=table, highest=highest)
 
     def definitions(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
-        """Return (kind, table, name, definition) of what steps aside: foreign keys, and indexes of empty tables."""
+        """Return (kind, table, name, definition) of what is deferred: foreign keys, and indexes of empty tables.
+
+        An index that is built at once from all rows takes a fraction of what it takes row by row; a foreign key
+        would be checked for each row, and tables could only be loaded one after the other."""
         found: list[tuple[str, str, str, str]] = []
         for table in tables:
             for leaf in self.leaves(table):
@@ -131,7 +135,7 @@ class Target:
         """Return the partitions of a table, by their names as SQL reads them; the table itself where it has none."""
         return [leaf for (leaf,) in self._all("leaves", table=table)] or [table]
 
-    def set_aside(self, kind: str, table: str, name: str) -> None:
+    def defer(self, kind: str, table: str, name: str) -> None:
         """Drop an index or a foreign key; its definition must be recorded in the same transaction."""
         if kind == "index" and name not in self._constraints(table):
             drop = "drop index if exists {name}"
@@ -146,7 +150,7 @@ class Target:
     def restore_index(self, table: str, name: str, definition: str) -> None:
         """Build an index again, that of a primary key with its key; nothing where it exists."""
         with self.connection.cursor() as cursor:
-            cursor.execute("select to_regclass(%s) is not null", (f"public.{_quoted(name)}",))
+            cursor.execute("select to_regclass(%s) is not null", (f"public.{quote(name)}",))
             if cursor.fetchone()[0]:  # type: ignore[index]
                 return
             try:
@@ -191,7 +195,7 @@ class Target:
         Rolls back where there are any.
         """
         try:
-            self._execute(f"alter table {table} validate constraint {_quoted(name)}")
+            self._execute(f"alter table {table} validate constraint {quote(name)}")
         except psycopg2.errors.ForeignKeyViolation:
             self.connection.rollback()
             return self._orphans(table, definition)
@@ -208,7 +212,7 @@ class Target:
 
     def analyze(self, table: str) -> None:
         """Refresh the planner's statistics of a table and its partitions."""
-        self._execute(f"analyze {_quoted(table)}")
+        self._execute(f"analyze {quote(table)}")
 
     def busy(self, pids: Sequence[int]) -> dict[int, tuple[str, int, int]]:
         """Return, by session, how far the server is with an index or with statistics: phase, done, total.
@@ -240,7 +244,3 @@ class Target:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return fetch(cursor)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -61,7 +61,7 @@ insert into topics (id, name) values (1, 'Unknown') on conflict (id) do nothing
 select setval(pg_get_serial_sequence(%(table)s, 'id'), %(highest)s)
 
 -- name: primary_key
--- The primary key of a table, where it can step aside: nothing depends on it.
+-- The primary key of a table, where it can be deferred: nothing depends on it.
 select k.conname, pg_get_indexdef(k.conindid)
 from pg_constraint as k
 where k.contype = 'p' and k.conrelid = %(table)s::regclass and k.conparentid = 0

@@ -24,10 +24,10 @@ from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import quote
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
 from callytics.importer.target.findings import same_json, same_values
 from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
+from callytics.postgres.sql import literal, quote
 
 
 class Comparer:
@@ -56,10 +56,10 @@ class Comparer:
             self._share(snapshot)
 
     def _share(self, snapshot: str) -> None:
-        literal = snapshot.replace("'", "''")
+        # All workers see one moment, or a row that moves between two tables would be seen twice or not at all.
         with self.arrow.cursor() as cursor:
             cursor.execute("set transaction isolation level repeatable read")
-            cursor.execute(f"set transaction snapshot '{literal}'")
+            cursor.execute(f"set transaction snapshot {literal(snapshot)}")
 
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
@@ -95,11 +95,12 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
                 return
             row_range = min(first for first, _ in chunks), min(last for _, last in chunks)
             yield row_range, row_range
+            # The smaller of the two ends, so that neither side's rows of the range are more than a chunk.
             start = row_range[1] + 1
 
 
 class Unmapped:
-    """The comparison of what is kept in imports.unmapped: nobody else writes there, so it follows SQLite."""
+    """The comparison of what is kept in imports.unmapped: only imports write there, so it follows SQLite."""
 
     def __init__(self, comparer: Comparer, pair: UnmappedPair, found: Found) -> None:
         self.comparer, self.pair, self.found = comparer, pair, found
@@ -154,7 +155,7 @@ class Mapped:
         chunk = self.theirs.chunk(theirs) if self.theirs else None
         kept = ledger.rejected(self.pair.record.id, base)
         expected = self._expected(chunk, kept)
-        retried = self._keep_aside(chunk, kept)
+        retried = self._reject(chunk, kept)
         if chunk:
             found.count(chunk)
         self._rows(expected, self._base_keys(base, kept), base, retried)
@@ -189,21 +190,21 @@ class Mapped:
         array = pa.array(keys, pa.int64())
         return array.take(pc.sort_indices(array))
 
-    def _keep_aside(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> set[int]:
-        """Hand on what is to be kept aside; returns the rows that PostgreSQL refused before and may take now."""
+    def _reject(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> set[int]:
+        """Hand on what is to be rejected; returns the rows that PostgreSQL refused before and may take now."""
         refused = {row.rowid: row for row in chunk.refused} if chunk else {}
         same = {rowid for rowid in refused if rowid in kept and self._same(refused[rowid], kept[rowid])}
         if not self.comparer.retry:
             untrue = [rowid for rowid in kept if rowid not in refused and not self._is_source(rowid, kept[rowid])]
-            self.found.asides += len(refused) - len(same) + len(untrue)
+            self.found.rejections += len(refused) - len(same) + len(untrue)
             return set()
         fine = self._numbers(chunk) & set(kept) if chunk and kept else set()
         retried = {rowid for rowid in fine if kept[rowid].column is None}
         outdated = [rowid for rowid in kept if rowid not in same and rowid not in retried]
         new = [refused[rowid] for rowid in refused if rowid not in same]
         if outdated or new:
-            self.found.asides += len(new) + sum(rowid not in refused for rowid in outdated)
-            self.comparer.sink.keep_aside(self.pair, outdated, new)
+            self.found.rejections += len(new) + sum(rowid not in refused for rowid in outdated)
+            self.comparer.sink.reject(self.pair, outdated, new)
         return retried
 
     def _numbers(self, chunk: Chunk) -> set[int]:

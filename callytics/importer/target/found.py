@@ -107,8 +107,8 @@ class Found:
     updated: int = 0
     deleted: int = 0
     rejected: int = 0
-    asides: int = 0
-    """Changes of what is kept aside in imports.rejected."""
+    rejections: int = 0
+    """Changes of imports.rejected."""
     normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], int] = field(default_factory=dict)
     changed: list[tuple[RowRange, RowRange]] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Found:
     @property
     def changes(self) -> int:
         """Rows that were, or would be, written."""
-        return self.inserted + self.updated + self.deleted + self.asides
+        return self.inserted + self.updated + self.deleted + self.rejections
 
     def clash(self, table: str, key: int, columns: Sequence[str], finding: str, *, final: bool = False) -> None:
         """Count a row that was changed in PostgreSQL, and keep it if it is among the first."""
@@ -189,8 +189,8 @@ class Sink(Protocol):
     def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Take the keys of rows that are to be deleted."""
 
-    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
-        """Take the numbers of rows no longer to be kept aside as they are, and rows that are to be."""
+    def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+        """Take the numbers of rows that are no longer rejected as they were, and rows that are."""
 
     def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
         """Take the numbers of unmapped rows that are gone, and unmapped rows that are new or another."""
@@ -205,7 +205,7 @@ class Nowhere:
     def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Leave it."""
 
-    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+    def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Leave it."""
 
     def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:

@@ -95,6 +95,8 @@ class Loader:
         rows = chunk.rows
         row_range = (chunk.first, chunk.last)
         if not copied:
+            # COPY and INSERT go over two connections, so their commits are two: the checkpoint is pending in between,
+            # and a resumed import does only what is left of the chunk.
             pending = bool(rows or chunk.refused)
             table = copy_table(chunk.clean, converter.conversion.columns)
             if self._copy(record.target_table, "public", table, record, row_range, pending=pending):

@@ -1,7 +1,7 @@
 """Staging: changes are collected in temporary tables of one transaction and applied by sets.
 
 Deleted are children before parents, written are parents before children. A row that PostgreSQL refuses is found by
-halving and kept aside, as in an import; where rows must be without a parent, the foreign keys step aside.
+halving and rejected, as in an import; where rows must be without a parent, the foreign keys are deferred.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_CHILDREN = 100
 
 
 class ForeignKeysInTheWay(Exception):
-    """The changes leave rows without a parent, or need rows to go and come back: the foreign keys must step aside."""
+    """The changes leave rows without a parent, or need rows to go and come back: the foreign keys must be deferred."""
 
 
 class Overtaken(Exception):
@@ -131,7 +131,7 @@ class Staging:
             stage.keys += len(keys)
             self._copy(stage, "copy_keys", copy_text({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
 
-    def keep_aside(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
+    def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Bring imports.rejected up to date."""
         with self._lock:
             self._execute("delete_rejected", table=pair.record.id, rowids=list(outdated))
@@ -268,25 +268,26 @@ class Staging:
             row = cursor.fetchone()
         return str(row[0]) if row else "id"
 
-    def apply(self, *, aside: bool) -> list[ForeignKey]:
-        """Write everything; returns the foreign keys that stepped aside and are back, not validated.
+    def apply(self, *, defer: bool) -> list[ForeignKey]:
+        """Write everything; returns the foreign keys that were dropped and added again NOT VALID.
 
-        They step aside only where the tables are locked (`aside`). Raises `ForeignKeysInTheWay` where the changes
-        cannot be made otherwise, and `Overtaken` where somebody has written to the same rows since they were compared.
+        They are deferred only where the tables are locked (`defer`): otherwise others could write orphans meanwhile.
+        Raises `ForeignKeysInTheWay` where the changes cannot be made without that, and `Overtaken` where the same
+        rows were written to since they were compared.
         """
-        keys = list(self._foreign_keys(list(self.stages))) if aside else []
+        keys = list(self._foreign_keys(list(self.stages))) if defer else []
         try:
             with self.connection.cursor() as cursor:
-                self._set_aside(cursor, keys)
-                self._apply(cursor, aside=aside)
-                self._bring_back(cursor, keys)
+                self._drop(cursor, keys)
+                self._apply(cursor, defer=defer)
+                self._add(cursor, keys)
         except psycopg2.errors.ForeignKeyViolation as error:
             raise ForeignKeysInTheWay from error
         except psycopg2.errors.SerializationFailure as error:
             raise Overtaken from error
         return keys
 
-    def _apply(self, cursor: Cursor, *, aside: bool) -> None:
+    def _apply(self, cursor: Cursor, *, defer: bool) -> None:
         order = self._parents_first()
         for stage in self.stages.values():
             stage.refused.clear()
@@ -298,7 +299,7 @@ class Staging:
             for stage in order:
                 for number, reason in self._write(cursor, stage, (0, stage.rows - 1), present=present):
                     if present:
-                        self._make_room(stage, number, aside=aside)
+                        self._make_room(stage, number, defer=defer)
                     else:
                         self._refuse(stage, number, reason)
         for stage in order:
@@ -323,8 +324,8 @@ class Staging:
 
         return refused_of(cursor, write, *span)
 
-    def _make_room(self, stage: Stage, number: int, *, aside: bool) -> None:
-        if not aside:
+    def _make_room(self, stage: Stage, number: int, *, defer: bool) -> None:
+        if not defer:
             raise ForeignKeysInTheWay
         stage.moved.add(number)
         self._execute("make_room", stage, n=number)
@@ -355,11 +356,11 @@ class Staging:
                 del parents[target]
         return order
 
-    def _set_aside(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
+    def _drop(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
         for key in keys:
             cursor.execute(_alter(key, "drop constraint {name}"))
 
-    def _bring_back(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
+    def _add(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
         for key in keys:
             cursor.execute(_alter(key, "add constraint {name} {definition} not valid"))
 

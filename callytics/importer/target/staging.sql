@@ -61,7 +61,7 @@ where s.sync_n between %(first)s and %(last)s and not s.sync_present
 order by s.sync_n
 
 -- name: make_room
--- A row that can't become what it should be goes; it comes back among the inserted ones, or is kept aside.
+-- A row that can't become what it should be goes; it comes back among the inserted ones, or is rejected.
 with moved as (update {staged} set sync_present = false where sync_n = %(n)s returning {key} as key)
 delete from public.{target} t using moved m
 where t.{key} = m.key

@@ -36,6 +36,7 @@ def literal(value: Any, kind: str) -> str | None:
         return None
     if kind.endswith("[]"):
         return "{" + ",".join("NULL" if element is None else repr(element) for element in value) + "}"
+    # The shortest text that reads back as the same double; without a cast to numeric, which has no -0.
     if isinstance(value, float):
         return repr(value)
     return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -23,9 +23,10 @@ from callytics.importer.convert.values import encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
-from callytics.importer.source.mapping import SourceTable, quote
+from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
 from callytics.importer.target.findings import Difference, same_json, same_values
+from callytics.postgres.sql import quote
 
 EXAMPLES = 5
 
@@ -110,13 +111,13 @@ class Verifier:
         loaded, rejected = self.ledger.counts(record.id)
         if not found.rows == loaded + rejected == record.source_rows:
             self._unaccounted(record, found, loaded, rejected)
-        self._verify_kept_aside(record, found, rejected)
+        self._verify_numbers(record, found, rejected)
         self.ledger.verified_table(record.id, found.rows, found.different, found.began)
         self.connection.commit()
         return found
 
-    def _verify_kept_aside(self, record: TableRecord, found: Verification, rejected: int) -> None:
-        """No more rows are kept aside than were put there; a difference that is known already is not counted twice."""
+    def _verify_numbers(self, record: TableRecord, found: Verification, rejected: int) -> None:
+        """No more rows are rejected or unmapped than were put there; a difference that is known already counts once."""
         unmapped = 0 if record.mapping else record.source_rows
         for table, expected, actual in zip(
             ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.stored_counts(record.id), strict=True
@@ -138,7 +139,7 @@ class Verifier:
         kept: dict[int, KeptRow],
         found: Verification,
     ) -> None:
-        """Every refused row is kept aside, and every row kept aside is there whole."""
+        """Every refused row is in imports.rejected, and every row there is whole."""
         refused = {row.rowid: row for row in chunk.refused}
         found.add("imports.rejected", [rowid for rowid in refused if rowid not in kept], None, "is missing")
         for rowid, row in kept.items():
@@ -146,7 +147,7 @@ class Verifier:
                 found.add("imports.rejected", [rowid], None, "differs")
 
     def _same_as_refused(self, converter: Converter, rowid: int, kept: KeptRow, refused: RefusedRow | None) -> bool:
-        """Compare a row kept aside with the source's; one that only PostgreSQL refused has no column and no value."""
+        """Compare a rejected row with the source's; one that only PostgreSQL refused has no column and no value."""
         try:
             row = encode_row(converter.source_values(rowid), refused.column if refused else None)
         except LookupError:
@@ -194,7 +195,7 @@ class Verifier:
 
 
 def expected_rows(chunk: Chunk, conversion: Conversion, kept: dict[int, KeptRow]) -> pa.Table:
-    """Return the rows of a chunk that must be in the target, in key order: all but those kept aside."""
+    """Return the rows of a chunk that must be in the target, in key order: all but the rejected ones."""
     rows = chunk.clean
     if chunk.rows:
         rows = pa.concat_tables([rows, rows_table(chunk.rows, conversion.columns)])
