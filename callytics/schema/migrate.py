@@ -125,7 +125,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         with self._advisory_lock():
             self._break_stale_lock()
             # yoyo takes whatever refuses its row for a lock: this lets a server that takes no writes say so itself.
-            self._run("delete from yoyo_lock where false")
+            SQL.run(self.connection, "try_to_write")
             with super().lock(timeout):
                 yield
 

@@ -47,6 +47,11 @@ select
             and abs(extract(epoch from session.backend_start - lock.ctime at time zone 'UTC')) < 10
     )
 
+-- name: try_to_write
+-- Touches no row, and is refused by a server that takes no writes.
+delete from yoyo_lock
+where false
+
 -- name: relation_exists
 select to_regclass(%(name)s) is not null
 
