@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from callytics.postgres.errors import HINTS
-from tests.support.manual import page
+from tests.support.manual import KOREAN_PAGES, MANUAL, text_of
 from tests.support.messages import messages
 
 # One entry for many lines that differ in a few words.
 GENERAL = {"is not …"}
 # A line without words of its own is made of other lines, which are explained instead.
 WORDS = re.compile(r" [^\W\d_]|[^\W\d_] ")
+PAGES = [MANUAL / "troubleshooting.md", *(page for page in KOREAN_PAGES if page.name == "troubleshooting.md")]
+both = pytest.mark.parametrize("page", PAGES, ids=["English", "Korean"])
 
 
-def explained() -> set[str]:
+def explained(page: Path) -> set[str]:
     """Return what stands between backticks in the page's entries."""
-    entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", page("troubleshooting"), re.MULTILINE | re.DOTALL)
+    entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
     return {code for entry in entries for code in re.findall(r"`([^`]+)`", entry)}
 
 
@@ -24,18 +29,21 @@ def is_covered(message: str, lines: set[str]) -> bool:
     return message in lines or any(re.fullmatch(line.replace("…", ".*"), message) for line in GENERAL & lines)
 
 
-def test_every_error_line_is_explained() -> None:
+@both
+def test_every_error_line_is_explained(page: Path) -> None:
     found = [(place, message) for place, message in messages() if WORDS.search(message)]
-    lines = explained()
+    lines = explained(page)
     unexplained = [f"{place}: {message}" for place, message in found if not is_covered(message, lines)]
     assert len(found) > 150
-    assert not unexplained, "\n".join(["explain these in docs/troubleshooting.md:", *unexplained])
+    assert not unexplained, "\n".join([f"explain these in {page}:", *unexplained])
 
 
-def test_every_hint_of_a_failed_connection_is_explained() -> None:
-    assert {words for words, _ in HINTS} <= explained()
+@both
+def test_every_hint_of_a_failed_connection_is_explained(page: Path) -> None:
+    assert {words for words, _ in HINTS} <= explained(page)
 
 
-def test_no_line_is_explained_that_no_longer_exists() -> None:
-    lines = {line for line in explained() - GENERAL if "…" in line and not line.startswith("ALTER ")}
+@both
+def test_no_line_is_explained_that_no_longer_exists(page: Path) -> None:
+    lines = {line for line in explained(page) - GENERAL if "…" in line and not line.startswith("ALTER ")}
     assert lines - {message for _, message in messages()} == set()
