@@ -451,5 +451,6 @@ def test_exit_codes_and_words(office: Installation) -> None:
     assert "Refused, nothing was changed: 1 row was changed in PostgreSQL since the import." in listed
     assert json.loads(office.said("sync", "--json", *office.files, code=4))["clashes"][0]["key"] == 1
     assert "1 clash was settled by --theirs" in office.said("sync", "--theirs", *office.files)
-    assert "Import 1 is undone: " in office.said("undo", "1", "--yes")
     assert "Aborted!" in office.said("undo", "1", code=1)
+    assert "Import 1 is undone: " in office.said("undo", "1", "--yes")
+    assert "import 1 was undone already" in office.said("undo", "1", code=1)
