@@ -37,6 +37,9 @@ COMMANDS = (
     completion.completion,
 )
 
+# These read no settings, or examine and write the file, which then need not be there.
+WITHOUT_SETTINGS = frozenset({"completion", "env", "inspect", "sample", "server"})
+
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     """Print the version, and the number of the newest migration that comes with it."""
@@ -60,8 +63,7 @@ def cli(context: click.Context, env_file: Path) -> None:
     """Bring Callytics from SQLite to PostgreSQL, and prove that everything arrived."""
     context.meta[imports.LIMITS] = context.obj or Limits()
     named = context.get_parameter_source("env_file") is ParameterSource.COMMANDLINE
-    # The env commands examine or write the file, there or not.
-    if named and context.invoked_subcommand != "env" and not env_file.exists():
+    if named and context.invoked_subcommand not in WITHOUT_SETTINGS and not env_file.exists():
         raise SettingsError(f"{env_file} is not there: check the path after --env-file")
     context.obj = env_file
 
