@@ -123,8 +123,3 @@ def _columns(cursor: Cursor) -> list[str]:
 def _texts(path: Path) -> dict[str, str]:
     _, *parts = NAME.split(path.read_text(encoding="utf-8"))
     return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
-
-
-def queries(path: Path) -> Queries:
-    """Return the queries of a file; for modules that still ask for them by this name."""
-    return Queries(path)

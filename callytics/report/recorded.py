@@ -13,11 +13,11 @@ from typing import TypeVar
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer.records.entries import OrphanedKey, entries
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 from callytics.schema.importing import check_ready, import_connection
 from callytics.settings import Settings
 
-SQL = queries(Path(__file__).with_name("recorded.sql"))
+SQL = Queries(Path(__file__).with_name("recorded.sql"))
 T = TypeVar("T")
 
 

@@ -33,9 +33,9 @@ from callytics.importer.records.entries import (
     entries,
 )
 from callytics.importer.source.snapshot import Snapshot
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 
-SQL = queries(Path(__file__).with_name("ledger.sql"))
+SQL = Queries(Path(__file__).with_name("ledger.sql"))
 T = TypeVar("T")
 # The target of rows and columns that no mapping reads.
 UNMAPPED = "imports.unmapped"

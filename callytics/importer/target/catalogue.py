@@ -17,10 +17,10 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
-from callytics.postgres.sql import queries, quote
+from callytics.postgres.sql import Queries, quote
 from callytics.schema.importing import IMPORT_LOCK
 
-SQL = queries(Path(__file__).with_name("catalogue.sql"))
+SQL = Queries(Path(__file__).with_name("catalogue.sql"))
 COLUMNS = Path(__file__).with_name("columns.toml")
 LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
 # How the definition of a primary key's index begins: no other unique index is deferred.

@@ -28,9 +28,9 @@ from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
 from callytics.importer.target.refusals import refused_of
 from callytics.importer.target.text import copy_text
-from callytics.postgres.sql import queries
+from callytics.postgres.sql import Queries
 
-SQL = queries(Path(__file__).with_name("staging.sql"))
+SQL = Queries(Path(__file__).with_name("staging.sql"))
 MOST_CHILDREN = 100
 
 
