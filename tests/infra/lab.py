@@ -414,7 +414,7 @@ def end(host: LabHost) -> None:
 
     wait_until(is_gone, 10, f"{host.name} could not be ended")
     for group in control_groups(host):
-        for folder in (*sorted(group.glob("**/"), reverse=True), group.parent):
+        for folder in (*(Path(path) for path, _, _ in os.walk(group, topdown=False)), group.parent):
             # The parent stays while another host is in it.
             with suppress(OSError):
                 folder.rmdir()
@@ -434,9 +434,10 @@ def processes_of(host: LabHost) -> set[int]:
     """Return everything in the host's groups: the supervisor, systemd-nspawn and all that runs inside."""
     found: set[int] = set()
     for group in control_groups(host):
-        for path in group.glob("**/cgroup.procs"):
+        # Services end while we look: unlike Path.glob, os.walk passes over a folder that has gone.
+        for folder, _, _ in os.walk(group):
             with suppress(OSError):
-                found.update(map(int, path.read_text().split()))
+                found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
     return found
 
 
