@@ -16,6 +16,7 @@ from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.importer import Limits
 from callytics.schema.versions import newest
+from callytics.settings import forget_libpq
 
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
 COMMANDS = (
@@ -61,6 +62,9 @@ def print_version(context: click.Context, _option: click.Parameter, wanted: bool
 @click.pass_context
 def cli(context: click.Context, env_file: Path) -> None:
     """Bring Callytics from SQLite to PostgreSQL, and prove that everything arrived."""
+    # 'env' connects nowhere, and names the variables that have no effect.
+    if context.invoked_subcommand != "env":
+        forget_libpq()
     context.meta[imports.LIMITS] = context.obj or Limits()
     named = context.get_parameter_source("env_file") is ParameterSource.COMMANDLINE
     if named and context.invoked_subcommand not in WITHOUT_SETTINGS and not env_file.exists():

@@ -20,7 +20,7 @@ def env() -> None:
 def env_init(env_file: Path) -> None:
     """Write a new .env with strong random passwords, readable only by you."""
     settings.init(env_file)
-    click.echo(f"{env_file} written (mode 0600): set POSTGRES_HOST, then run 'callytics env check'")
+    click.echo(f"{env_file} written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere")
 
 
 @env.command("check", cls=Printing)
@@ -31,7 +31,9 @@ def env_check(env_file: Path) -> None:
     for problem in problems:
         click.echo(f"{problem.level}: {problem.text}")
     errors = sum(problem.level == "error" for problem in problems)
-    click.echo(f"{errors} to correct" if errors else "The settings are complete.")
+    click.echo(
+        f"{errors} to correct" if errors else "The settings are complete; 'callytics doctor' looks where they lead."
+    )
     if errors:
         raise click.exceptions.Exit(1)
 
@@ -39,7 +41,6 @@ def env_check(env_file: Path) -> None:
 @env.command("show", cls=Printing)
 @click.pass_obj
 def env_show(env_file: Path) -> None:
-    """Print the settings in force, passwords masked."""
-    values, _problems = settings.read(env_file=env_file)
-    for name, value in settings.show(values):
-        click.echo(f"{name}={value}")
+    """Print the settings in force, passwords masked, and where each is from: the environment, the file, a default."""
+    for name, value, source in settings.show(env_file=env_file):
+        click.echo(f"{name}={value}  # {source}")

@@ -46,6 +46,9 @@ HINTS = (
     ("could not translate host name", "correct POSTGRES_HOST"),
     ("No such file or directory", "is PostgreSQL running on this machine?"),
     ("timeout expired", "correct POSTGRES_HOST, or open the way to it"),
+    ("session is read-only", "none of these hosts takes writes: let POSTGRES_HOST name the primary, or wait for it"),
+    ("definition of service", "unset PGSERVICE, which Callytics has no use for"),
+    ("service file", "unset PGSERVICE and PGSERVICEFILE, which Callytics has no use for"),
 )
 # libpq asks a question of its own after some failures, which HINTS answers better.
 QUESTION = re.compile(r"\s*Is the server running [^?]*\?")

@@ -38,7 +38,7 @@ from callytics.postgres import connect
 from callytics.postgres.errors import ours, summary
 from callytics.postgres.sql import Queries
 from callytics.schema import versions
-from callytics.settings import Settings
+from callytics.settings import Settings, forget_libpq
 
 Report = Callable[[str], None]
 
@@ -95,6 +95,8 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         report: Report | None = None,
     ) -> None:
         self.from_yoyo = settings is None
+        if settings is None:
+            forget_libpq()
         with self._shown_by_yoyo():
             self.settings = settings or Settings.load()
         self.report = report or _to_stderr

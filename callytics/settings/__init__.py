@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from callytics.exceptions import SettingsError
-from callytics.settings.checks import JWT_SECRET_KEY_BYTES, KEY_ADVICE, PLACEHOLDER, Problem, check
+from callytics.settings.checks import JWT_SECRET_KEY_BYTES, KEY_ADVICE, PLACEHOLDER, Problem, check, place
 from callytics.settings.envfile import create_env_file, env_text, init, read_env_file
-from callytics.settings.variables import OPTIONAL, REQUIRED, SECRETS, hosts, value
+from callytics.settings.libpq import EXPLICIT, check_environment, forget_libpq
+from callytics.settings.variables import DEFAULT_ENV_FILE, OPTIONAL, REQUIRED, SECRETS, hosts, value
 
 __all__ = [
     "JWT_SECRET_KEY_BYTES",
@@ -26,13 +27,12 @@ __all__ = [
     "check",
     "create_env_file",
     "env_text",
+    "forget_libpq",
     "init",
     "read",
     "scrub",
     "show",
 ]
-
-DEFAULT_ENV_FILE = Path(".env")
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,12 @@ class Settings:
         return "POSTGRES_USER", "POSTGRES_PASSWORD"
 
     def parameters(self, *, owner: bool = False) -> dict[str, str]:
-        """Return libpq's connection parameters; with several hosts, the one that takes writes is used."""
+        """Return libpq's connection parameters; with several hosts, the one that takes writes is used.
+
+        Those that are no settings have libpq's own defaults, so that no variable of libpq's (PGHOSTADDR, PGOPTIONS …)
+        leads elsewhere or changes the session.
+        """
         user, password = self.login(owner=owner)
-        several = len(self.hosts) > 1
         parameters = {
             "host": ",".join(self.hosts),
             "port": ",".join([str(self.port)] * len(self.hosts)),
@@ -99,12 +102,12 @@ class Settings:
             "password": password,
             "sslmode": self.sslmode,
             "sslrootcert": self.sslrootcert,
-            "target_session_attrs": "read-write" if several else None,
+            "target_session_attrs": "read-write" if len(self.hosts) > 1 else None,
             "application_name": "callytics",
             "client_encoding": "UTF8",
             "connect_timeout": "10",
         }
-        return {name: value for name, value in parameters.items() if value is not None}
+        return EXPLICIT | {name: value for name, value in parameters.items() if value is not None}
 
     def conninfo(self, *, owner: bool = False) -> str:
         """Return libpq's keyword/value string, every value quoted, for psycopg2, ADBC and psql.
@@ -147,7 +150,7 @@ class ServiceSettings:
         values, problems = read(environ, env_file)
         errors = [problem.text for problem in problems if problem.level == "error"]
         if not values.get("JWT_SECRET_KEY"):
-            errors.append(f"JWT_SECRET_KEY is not set: put {KEY_ADVICE} into .env")
+            errors.append(f"JWT_SECRET_KEY is not set: put {KEY_ADVICE} into {place(env_file)}")
         if errors:
             raise SettingsError(_first_of(errors))
         return cls(
@@ -164,17 +167,29 @@ class ServiceSettings:
 def read(
     environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Merge ``env_file`` and the environment, which wins, and return the values with everything wrong."""
-    values, problems = read_env_file(env_file)
-    values |= os.environ if environ is None else environ
-    return values, problems + list(check(values))
+    """Merge ``env_file`` and the environment, which wins, and return the values with everything wrong.
+
+    An empty variable is not a value: it hides none of the file's. Compose and service managers pass a variable on that
+    is not set as an empty one.
+    """
+    environ = os.environ if environ is None else environ
+    in_file, problems = read_env_file(env_file)
+    values = {**environ, **in_file, **{name: text for name, text in environ.items() if text.strip()}}
+    return values, [*problems, *check(values, env_file), *check_environment(environ)]
 
 
-def show(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each variable and its value for reading, secrets masked."""
+def show(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each variable, its value for reading, secrets masked, and where that is from."""
+    environ = os.environ if environ is None else environ
+    in_file, _problems = read_env_file(env_file)
+    values, _problems = read(environ, env_file)
     for variable in (*REQUIRED, *OPTIONAL):
         found = value(values, variable)
-        yield variable, "********" if found and variable in SECRETS else found
+        sources = {"environment": environ.get(variable, ""), str(env_file): in_file.get(variable, ""), "default": found}
+        source = next((name for name, text in sources.items() if text.strip()), "not set")
+        yield variable, "********" if found and variable in SECRETS else found, source
 
 
 def scrub(text: str, values: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from callytics.settings.variables import REQUIRED, SECRETS, hosts, value
+from callytics.settings.variables import DEFAULT_ENV_FILE, REQUIRED, SECRETS, hosts, value
 
 # RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
 JWT_SECRET_KEY_BYTES = 32
@@ -29,25 +29,30 @@ class Problem:
     text: str
 
 
-def check(values: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield every problem of the settings, each with its fix."""
+def place(env_file: Path | None) -> str:
+    """Return where a value belongs: into the file that was read, whatever its name."""
+    return str(env_file) if env_file else "the environment"
+
+
+def check(values: Mapping[str, str], env_file: Path | None = DEFAULT_ENV_FILE) -> Iterator[Problem]:
+    """Yield every problem of the settings, each with its fix; ``env_file`` is where they were read from."""
     for variable in REQUIRED:
-        yield from _check_required(variable, values)
+        yield from _check_required(variable, values, place(env_file))
     yield from _check_hosts(values.get("POSTGRES_HOST", ""))
     for variable in SECRETS:
         yield from _check_password(variable, values.get(variable, ""))
     yield from _check_owner(values)
     yield from _check_numbers(values)
     yield from _check_tls(values)
-    yield from _check_service(values)
+    yield from _check_service(values, place(env_file))
     yield from _check_leftovers(values)
 
 
-def _check_required(variable: str, values: Mapping[str, str]) -> Iterator[Problem]:
+def _check_required(variable: str, values: Mapping[str, str], where: str) -> Iterator[Problem]:
     if variable not in values:
-        yield Problem("error", f"{variable} is not set: put it into .env ('callytics env init' writes one)")
+        yield Problem("error", f"{variable} is not set: put it into {where} ('callytics env init' writes a file)")
     elif not values[variable].strip():
-        yield Problem("error", f"{variable} is empty: give it a value in .env or the environment")
+        yield Problem("error", f"{variable} is empty: give it a value in {where}")
 
 
 def _check_hosts(text: str) -> Iterator[Problem]:
@@ -72,9 +77,9 @@ def _check_password(variable: str, password: str) -> Iterator[Problem]:
 
 def _check_owner(values: Mapping[str, str]) -> Iterator[Problem]:
     user, password = "POSTGRES_OWNER_USER", "POSTGRES_OWNER_PASSWORD"
-    if values.get(user) and not values.get(password):
+    if value(values, user) and not value(values, password):
         yield Problem("error", f"{user} is set without {password}: set both, or neither")
-    if values.get(password) and not values.get(user):
+    if value(values, password) and not value(values, user):
         yield Problem("error", f"{password} is set without {user}: set both, or neither")
 
 
@@ -104,10 +109,10 @@ def _check_tls(values: Mapping[str, str]) -> Iterator[Problem]:
         yield Problem("warning", f"POSTGRES_SSLROOTCERT proves nothing with {mode}: use verify-full")
 
 
-def _check_service(values: Mapping[str, str]) -> Iterator[Problem]:
+def _check_service(values: Mapping[str, str], where: str) -> Iterator[Problem]:
     key = values.get("JWT_SECRET_KEY", "")
     if key and not PLACEHOLDER.fullmatch(key.strip()) and not _is_strong(key):
-        yield Problem("error", f"JWT_SECRET_KEY is too weak: put {KEY_ADVICE} into .env")
+        yield Problem("error", f"JWT_SECRET_KEY is too weak: put {KEY_ADVICE} into {where}")
     for origin in value(values, "CORS_ORIGINS").replace(",", " ").split():
         if not re.fullmatch(r"https?://[^/\s*]+", origin):
             text = f"CORS_ORIGINS '{origin}' is not an origin: write it as https://name, with a port where it has one"

@@ -23,15 +23,15 @@ def read_env_file(path: Path | None) -> tuple[dict[str, str], list[Problem]]:
         return {}, []
     try:
         # Windows editors begin the file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return {}, [Problem("note", f"{path} is not there, only the environment counts")]
     except UnicodeDecodeError:
         return {}, [Problem("error", f"{path} is not UTF-8: save it as UTF-8")]
     except OSError as error:
         return {}, [Problem("error", f"{path} can't be read: {error.strerror}")]
-    values, problems = _parse(path, text)
-    return values, problems + list(_check_mode(path))
+    values, problems = _parse(path, text.replace("\r\n", "\n"))
+    return values, [*problems, *_check_line_ends(path, text), *_check_mode(path)]
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, str], list[Problem]]:
@@ -46,6 +46,12 @@ def _parse(path: Path, text: str) -> tuple[dict[str, str], list[Problem]]:
         elif binding.key and binding.value is not None:
             values[binding.key] = binding.value
     return values, problems
+
+
+def _check_line_ends(path: Path, text: str) -> Iterator[Problem]:
+    if "\r" in text:
+        trap = "a shell that reads the file ends each value, passwords too, with an invisible character"
+        yield Problem("warning", f"{path} has Windows line ends, with which {trap}: save it with Unix line ends")
 
 
 def _check_mode(path: Path) -> Iterator[Problem]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+DEFAULT_ENV_FILE = Path(".env")
 REQUIRED = ("POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD")
 OPTIONAL = {
     "POSTGRES_PORT": "5432",
@@ -38,7 +40,8 @@ SECRETS = (
 
 def value(values: Mapping[str, str], variable: str) -> str:
     """Return the value or, where it is unset or empty, its default."""
-    return values.get(variable) or OPTIONAL.get(variable, "")
+    text = values.get(variable, "")
+    return text if text.strip() else OPTIONAL.get(variable, "")
 
 
 def hosts(text: str) -> tuple[str, ...]:

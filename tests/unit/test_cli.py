@@ -40,9 +40,12 @@ def run(*arguments: str) -> Result:
 def test_env_init_then_check_is_complete() -> None:
     result = run("env", "init")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == ".env written (mode 0600): set POSTGRES_HOST, then run 'callytics env check'\n"
+    assert (
+        result.stdout
+        == ".env written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere\n"
+    )
     assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
-    assert run("env", "check").stdout == "The settings are complete.\n"
+    assert run("env", "check").stdout == "The settings are complete; 'callytics doctor' looks where they lead.\n"
 
 
 def test_env_init_never_overwrites() -> None:
@@ -62,8 +65,8 @@ def test_env_check_names_every_problem() -> None:
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "warning: .env is open to other accounts (mode 0644): chmod 600 .env",
-        "error: POSTGRES_HOST is empty: give it a value in .env or the environment",
-        "error: POSTGRES_DB is not set: put it into .env ('callytics env init' writes one)",
+        "error: POSTGRES_HOST is empty: give it a value in .env",
+        "error: POSTGRES_DB is not set: put it into .env ('callytics env init' writes a file)",
         "error: POSTGRES_PASSWORD is still the placeholder from .env.example: run 'callytics env init' or set your own",
         "error: POSTGRES_PORT 'abc' is not a whole number from 1 to 65535: correct it",
         "note: DATABASE_URL still names a SQLite file and is ignored: remove it",
@@ -90,30 +93,58 @@ def test_a_named_env_file_that_is_not_there_is_the_one_error() -> None:
     assert result.stderr == "Error: nope.env is not there: check the path after --env-file\n"
 
 
-def test_env_show_masks_passwords() -> None:
-    write_env()
+def test_env_show_masks_passwords_and_tells_where_each_value_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_env(f"{GOOD}POSTGRES_OWNER_USER=\nAPI_PORT=81\n")
+    monkeypatch.setenv("POSTGRES_HOST", "elsewhere")
+    monkeypatch.setenv("POSTGRES_USER", "")
+    monkeypatch.setenv("API_PORT", " ")
     assert run("env", "show").stdout.splitlines() == [
-        "POSTGRES_HOST=db",
-        "POSTGRES_DB=callytics",
-        "POSTGRES_USER=app",
-        "POSTGRES_PASSWORD=********",
-        "POSTGRES_PORT=5432",
-        "POSTGRES_OWNER_USER=",
-        "POSTGRES_OWNER_PASSWORD=",
-        "POSTGRES_SUPERUSER_PASSWORD=",
-        "POSTGRES_READONLY_PASSWORD=",
-        "POSTGRES_MONITOR_PASSWORD=",
-        "POSTGRES_MIN_CONNECTIONS=5",
-        "POSTGRES_MAX_CONNECTIONS=20",
-        "POSTGRES_SSLMODE=",
-        "POSTGRES_SSLROOTCERT=",
-        "JWT_SECRET_KEY=",
-        "JWT_EXPIRE_MINUTES=480",
-        "MAX_LOGIN_ATTEMPTS=5",
-        "ACCOUNT_LOCK_MINUTES=30",
-        "API_HOST=127.0.0.1",
-        "API_PORT=8000",
-        "CORS_ORIGINS=",
+        "POSTGRES_HOST=elsewhere  # environment",
+        "POSTGRES_DB=callytics  # .env",
+        "POSTGRES_USER=app  # .env",
+        "POSTGRES_PASSWORD=********  # .env",
+        "POSTGRES_PORT=5432  # default",
+        "POSTGRES_OWNER_USER=  # not set",
+        "POSTGRES_OWNER_PASSWORD=  # not set",
+        "POSTGRES_SUPERUSER_PASSWORD=  # not set",
+        "POSTGRES_READONLY_PASSWORD=  # not set",
+        "POSTGRES_MONITOR_PASSWORD=  # not set",
+        "POSTGRES_MIN_CONNECTIONS=5  # default",
+        "POSTGRES_MAX_CONNECTIONS=20  # default",
+        "POSTGRES_SSLMODE=  # not set",
+        "POSTGRES_SSLROOTCERT=  # not set",
+        "JWT_SECRET_KEY=  # not set",
+        "JWT_EXPIRE_MINUTES=480  # default",
+        "MAX_LOGIN_ATTEMPTS=5  # default",
+        "ACCOUNT_LOCK_MINUTES=30  # default",
+        "API_HOST=127.0.0.1  # default",
+        "API_PORT=81  # .env",
+        "CORS_ORIGINS=  # not set",
+    ]
+
+
+def test_the_file_that_was_named_is_the_one_that_messages_name() -> None:
+    Path("my.env").write_text("POSTGRES_HOST=db\nPOSTGRES_USER=\n")
+    said = run("--env-file", "my.env", "env", "check").stdout
+    assert "POSTGRES_DB is not set: put it into my.env" in said
+    assert "POSTGRES_USER is empty: give it a value in my.env" in said
+    assert " .env" not in said
+    result = run("--env-file", "my.env", "migrate")
+    assert result.stderr == (
+        "Error: POSTGRES_DB is not set: put it into my.env ('callytics env init' writes a file) "
+        "('callytics env check' shows 2 more)\n"
+    )
+
+
+def test_env_check_names_variables_of_libpq_that_have_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_env(f"{GOOD}PGPASSWORD=x\nPGSSLMODE=require\n")
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    monkeypatch.setenv("PGSERVICE", "")
+    result = run("env", "check")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:-1] == [
+        "note: PGHOSTADDR is ignored: the POSTGRES_ variables alone say how to connect"
     ]
 
 

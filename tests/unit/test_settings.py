@@ -55,9 +55,9 @@ def test_complete_environment_has_no_problem() -> None:
 @pytest.mark.parametrize("variable", settings.REQUIRED)
 def test_missing_and_empty_variables_are_named(variable: str) -> None:
     assert problems(**{variable: None}) == [
-        f"error: {variable} is not set: put it into .env ('callytics env init' writes one)"
+        f"error: {variable} is not set: put it into .env ('callytics env init' writes a file)"
     ]
-    empty = f"error: {variable} is empty: give it a value in .env or the environment"
+    empty = f"error: {variable} is empty: give it a value in .env"
     assert problems(**{variable: ""}) == [empty]
     assert problems(**{variable: "  "}) == [empty]
 
@@ -229,6 +229,35 @@ def test_windows_file_is_read(tmp_path: Path) -> None:
     assert values == {"POSTGRES_HOST": "db", "POSTGRES_DB": "calls"}
 
 
+def test_windows_line_ends_are_a_warning(tmp_path: Path) -> None:
+    env_file = write(tmp_path / ".env", "POSTGRES_HOST=db\nPOSTGRES_DB='calls'\n")
+    assert settings.read(COMPLETE, env_file)[1] == []
+    env_file.write_bytes(env_file.read_bytes().replace(b"\n", b"\r\n"))
+    values, found = settings.read({}, env_file)
+    assert (values["POSTGRES_HOST"], values["POSTGRES_DB"]) == ("db", "calls")
+    text = (
+        f"{env_file} has Windows line ends, with which a shell that reads the file ends each value, passwords too, "
+        "with an invisible character: save it with Unix line ends"
+    )
+    assert [problem for problem in found if problem.level == "warning"] == [settings.Problem("warning", text)]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_variable_is_not_a_value(tmp_path: Path, empty: str) -> None:
+    """Compose passes on as empty what is not set."""
+    lines = "".join(f"{name}='{text}'\n" for name, text in COMPLETE.items())
+    env_file = write(
+        tmp_path / ".env", f"{lines}POSTGRES_PORT=5433\nPOSTGRES_OWNER_USER=o\nPOSTGRES_OWNER_PASSWORD=p\n"
+    )
+    expected = Settings.load({}, env_file)
+    empties = dict.fromkeys((*COMPLETE, "POSTGRES_PORT", "POSTGRES_OWNER_USER", "POSTGRES_OWNER_PASSWORD"), empty)
+    assert Settings.load(empties, env_file) == expected
+    assert Settings.load(around := COMPLETE | {"POSTGRES_PORT": empty}, None).port == 5432
+    assert Settings.load(around | {"POSTGRES_OWNER_USER": empty}, None).owner_user is None
+    with pytest.raises(SettingsError, match="POSTGRES_HOST is empty: give it a value in the environment"):
+        Settings.load(empties, None)
+
+
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, False), (0o644, True), (0o660, True)])
 def test_open_file_is_a_warning(tmp_path: Path, mode: int, warned: bool) -> None:
     env_file = write(tmp_path / ".env", "")
@@ -293,11 +322,13 @@ def test_connection_strings_give_every_character_back(password: str) -> None:
 
 def test_passwords_do_not_show() -> None:
     secret = Settings.load(COMPLETE | {"POSTGRES_OWNER_USER": "o", "POSTGRES_OWNER_PASSWORD": "0wner-Secret"}, None)
-    values, _problems = settings.read(COMPLETE | {"POSTGRES_OWNER_PASSWORD": "0wner-Secret"}, None)
-    for text in (repr(secret), str(secret), repr(dict(settings.show(values)))):
+    shown = {
+        name: value for name, value, _ in settings.show(COMPLETE | {"POSTGRES_OWNER_PASSWORD": "0wner-Secret"}, None)
+    }
+    for text in (repr(secret), str(secret), repr(shown)):
         assert "s3cret-Enough" not in text
         assert "0wner-Secret" not in text
-    assert dict(settings.show(values))["POSTGRES_PASSWORD"] == "********"
+    assert shown["POSTGRES_PASSWORD"] == "********"
 
 
 @pytest.mark.parametrize("password", AWKWARD_PASSWORDS)
