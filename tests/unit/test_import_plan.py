@@ -75,7 +75,7 @@ def plan(file: Path) -> Plan:
 def test_the_shape_is_as_the_manual_draws_it(plan: Plan) -> None:
     """Every kind of step is in this plan, and the drawing of the page on the architecture is made of it."""
     assert {step.kind for step in plan.steps} == set(Kind) - {Kind.COMPARE}
-    assert f"```mermaid\n{drawing(plan)}\n```\n" in page("architecture")
+    assert f"```text\n{drawing(plan)}\n```\n" in page("architecture")
 
 
 def test_the_plan_of_a_file_tells_steps_rows_and_order(plan: Plan) -> None:

@@ -151,15 +151,25 @@ def _together(waits: list[str]) -> str:
 
 
 def drawing(plan: Plan) -> str:
-    """Return the shape of a plan, its kinds of steps and their waits, as a Mermaid flowchart for the manual."""
+    """Return the shape of a plan for the manual: a path a line, where each kind of step waits for the one before it."""
     kinds = list(Kind)
     edges = {(wait.kind, step.kind) for step in plan.steps for wait in step.waits}
     after = {kind: _reached(kind, edges) for kind in kinds}
     # Leave out edges that a longer path implies: they would hide the order.
     shown = [(a, b) for a, b in edges if not any(b in after[c] for one, c in edges if one is a and c is not b)]
     shown.sort(key=lambda edge: (kinds.index(edge[0]), kinds.index(edge[1])))
-    lines = [f"    {a.name.lower()}[{a.words}] --> {b.name.lower()}[{b.words}]" for a, b in shown]
-    return "\n".join(["flowchart LR", *lines])
+    return "\n".join(" → ".join(kind.words for kind in path) for path in _paths(shown))
+
+
+def _paths(edges: list[tuple[Kind, Kind]]) -> Iterator[list[Kind]]:
+    """Yield paths that have every edge once, each as long as it gets."""
+    left = dict.fromkeys(edges)
+    while left:
+        path = [next(iter(left))[0]]
+        while edge := next((edge for edge in left if edge[0] is path[-1]), None):
+            del left[edge]
+            path.append(edge[1])
+        yield path
 
 
 def _reached(kind: Kind, edges: set[tuple[Kind, Kind]]) -> set[Kind]:
