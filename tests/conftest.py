@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.browser import Browser
+from tests.support.needs import lacking
 from tests.support.servers import Databases, migrated, private_server
 
 INFRA = Path(__file__).parent / "infra"
@@ -85,3 +88,13 @@ def empty_database(databases: Databases) -> Iterator[Settings]:
     """A database without any migration applied, owned by callytics_owner."""
     with databases.empty() as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser for all tests that look at pages."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        lacking("no Chromium: install Debian's package chromium")
+    with Browser(program) as started:
+        yield started

@@ -45,13 +45,15 @@ def test_configuration_table_is_env_example(manual: str) -> None:
     }
 
 
-def test_normalisations_are_those_of_the_importer() -> None:
+@both
+def test_normalisations_are_those_of_the_importer(manual: str) -> None:
     known = re.findall(r'"(\w+_to_\w+|epoch_\w+)"', Path(values.__file__).read_text(encoding="utf-8"))
-    named = [code for code in codes(page("values")) if re.match(r"\w+_to_\w+$|epoch_", code)]
+    named = [code for code in codes(manual) if re.match(r"\w+_to_\w+$|epoch_", code)]
     assert sorted(named) == sorted(set(known))
 
 
-def test_tables_and_views_are_those_of_the_schema(database: Settings) -> None:
+@both
+def test_tables_and_views_are_those_of_the_schema(manual: str, database: Settings) -> None:
     with closing(connect(database)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v') "

@@ -1,13 +1,14 @@
-"""One Korean word for one thing, wherever users read Korean."""
+"""One Korean word for one thing and one level of politeness, wherever users read Korean."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.support.manual import KOREAN_PAGES
+from tests.support.manual import BLOCK, KOREAN_PAGES
 from tests.support.places import REPOSITORY
 
 GLOSSARY = tomllib.loads(Path(__file__).with_name("glossary.toml").read_text(encoding="utf-8"))
@@ -21,3 +22,10 @@ def test_a_thing_has_one_korean_word(term: str) -> None:
     entry = GLOSSARY[term]
     assert any(entry["korean"] in text for text in TEXTS.values())
     assert [(path.name, word) for path, text in TEXTS.items() for word in entry["not"] if word in text] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_sentences_are_all_as_polite(path: Path) -> None:
+    """Formal 하십시오 everywhere: none in the 해요 of conversation, none in the plain 한다 of books."""
+    prose = BLOCK.sub("", re.sub(r"^#.*$", "", TEXTS[path], flags=re.MULTILINE) if path in WORDS else TEXTS[path])
+    assert re.findall(r"[^\n]{0,20}(?:[가-힣]요|[가-힣]다(?<!니다))[.?!](?=[\s\"|)]|$)", prose) == []

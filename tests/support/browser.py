@@ -1,6 +1,6 @@
 """A headless Chromium for tests of pages: the installed one, asked over the DevTools protocol.
 
-    def test_page(browser: Browser) -> None:            # the fixture of tests/postgres/conftest.py
+    def test_page(browser: Browser) -> None:            # the fixture of tests/conftest.py
         page = browser.open("http://127.0.0.1:8000/", width=360, scheme="dark", language="ko")
         page.wait_for("document.querySelector('#state').textContent === 'healthy'")
         assert page.overflowing() == []                 # what sticks out of the window
