@@ -33,14 +33,17 @@ class Secret(HiddenValue):
 
 
 def value(name: str, default: str = "") -> str:
+    """Return a variable's value; one that is set but empty takes the default."""
     return VALUES.get(name) or default
 
 
 def words(name: str, default: str = "") -> list[str]:
+    """Return the items of a comma-separated list."""
     return [item.strip() for item in value(name, default).split(",") if item.strip()]
 
 
 def file_path(name: str) -> Path | None:
+    """Return an absolute path, as pyinfra may be started in any folder; None if it is not set."""
     return Path(value(name)).expanduser().absolute() if value(name) else None
 
 
@@ -62,6 +65,7 @@ def password(name: str, *, required: bool = True) -> Secret | None:
 
 
 def number(name: str, default: int) -> int:
+    """Return a whole number from 1 to 99,999; raises InventoryError for anything else."""
     text = value(name, str(default))
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) < 1:
         raise InventoryError(f"{name} '{text}' is not a whole number from 1: correct it")
@@ -85,6 +89,7 @@ def service_settings() -> dict[str, str]:
 
 
 def refuse_other_roles() -> None:
+    """Raise InventoryError for roles of other names: the migrations grant to these."""
     for variable, role in (("POSTGRES_USER", "callytics_user"), ("POSTGRES_OWNER_USER", "callytics_owner")):
         if value(variable, role) != role:
             raise InventoryError(
@@ -110,6 +115,7 @@ def certificates() -> dict[str, Path | None]:
 
 
 def hosts(name: str) -> list[str]:
+    """Return the hosts of a list, this machine (``@local``) if it is not set; raises InventoryError for an empty one."""
     found = words(name, "@local")
     if not found:
         raise InventoryError(f"{name} names no host: set it to host names separated by commas, or leave it out")
@@ -135,6 +141,7 @@ def address(name: str) -> str:
 
 
 def network(address: str) -> str:
+    """Return an address as the network that has only this address."""
     return address if "/" in address else f"{address}/{ip_address(address).max_prefixlen}"
 
 

@@ -137,5 +137,6 @@ async def search_transcripts(
 def _link(request: Request, response: Response, following: str | None) -> None:
     """Link to the next page with the same filters (RFC 8288)."""
     if following:
+        # The client's own parameters, repeated ones too.
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
         response.headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("after", following)])}>; rel="next"'

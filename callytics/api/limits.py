@@ -40,6 +40,7 @@ async def bounded(work: Coroutine[Any, Any, Result], seconds: float = ANSWER_SEC
         raise
     if task.done():
         return task.result()
+    # Its error, when it ends at last, has been answered already.
     task.add_done_callback(look)
     task.cancel()
     raise TimeoutError
@@ -129,6 +130,7 @@ class TokenBuckets:
         now = self.clock()
         bucket = self._buckets.setdefault(key, _Bucket(self.burst, now))
         self._buckets.move_to_end(key)
+        # An attacker with many addresses only makes us forget those seen longest ago.
         if len(self._buckets) > self.keys:
             self._buckets.popitem(last=False)
         bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) / self.seconds)

@@ -105,6 +105,7 @@ class RequestLog:
             self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # A metric has a time series for each method: a client that invents some must not make thousands.
         method = scope["method"] if scope["method"] in METHODS else "other"
         route = getattr(scope.get("route"), "path", None)
         self.metrics.count(method, route or "(none)", status, seconds)

@@ -48,7 +48,9 @@ async def part(name: str) -> Response:
 
 def preferred(accepted: str) -> str:
     """Return the page's language that an Accept-Language header prefers (RFC 9110, 12.5.4), English by default."""
+    # A header of megabytes must not cost as much work.
     wishes = [_wish(part) for part in accepted[:1000].split(",")]
+    # Of the same weight the first wins, hence the negative place.
     known = [(weight, -place, tag) for place, (weight, tag) in enumerate(wishes) if tag in LANGUAGES and weight > 0]
     return max(known)[2] if known else LANGUAGES[0]
 

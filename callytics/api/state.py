@@ -129,5 +129,6 @@ class Counting:
     def _rows(self, name: str, estimate: int) -> TableRows:
         query = SQL.text("count", table=sql.Identifier("public", name))
         counted: int = self.postgres.execute_query(query, (COUNTED_ROWS,), fetch="val")
+        # The query stops counting there.
         exact = counted < COUNTED_ROWS
         return TableRows(name=name, rows=counted if exact else max(counted, estimate), exact=exact)

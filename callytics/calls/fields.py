@@ -174,6 +174,7 @@ def _parsed(parse: Callable[[str], Any], text: str, example: str) -> Any:
 
 
 def _sequence(value: Any, info: ValidationInfo) -> Any:
+    # The application passes None for "no such part".
     if value is None and info.context is INSIDE:
         return []
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):

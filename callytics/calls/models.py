@@ -40,6 +40,7 @@ from callytics.calls.parts import Part
 MOST_SEGMENTS = 100_000
 MOST_DETAILS = 10_000
 
+# What programs may bring along from elsewhere; a client over HTTP must not choose when its row was stored.
 OurMoment = Annotated[Moment | None, InsideOnly()]
 OurText = Annotated[Text | None, InsideOnly()]
 Degree = Annotated[Literal["high", "medium", "low"], AS_TEXT]

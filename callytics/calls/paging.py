@@ -18,6 +18,7 @@ from callytics.postgres import Row
 from callytics.postgres.text import storable
 
 MOST = 500
+# Rows without a time are the oldest: created_at may be NULL in imported ones.
 EARLIEST = "-infinity"
 
 
@@ -48,6 +49,7 @@ def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:
     if cursor is None:
         return None
     try:
+        # A cursor comes back from the client, who may have made it up.
         found, at, *others = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
         position = Position(_time(at), tuple(map(_number, others)))
     except (AttributeError, binascii.Error, RecursionError, TypeError, ValueError):

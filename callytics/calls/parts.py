@@ -38,9 +38,7 @@ class Part(BaseModel):
             if column not in columns.values():
                 raise _unknown(cls, name)
             if column in seen:
-                raise PydanticCustomError(
-                    "placed", "{at}is given twice, as {of} too", {"at": f".{name}: ", "of": column}
-                )
+                raise _twice(name, column)
             seen.add(column)
         return dict(value)
 
@@ -62,6 +60,7 @@ Checked = TypeVar("Checked", bound=Part)
 def checked(model: type[Checked], element: Any, name: str = "") -> Checked:
     """Validate an element; raise InvalidAnalysis, which names element and field but no value."""
     try:
+        # The first error only: its message names a place, and the others often follow from it.
         return model.model_validate(element, context=INSIDE, by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidAnalysis(_refusal(name, error.errors(include_url=False)[0])) from None

@@ -72,7 +72,9 @@ class Search(OnCalls):
         }
         session = {"agent": agent, "consultation_type": consultation_type, "analysis_status": analysis_status}
         values = filters | {field: searched(value) for field, value in session.items()} | _after_call(position)
+        # One more than asked for: whether it is there tells whether there is a next page.
         values["limit"] = check_limit(limit) + 1
+        # A search without words, such as "?!": no call holds what was not asked for.
         if not values["query"] and search is not None:
             return Page([], None)
         query = SQL.text("find_calls", conditions=_conditions(values))

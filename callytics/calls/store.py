@@ -17,6 +17,7 @@ from callytics.postgres import PostgreSQLManager, Row
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("write.sql"))
+# In a batch whose rows differ in their columns, those that a row lacks must not become NULL.
 DEFAULT = AsIs("DEFAULT")
 # Rows per INSERT.
 INSERT_ROWS = 1_000
@@ -83,6 +84,7 @@ class Store:
         )
         try:
             return int(self.postgres.execute_query(statement, row, fetch="val"))
+        # The recording is locked, so only the topic can be missing.
         except errors.ForeignKeyViolation:
             raise InvalidAnalysis(f"{name}.topic_id: there is no such topic") from None
 

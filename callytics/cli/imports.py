@@ -74,6 +74,7 @@ def _options(**options: Any) -> Options:
 def _files(named: Sequence[Path]) -> list[Path]:
     """Replace each folder by the SQLite files in it, and say on stderr which ones those are."""
     folders: list[FolderContents] = []
+    # A file may be named by itself and by its folder.
     files = list(dict.fromkeys(files_of(named, folders)))
     for contents in folders:
         click.echo(folder_line(contents), err=True)

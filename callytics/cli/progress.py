@@ -14,11 +14,13 @@ from typing import TextIO
 from callytics.importer import PHASE
 
 BAR_WIDTH = 20
+# How often each kind of reader gets news: a terminal is redrawn, a log grows, a program parses each event.
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
 EVENT_SECONDS = 1.0
 # Without a terminal, the end of a step gets a line only if the step took this long.
 SLOW_SECONDS = 1.0
+# Steps are called by a word and a name, but for these.
 TWO_WORDS = ("foreign key",)
 
 
@@ -35,6 +37,7 @@ class Tracked:
 
     @property
     def seconds(self) -> float:
+        """Return how long it has been running."""
         return self.now - self.began
 
     @property
@@ -121,6 +124,7 @@ class Display:
     def _bars(self, _: Tracked) -> None:
         if self._due("", TERMINAL_SECONDS):
             lines = [progress_line(step, bar=True) for step in self._tracked.values() if not step.finished]
+            # One column less than there are: a line that wraps could not be drawn over.
             self._write(f"\r\033[K{' · '.join(lines)[: shutil.get_terminal_size().columns - 1]}")
 
     def _line(self, step: Tracked) -> None:

@@ -27,6 +27,7 @@ def sample(generation: str, calls: int, seed: int, out: Path) -> None:
 
     For generation 3, OUT is a folder for its two databases.
     """
+    # On stderr: the counts on stdout are a result.
     with click.progressbar(length=calls, label="Writing calls", file=sys.stderr) as bar:
         rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=bar.update)
     for table, count in rows.items():

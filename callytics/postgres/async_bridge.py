@@ -36,6 +36,7 @@ class AsyncBridge:
 
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
+        # Each manager has variables of its own: what runs in one database's transaction must not join another's.
         self._transaction: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
         self._job: ContextVar[Job | None] = ContextVar("job", default=None)
 
@@ -106,6 +107,7 @@ class AsyncBridge:
             job.place = True
         future = self.start(self._work, pool, job, function, *args, **kwargs)
         try:
+            # Shielded, since the thread goes on whatever becomes of the task, and still uses the connection.
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await give_up(job, future)
@@ -162,6 +164,7 @@ class AsyncBridge:
     ) -> Result:
         """Do a job in one of the pool's threads; its place is free again when it has ended."""
         job.thread = threading.get_ident()
+        # In the copy of the context that `start` made, which ends with the call: nothing to reset.
         self._job.set(job)
         try:
             job.check()

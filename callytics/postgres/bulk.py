@@ -53,8 +53,10 @@ def copy_rows(
         with connection.cursor() as cursor:
             cursor.copy_expert(statement, source)
     except psycopg2.DataError as error:
+        # Without its cause: the DETAIL of a refused row quotes the row.
         raise source.refusal(table, error) from None
     except psycopg2.Error:
+        # The driver only says that reading failed; this is why.
         if source.error is not None:
             raise source.error from None
         raise
@@ -104,6 +106,7 @@ class BinarySource:
         """Return what the server has against a row, found by the number of its line."""
         head = f"COPY {table.split('.')[-1]}"
         # A type's input function may add lines of its own before COPY's.
+        # Only the context tells line and column. lc_messages may translate it, but not COPY, the number and the names.
         lines = (error.diag.context or "").splitlines()
         context = next((text.removeprefix(head) for text in lines if text.startswith(head)), "")
         reason = f"PostgreSQL can't store it ({error.pgcode}: {(error.diag.message_primary or '').split(':')[0]})"
@@ -129,6 +132,7 @@ class BinarySource:
             return head + tail
         text = self.write(self._encode(rows))
         self.count += len(rows)
+        # By the last batch's bytes a row: the wider the rows, the fewer at a time.
         self._size = min(BATCH_BYTES * len(rows) // len(text) + 1, MOST_ROWS)
         return head + text
 
@@ -136,8 +140,8 @@ class BinarySource:
         return [self._encode_column(number, values) for number, values in enumerate(self._transposed(rows))]
 
     def _transposed(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        check_cancelled = len(self._columns)
-        columns: list[list[Any]] = [[] for _ in range(check_cancelled)]
+        width = len(self._columns)
+        columns: list[list[Any]] = [[] for _ in range(width)]
         with suppress(ValueError):
             # So few at a time stay in the processor's cache, which makes it twice as fast.
             for begin in range(0, len(rows), TURNED_ROWS):
@@ -145,8 +149,8 @@ class BinarySource:
                 for column, values in zip(columns, turned, strict=True):
                     column.extend(values)
             return columns
-        index = next(index for index, row in enumerate(rows) if len(row) != check_cancelled)
-        raise RowRefused(_words(self.count + index, "", f"has {len(rows[index])} values for {check_cancelled} columns"))
+        index = next(index for index, row in enumerate(rows) if len(row) != width)
+        raise RowRefused(_words(self.count + index, "", f"has {len(rows[index])} values for {width} columns"))
 
     def _encode_column(self, number: int, values: Sequence[Any]) -> pa.Array:
         encoder = self._encoders[number]
@@ -201,6 +205,7 @@ class Batch:
         """Return the index of the row in which this line of the batch stands."""
         end = 0
         for index, row in enumerate(zip(*(array.to_pylist() for array in self.arrays), strict=True)):
+            # CSV keeps line ends inside quotes, and the server counts them as lines.
             end += 1 + sum(text.count("\n") for text in row if text is not None)
             if line < end:
                 return index

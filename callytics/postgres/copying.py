@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+# The signature, then the flags and the length of the header's extension: both 0.
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+# A row of -1 fields ends the file.
 TRAILER = b"\xff\xff"
 NOTHING = pa.scalar(b"", pa.binary())
+# A length of -1, with no bytes to follow.
 NULL = b"\xff\xff\xff\xff"
 # How the array module calls whole numbers of so many bytes; a float is swapped like one.
 CODES = {2: "h", 4: "i", 8: "q"}
@@ -53,6 +56,7 @@ def _pieces(column: pa.Array) -> list[pa.Array | pa.Scalar]:
     if pa.types.is_binary(column.type):
         return [_swapped(pc.binary_length(column)), column]
     if pa.types.is_boolean(column.type):
+        # Arrow packs eight of them into a byte.
         column = column.cast(pa.int8())
     return [_bytes_of(column.type.bit_width // 8, 4), _swapped(column)]
 
@@ -60,11 +64,14 @@ def _pieces(column: pa.Array) -> list[pa.Array | pa.Scalar]:
 def _swapped(column: pa.Array) -> pa.Array:
     """Return numbers as bytes, the highest first."""
     width = column.type.bit_width // 8
+    # From the buffer's beginning: arrays come fresh from an encoder, never as a slice with an offset.
     valid, values = column.buffers()
     if width > 1:
+        # PostgreSQL's forms are in network byte order, and Arrow has no kernel that swaps bytes.
         numbers = array(CODES[width], bytes(memoryview(values)[: len(column) * width]))
         numbers.byteswap()
         values = pa.py_buffer(numbers)
+    # A power of two, so that batches of any length share a few cached buffers.
     ends = _ends(width, 1 << len(column).bit_length())
     return pa.BinaryArray.from_buffers(pa.binary(), len(column), [valid, ends, values])
 

@@ -51,6 +51,7 @@ class Encoder:
 
     def encode(self, values: Values) -> pa.Array:
         """Return the array; raises TypeError, ValueError, OverflowError, or Arrow's kinds of these."""
+        # By exact type: a subclass (bool of int, IntEnum) may mean something else, which `convert` judges.
         types = set(map(type, values))
         if self.shortcut is None and types <= {self.plain, NONE}:
             return pa.array(values, self.type)
@@ -83,6 +84,7 @@ def text_encoder(type_name: str, is_array: bool) -> Encoder:
 
 
 def _whole(value: Any) -> int:
+    # bool is a subclass of int, but True is no number.
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise Refused("is not a whole number")
     return operator.index(value)
@@ -92,6 +94,7 @@ def _real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise Refused("is not a float")
     number = float(value)
+    # NaN, which is not even equal to itself, is a float like any other.
     if number != value and value == value:
         raise Refused("can't be stored exactly as a float")
     return number
@@ -123,6 +126,7 @@ def _uuid(value: Any) -> UUID:
 
 
 def _day(value: Any) -> date:
+    # datetime is a subclass of date: its time of day would be lost.
     if isinstance(value, datetime) or not isinstance(value, date):
         raise Refused("is not a date")
     return value
@@ -164,6 +168,7 @@ def _json(value: Any) -> str:
     if isinstance(value, Json):
         return value.dumps(value.adapted)
     try:
+        # Python would write NaN and Infinity, which are not JSON, and which PostgreSQL refuses.
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         raise Refused("is not JSON") from None
@@ -172,6 +177,7 @@ def _json(value: Any) -> str:
 def _number_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Refused("is not a number")
+    # repr gives the shortest text that reads back as the same double.
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
@@ -216,6 +222,8 @@ def _each(names: str, encoder: Callable[[str], Any]) -> dict[str, Any]:
     return {name: encoder(name) for name in names.split()}
 
 
+# Types whose binary form is a fixed number of bytes or plain bytes. numeric, interval and arrays have forms with
+# several parts, and what Arrow would round to a float4 is written as text.
 BINARY: Mapping[str, Encoder] = {
     "bool": Encoder("bool", pa.bool_(), _bool, bool),
     "int2": Encoder("int2", pa.int16(), _whole, int),

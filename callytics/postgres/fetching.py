@@ -11,6 +11,7 @@ Fetch = Literal["all", "one", "val", "none"]
 
 def _names(cursor: Any) -> list[str]:
     names = [column[0] for column in cursor.description]
+    # A dict would keep the last of the two without a word.
     if len(set(names)) < len(names):
         raise ValueError(f"two columns have the same name, rename one with AS: {', '.join(names)}")
     return names

@@ -18,6 +18,7 @@ from callytics.postgres.statistics import Statistics
 # Seconds that a health check takes at most, and of these to wait for a connection; the promise is 2.
 HEALTH_SECONDS = 1.5
 HEALTH_WAIT = 1.0
+# transaction_read_only is on for a standby, and where default_transaction_read_only was set: both take no writes.
 QUESTION = "select current_setting('server_version'), current_setting('transaction_read_only')"
 
 Borrow = Callable[[float], AbstractContextManager[Connection]]
@@ -96,6 +97,7 @@ class Prober:
             probe.reason = "every connection to the database is in use"
         except (CallyticsError, psycopg2.Error):
             probe.reason = "the database can't be reached"
+        # What the manager raises before `initialize` and after `close`.
         except RuntimeError:
             probe.reason = "the pool of connections is not open"
         finally:

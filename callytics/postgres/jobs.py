@@ -42,6 +42,7 @@ class Job:
         Raises QueryCanceled when nobody waits any more.
         """
         with self._lock:
+            # Inside the lock: a cancellation that came before it is seen here, a later one finds the connection.
             self.check()
             previous, self._connection = self._connection, connection
             return previous
@@ -74,6 +75,7 @@ async def give_up(job: Job, future: asyncio.Future[Any]) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CANCEL_PATIENCE
     while not future.done() and loop.time() < deadline:
+        # In a thread of the loop's own, as the pool's may all be busy: to cancel opens another connection.
         cancelling = loop.run_in_executor(None, job.cancel)
         await asyncio.wait((future, cancelling), timeout=CANCEL_PATIENCE)
         await asyncio.wait((future,), timeout=CANCEL_EVERY)

@@ -33,9 +33,11 @@ def is_exact_json(text: str) -> bool:
     """
     try:
         parse_json(text)
+        # Only an escape can bring what the text itself does not hold: NUL, or half a surrogate pair.
         if "\\u" in text:
             json.dumps(json.loads(text), ensure_ascii=False).encode()
             return not re.search(r"(?<!\\)(?:\\\\)*\\u0000", text)
+    # Nested deeper than Python's stack; PostgreSQL's parser has a limit, too (max_stack_depth).
     except (ValueError, RecursionError):
         return False
     return True

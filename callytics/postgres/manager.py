@@ -96,10 +96,12 @@ class PostgreSQLManager:
 
     async def ainitialize(self) -> None:
         """Open the pool as :meth:`initialize` does."""
+        # A thread of the loop's own: the pool's threads do not exist yet.
         await asyncio.to_thread(self.initialize)
 
     async def aclose(self) -> None:
         """Close the pool as :meth:`close` does."""
+        # Not in the pool's threads, which this is about to end.
         await asyncio.to_thread(self.close)
 
     async def __aenter__(self) -> PostgreSQLManager:
@@ -207,6 +209,7 @@ class PostgreSQLManager:
         """
         from callytics.postgres.bulk import copy_rows
 
+        # Counted inside the transaction: the wait for a connection is not the statement's time.
         with self.transaction() as connection, self._translated(connection), self._counters.counted():
             return copy_rows(connection, table, columns, rows, self._bridge.check_cancelled)
 
@@ -281,6 +284,7 @@ class PostgreSQLManager:
         """Ask the database how it is, as :meth:`health_check` does."""
         probe = self._prober.probe()
         deadline = time.monotonic() + HEALTH_SECONDS
+        # Polled: the thread that looks belongs to no event loop, and callers from several loops may share it.
         while not probe.done.is_set() and time.monotonic() < deadline:
             await asyncio.sleep(0.002)
         return probe.health(self.statistics())
@@ -299,6 +303,7 @@ class PostgreSQLManager:
                 yield outer.connection
             return
         async with self._aborrowed() as connection:
+            # Not in a thread: nothing is sent before the first statement.
             begin(connection, isolation, read_only)
             with self._bridge.joinable(connection):
                 try:
@@ -344,6 +349,7 @@ class PostgreSQLManager:
                 yield connection
         finally:
             if job is not None and brought:
+                # Back to the job, whose next statement may need it; `AsyncBridge` releases it when the job has ended.
                 job.place = True
             else:
                 pool.places.release()
@@ -362,6 +368,7 @@ class PostgreSQLManager:
             raise
         finally:
             if job is not None:
+                # Before the connection goes back: a late cancellation would stop the query of whoever borrows it next.
                 job.release(previous)
             pool.check_in(proxy)
 
@@ -379,6 +386,7 @@ class PostgreSQLManager:
             return self._execute(connection, query, params, fetch)
 
     def _execute(self, connection: Connection, query: Query, params: Parameters, fetch: Fetch) -> Any:
+        # A cancellation that came between two statements found no query to stop.
         self._bridge.check_cancelled()
         with self._translated(connection), self._counters.counted(), connection.cursor() as cursor:
             cursor.execute(query, params)
@@ -390,6 +398,7 @@ class PostgreSQLManager:
     def _opened(self) -> Pool:
         if self._pool is None:
             raise RuntimeError("the pool is not open: call initialize() first, or use 'with PostgreSQLManager(…)'")
+        # After fork() both processes would read from the same sockets, each the other's answers.
         if self._process != os.getpid():
             raise RuntimeError("the pool was opened by another process, whose connections these are: open another")
         return self._pool

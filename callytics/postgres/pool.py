@@ -73,6 +73,7 @@ class Pool:
             for _ in range(number):
                 proxies.append(self._queue.connect())
         except BaseException:
+            # Those that did open are closed on their way back.
             self._over = True
             raise
         finally:
@@ -96,6 +97,7 @@ class Pool:
         try:
             _reset(connection)
         except psycopg2.Error:
+            # A transaction that can't be rolled back may hold locks: the end of the session releases them.
             connection.close()
         if connection.closed or self._over or connection.generation != self._generation:
             proxy.invalidate()
@@ -104,10 +106,12 @@ class Pool:
     def renew(self, connection: Connection) -> None:
         """Retire every connection of this one's generation; those in use are closed when they come back."""
         with self._lock:
+            # Somebody else may have reported the same loss already, and what was opened since is good.
             if cast(PooledConnection, connection).generation == self._generation:
                 self._generation += 1
 
     def _open(self) -> Any:
+        # Noted first: if the generation ends while this connection opens, it may still have reached the old server.
         generation = self._generation
         connection = self._connect()
         connection.watch(generation)

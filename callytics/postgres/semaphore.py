@@ -20,6 +20,7 @@ class Waiter(Protocol):
 
 
 @dataclass(eq=False)
+# Compared by identity: that is how the queue finds the one that gives up.
 class WaitingThread:
     """A thread in the queue."""
 
@@ -47,6 +48,7 @@ class WaitingTask:
         return True
 
     def _wake(self) -> None:
+        # The task may have been cancelled since it was told.
         if not self.turn.done():
             self.turn.set_result(None)
 
@@ -79,12 +81,14 @@ class FairSemaphore:
 
     def acquire(self, timeout: float) -> None:
         """Wait for a place for so many seconds; raise PoolExhausted when there was none."""
+        # Without a waiter at first: most callers find a place, and an Event costs more than that.
         if self._acquire():
             return
         waiter = WaitingThread()
         if self._acquire(waiter):
             return
         began = time.perf_counter()
+        # The turn may have come just after the time was up: whoever has left the queue holds a place.
         acquired = waiter.turn.wait(timeout) or not self._leave_queue(waiter)
         self._count(time.perf_counter() - began, acquired)
 
@@ -110,6 +114,7 @@ class FairSemaphore:
         """Give the place to the next in the queue."""
         with self._lock:
             while self._queue:
+                # Handed over rather than freed: somebody who comes now must not overtake the queue.
                 if self._queue.popleft().admit():
                     return
             self._free += 1

@@ -46,6 +46,7 @@ class Queries(Mapping[str, str]):
 
     def text(self, name: str, **parts: Part) -> sql.Composable:
         """Return a query with its identifiers, to be run by a PostgreSQLManager or given to COPY."""
+        # Only composed with parts: other queries may use braces as JSON and arrays have them.
         query = sql.SQL(self._texts[name])
         return query.format(**{part: _composed(value) for part, value in parts.items()}) if parts else query
 

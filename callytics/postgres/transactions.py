@@ -16,6 +16,7 @@ from callytics.postgres.errors import summary
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 RELEASE = "release savepoint {0}"
+# Undone and released: a savepoint that is only rolled back to stays open until the end of the transaction.
 UNDO = "rollback to savepoint {0}; release savepoint {0}"
 
 
@@ -29,6 +30,7 @@ class Transaction:
 
     def open_savepoint(self) -> str:
         """Begin what can be undone on its own, and return its name."""
+        # A name for each depth: one that is used twice would hide the outer savepoint.
         name = f"callytics_{self.depth + 1}"
         self._execute("savepoint {0}", name)
         self.depth += 1
@@ -63,6 +65,7 @@ class Transaction:
 
 def begin(connection: Connection, isolation: Isolation | None, read_only: bool) -> None:
     """Leave autocommit; psycopg2 sends BEGIN along with the first statement."""
+    # autocommit first: while it is on, psycopg2 sends the other two to the server at once, a round trip each.
     connection.autocommit = False
     connection.isolation_level = isolation.upper() if isolation else None
     connection.readonly = read_only or None
@@ -73,6 +76,7 @@ def commit(connection: Connection) -> None:
     try:
         connection.commit()
     except psycopg2.Error as error:
+        # The server may have committed and gone before its answer arrived.
         if connection.closed:
             advice = "look whether it is stored before trying again"
             raise OutcomeUnknown(f"the connection was lost during COMMIT: {advice}: {summary(error)}") from error
@@ -93,4 +97,5 @@ def forget_session(connection: Connection) -> None:
     if not connection.closed:
         connection.autocommit = True
         with connection.cursor() as cursor:
+            # The server refuses it inside a transaction.
             cursor.execute("discard all")

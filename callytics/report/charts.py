@@ -32,7 +32,9 @@ def stack(parts: Sequence[tuple[str, float]], total: float) -> Markup:
 
 def area(points: Sequence[tuple[float, float]], label: str) -> Markup:
     """Return the area below a line through points (x, y) from (0, 0) on that never fall; `label` says what it shows."""
+    # An import of one moment has no extent to divide by.
     width, height = max(points[-1][0], 1e-9), max(points[-1][1], 1e-9)
+    # More points than a screen is wide only make the page larger.
     step = max(1, -(-len(points) // MOST_POINTS))
     chosen = [*points[:-1:step], points[-1]]
     line = " ".join(f"{100 * x / width:.2f},{100 - 100 * y / height:.2f}" for x, y in chosen)

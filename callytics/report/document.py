@@ -77,7 +77,7 @@ def _overview(imports: Sequence[Import], words: Words) -> Table:
         Heading(words("when"), "moment"),
         Heading(words("figure_source"), "number"),
         Heading(words("figure_loaded"), "number"),
-        Heading(words("kept_aside"), "number"),
+        Heading(words("rows_rejected"), "number"),
         Heading(words("file"), "code"),
     ]
     rows = [

@@ -30,6 +30,7 @@ LANES = {
 
 
 def durations(one: Import, words: Words) -> Iterator[Block]:
+    """Yield when what ran and for how long; an import of an earlier version has no steps on record."""
     if not one.phases:
         yield words("no_durations")
         return
@@ -103,10 +104,12 @@ def _built(one: Import) -> Iterator[tuple[float, str]]:
 
 
 def sizes(one: Import, words: Words) -> Iterator[Block]:
+    """Yield the bytes of the files, and of the tables and indexes before and after."""
     if not one.grown:
         yield words("no_sizes")
         return
     tables, indexes = one.grown
+    # Both bars have one scale. Negative growth is possible: VACUUM may have shrunk a table meanwhile.
     scale = max(one.source_bytes, max(0, tables) + max(0, indexes), 1)
     yield Legend([("files", words("size_files")), ("tables", words("size_tables")), ("indexes", words("size_indexes"))])
     yield Table(
@@ -138,6 +141,7 @@ class _Size:
 
     @property
     def total(self) -> int:
+        """Return rows and indexes together."""
         return self.rows + self.indexes
 
 

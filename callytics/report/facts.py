@@ -44,6 +44,7 @@ class Span:
 
     @property
     def seconds(self) -> float:
+        """Return its length."""
         return self.end - self.start
 
 
@@ -62,6 +63,7 @@ class Lane:
 
     @property
     def total(self) -> float:
+        """Return the seconds in which the lane was busy."""
         return sum(span.seconds for _, span in self.spans)
 
 
@@ -83,14 +85,17 @@ class Import:
 
     @property
     def id(self) -> int:
+        """Return the run's number."""
         return self.run.id
 
     @property
     def status(self) -> str:
+        """Return the verdict, or `running` or `undone`."""
         return self.run.status
 
     @property
     def severity(self) -> int:
+        """Return the place of its verdict among others; a verdict of another version counts as the worst."""
         return SEVERITY.index(self.status) if self.status in SEVERITY else len(SEVERITY)
 
     @cached_property
@@ -100,6 +105,7 @@ class Import:
 
     @property
     def source_tables(self) -> int:
+        """Return the number of tables of the files."""
         return len({(table.source_id, table.source_table) for table in self.tables})
 
     @property
@@ -109,18 +115,22 @@ class Import:
 
     @property
     def rejected(self) -> int:
+        """Return the rows in `imports.rejected`; one that goes to two tables may be there twice."""
         return sum(table.rejected for table in self.tables)
 
     @property
     def different(self) -> int:
+        """Return the rows that verification found to differ."""
         return sum(table.different_rows or 0 for table in self.tables)
 
     @property
     def normalised(self) -> int:
+        """Return the values that were loaded in another form."""
         return sum(found.rows for found in self.normalisations)
 
     @property
     def source_bytes(self) -> int:
+        """Return the size of the files' snapshots."""
         return sum(file.size_bytes for file in self.sources)
 
     @property
@@ -139,7 +149,7 @@ class Import:
 
     def restored(self, kind: str) -> tuple[int, int]:
         """Return how many definitions of a kind were dropped for the load, and how many are back."""
-        found = [(row.aside, row.restored) for row in self.definitions if row.kind == kind]
+        found = [(row.dropped, row.restored) for row in self.definitions if row.kind == kind]
         return found[0] if found else (0, 0)
 
     @property
@@ -150,9 +160,8 @@ class Import:
 
     @property
     def finished(self) -> datetime | None:
+        """Return when the verdict was given; None while there is none."""
         return self.run.finished_at
-
-    # --- time -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _work(self) -> list[tuple[str, str, datetime, datetime]]:
@@ -198,6 +207,7 @@ class Import:
         return Span(self._active(start), self._active(end))
 
     def _active(self, moment: datetime) -> float:
+        # The snapshots are taken before the run is recorded, so that the run's own start would come too late.
         origin = self._work[0][2] if self._work else self.run.started_at
         idle = sum((min(end, moment) - start for start, end in self._pauses if start < moment), timedelta())
         return float((moment - origin - idle).total_seconds())
@@ -254,6 +264,7 @@ class Facts:
 
     @property
     def worst(self) -> Import:
+        """Return the import with the worst verdict, which is the report's."""
         return max(self.imports, key=lambda one: one.severity)
 
 

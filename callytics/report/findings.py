@@ -18,6 +18,7 @@ SYNCED = ("inserted", "updated", "deleted", "conflicts")
 
 
 def rows(one: Import, words: Words) -> Iterator[Block]:
+    """Yield a table for each file: rows in SQLite, loaded, rejected, verified, different."""
     for file in one.sources:
         tables = [table for table in one.tables if table.source_id == file.id]
         title = Path(file.path).name if len(one.sources) > 1 else ""
@@ -26,7 +27,7 @@ def rows(one: Import, words: Words) -> Iterator[Block]:
 
 
 def _rows_of_file(tables: Sequence[TableSummary], title: str, words: Words) -> Table:
-    titles = ("before", "loaded", "kept_aside", "verified_rows", "different_rows", "offset")
+    titles = ("before", "loaded", "rows_rejected", "verified_rows", "different_rows", "offset")
     columns = [
         Heading(words("source"), "code"),
         *(Heading(words(name), "number") for name in titles),
@@ -48,6 +49,7 @@ def _counted(table: TableSummary) -> tuple[int | None, ...]:
 
 
 def syncs(one: Import, words: Words) -> Table:
+    """Return the table of what was caught up with since."""
     columns = [
         Heading(words("file"), "code"),
         Heading(words("when"), "moment"),
@@ -80,6 +82,7 @@ def _place(found: RejectSummary | NormalisationSummary) -> str:
 
 
 def rejected(one: Import, words: Words) -> Iterator[Block]:
+    """Yield what was rejected, by column and reason; values are never shown, since the report is passed on."""
     if not one.rejects:
         yield words("rejected_none") if one.finished else words("none")
         return
@@ -91,6 +94,7 @@ def rejected(one: Import, words: Words) -> Iterator[Block]:
     ]
     rows = [
         (_place(reject), words.reason(reject.reason), words.number(reject.rows), _examples(reject))
+        # Those of most rows: facts are sorted so.
         for reject in one.rejects[:MOST_REASONS]
     ]
     yield words("rejected_note")
@@ -112,6 +116,7 @@ def _rest(one: Import, rows: Sequence[int], words: Words, noun: str = "reason") 
 
 
 def normalised(one: Import, words: Words) -> Iterator[Block]:
+    """Yield which values were loaded in another form, by column."""
     if not one.normalisations:
         yield words("normalised_none") if one.finished else words("none")
         return
@@ -129,12 +134,13 @@ def normalised(one: Import, words: Words) -> Iterator[Block]:
 
 
 def constraints(one: Import, words: Words) -> Iterator[Block]:
-    stepped = [(kind, *one.restored(kind)) for kind in ("index", "foreign key")]
+    """Yield what became of the indexes and keys that were dropped for the load, and the rows without a parent."""
+    deferred = [(kind, *one.restored(kind)) for kind in ("index", "foreign key")]
     names = {"index": "restored_index", "foreign key": "restored_key"}
     said = [
-        words(names[kind], aside=words.number(aside), restored=words.number(back))
-        for kind, aside, back in stepped
-        if aside
+        words(names[kind], dropped=words.number(dropped), restored=words.number(back))
+        for kind, dropped, back in deferred
+        if dropped
     ]
     yield " ".join(said) or words("untouched")
     if not one.not_validated:

@@ -60,6 +60,7 @@ def _block(block: Block) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     if table.title:
         yield f"**{escaped(table.title)}**\n"
+    # Charts are SVG, which Markdown can't show.
     chosen = [number for number, column in enumerate(table.columns) if column.kind != "chart"]
     yield _row([escaped(table.columns[number].title) for number in chosen])
     yield _row([_rule(table.columns[number]) for number in chosen])

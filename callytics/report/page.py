@@ -32,11 +32,17 @@ def render(facts: Facts, words: Words) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        # StrictUndefined: a misspelt name must fail instead of printing nothing.
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.tests["text"] = lambda block: isinstance(block, str)
     environment.filters["breakable"] = breakable
     for kind in (blocks.Table, blocks.Listing, blocks.Chart, blocks.Legend):
+        # The default binds this kind: a closure would see the loop's last one.
         environment.tests[kind.__name__.lower()] = lambda block, kind=kind: isinstance(block, kind)
     return environment
 

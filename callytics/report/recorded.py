@@ -59,7 +59,7 @@ class Deferral:
     """Indexes, or foreign keys, that were dropped for the load, and how many of them are back."""
 
     kind: str
-    aside: int
+    dropped: int
     restored: int
 
 

@@ -17,7 +17,7 @@ order by id
 
 -- name: definitions
 -- What was dropped for the load, and how much of it is back.
-select kind, count(*) as aside, count(restored_at) as restored
+select kind, count(*) as dropped, count(restored_at) as restored
 from imports.definitions
 where run_id = %(run)s
 group by kind

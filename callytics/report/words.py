@@ -43,6 +43,7 @@ class Words:
         if size is None:
             return NOTHING
         value, power = float(size), 0
+        # Where three digits would round up to the next unit: 999.6 kB is 1.0 MB.
         while abs(value) >= 999.5 and power < len(UNITS) - 1:
             value, power = value / 1000, power + 1
         return f"{value:,.0f} {UNITS[power]}" if power == 0 or abs(value) >= 99.95 else f"{value:.1f} {UNITS[power]}"
@@ -51,6 +52,7 @@ class Words:
         """Return a duration: 41 ms, 7.3 s, 4 min 12 s, 3 h 20 min."""
         if seconds is None:
             return NOTHING
+        # The limits of units lie where the rounded figure would read 1000 ms or 60.0 s.
         if seconds < 0.9995:
             return self("milliseconds", n=f"{seconds * 1000:.0f}")
         if seconds < 59.95:

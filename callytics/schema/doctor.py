@@ -36,12 +36,15 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> int:
+        """Return the command's exit code."""
         return int(self.count("error") > 0)
 
     def count(self, level: Level) -> int:
+        """Return how many findings have a level."""
         return sum(finding.level == level for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
         counts = {"errors": self.count("error"), "warnings": self.count("warning")}
         return {"ok": not self.exit_code, **counts, "findings": [asdict(finding) for finding in self.findings]}
 
@@ -111,6 +114,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _connect(settings: Settings, *, owner: bool) -> Connection:
     connection = connect(settings, owner=owner)
+    # A check that fails must not end the transaction of those after it.
     connection.set_session(readonly=True, autocommit=True)
     with connection.cursor() as cursor:
         cursor.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))

@@ -1,7 +1,7 @@
 """The doctor's words: each fact that a query of ``doctor.sql`` returns becomes what was found and what to do about it.
 
-Nothing is asked here, so that each function can be read, and tried, without a server. Statements name roles, tables and
-databases as PostgreSQL spells them: what a fix says can be pasted.
+Each function's docstring says why its fact matters. Nothing is asked here, so that each can be read, and tried, without
+a server. Statements name roles, tables and databases as PostgreSQL spells them: what a fix says can be pasted.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ SETTINGS = {
 
 
 def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 error, 2 errors."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
@@ -112,38 +113,45 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def version(fact: Fact, _site: Site) -> Words:
+    """An older server lacks what the migrations use."""
     level: Level = "ok" if fact["number"] >= OLDEST_SERVER else "error"
     return level, f"PostgreSQL {fact['version']}", "upgrade the server to PostgreSQL 15 or newer"
 
 
 def standby(_fact: Fact, _site: Site) -> Words:
+    """Every write fails there, while everything can be read."""
     fix = "let POSTGRES_HOST name the primary, or every host of the cluster"
     return "error", "the server is a standby and takes no writes", fix
 
 
 def encoding(fact: Fact, _site: Site) -> Words:
+    """Text of other alphabets could not be stored."""
     fix = "create it again: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
     return "error", f"database {fact['database']} has encoding {fact['encoding']}", fix
 
 
 def attributes(fact: Fact, _site: Site) -> Words:
+    """A superuser, or who may create roles, passes every other check of this list."""
     options = "NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS"
     fix = f"as a superuser: ALTER ROLE {fact['identifier']} {options}"
     return "error", f"role {fact['role']} has {fact['attributes']}", fix
 
 
 def membership(fact: Fact, _site: Site) -> Words:
+    """What a role may do through another one is easily overlooked."""
     fix = f"as a superuser: REVOKE {fact['identifiers']} FROM {fact['identifier']}"
     return "error", f"role {fact['role']} is a member of {fact['names']}", fix
 
 
 def connection_limit(fact: Fact, site: Site) -> Words:
+    """The pool would be refused its last connections at the busiest time."""
     pool = f"role {site.application}, with up to {site.connections} connections, may be given {fact['allowed']}"
     limit = f"ALTER ROLE {site.as_application} CONNECTION LIMIT {site.connections}"
     return "warning", pool, f"as a superuser: {limit}, or lower POSTGRES_MAX_CONNECTIONS"
 
 
 def ddl(fact: Fact, site: Site) -> Words | None:
+    """Whoever can change tables can also read and write everything in them, and drop it."""
     ways = [
         "may create in schema public" if fact["in_schema"] else "",
         "may create schemas" if fact["schemas"] else "",
@@ -169,6 +177,7 @@ def _without_ddl(site: Site, *, owns: bool) -> str:
 
 
 def dml(fact: Fact, site: Site) -> Words:
+    """The application would fail at its first use of that table."""
     privilege = fact["privilege"]
     kind = "SEQUENCES" if privilege == "usage" else "TABLES"
     grant = f"GRANT {privilege} ON ALL {kind} IN SCHEMA public TO {site.as_application}"
@@ -177,11 +186,13 @@ def dml(fact: Fact, site: Site) -> Words:
 
 
 def schema_usage(_fact: Fact, site: Site) -> Words:
+    """Without it no table can be named, whatever is granted on them."""
     fix = f"as {site.owner}: GRANT USAGE ON SCHEMA public TO {site.as_application}"
     return "error", f"role {site.application} may not use schema public", fix
 
 
 def partitions_call(_fact: Fact, site: Site) -> Words:
+    """The timer fails then, and rows of months to come go to the default partition."""
     grant = f"GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO {site.as_application}"
     return "warning", f"role {site.application} may not call keep_partitions_ahead(integer)", _granting(site, grant)
 
@@ -192,17 +203,20 @@ def _granting(site: Site, statement: str) -> str:
 
 
 def readonly(fact: Fact, site: Site) -> Words:
+    """These roles are given to people and programs that must not change anything."""
     tables = "ALL TABLES IN SCHEMA public, imports"
     fix = f"as {site.owner}: REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {tables} FROM {fact['identifier']}"
     return "error", f"role {fact['role']} may write {listed(fact['names'], 5)}", fix
 
 
 def public_schema(fact: Fact, _site: Site) -> Words:
+    """Up to PostgreSQL 14 this was the default, and a database that was upgraded has kept it."""
     fix = f"as the owner of database {fact['database']}: REVOKE CREATE ON SCHEMA public FROM PUBLIC"
     return "error", "everybody may create in schema public", fix
 
 
 def public_database(fact: Fact, site: Site) -> Words:
+    """It is the default: every role of the server, also one for another program, may connect."""
     privileges = " and ".join(
         "make temporary tables in" if privilege == "TEMPORARY" else f"{privilege.lower()} to"
         for privilege in fact["privileges"]
@@ -215,11 +229,13 @@ def public_database(fact: Fact, site: Site) -> Words:
 
 
 def public_tables(fact: Fact, site: Site) -> Words:
+    """It is never the default: somebody granted it."""
     fix = f"as {site.owner}: REVOKE ALL ON {fact['relation']} FROM PUBLIC"
     return "error", f"everybody may {fact['privileges']} {fact['relation']}", fix
 
 
 def index(fact: Fact, site: Site) -> Words:
+    """CREATE INDEX CONCURRENTLY leaves one when it fails: it costs at every write and serves no query."""
     level: Level = "error" if fact["is_unique"] else "warning"
     fix = f"as {site.owner}: DROP INDEX CONCURRENTLY {fact['index']}, then 'callytics migrate' builds its own again"
     if fact["is_partitioned"]:
@@ -228,12 +244,14 @@ def index(fact: Fact, site: Site) -> Words:
 
 
 def constraint(fact: Fact, site: Site) -> Words:
+    """An import that found rows without a parent leaves the key NOT VALID rather than lose the rows."""
     what = f"constraint {fact['name']} of {fact['relation']} is not validated: there are rows that break it"
     statement = f"ALTER TABLE {fact['relation']} VALIDATE CONSTRAINT {fact['identifier']}"
     return "warning", what, f"see 'callytics report', correct the rows, then as {site.owner}: {statement}"
 
 
 def unfinished(fact: Fact, *, running: bool) -> Words:
+    """Its tables lack keys and indexes until it is resumed; while it runs, that is as it should be."""
     what = f"import {fact['import']} of {', '.join(fact['paths'])}, started {fact['started']}, "
     if running:
         return "ok", f"{what}is running", ""
@@ -241,6 +259,7 @@ def unfinished(fact: Fact, *, running: bool) -> Words:
 
 
 def deferred(fact: Fact, _site: Site) -> Words:
+    """Queries are slow without the index, and nothing refuses orphans without the key."""
     one = fact["number"] == 1
     which = "index or foreign key" if one else "indexes and foreign keys"
     what = f"import {fact['import']} set {fact['number']} {which} of {fact['tables']} aside and did not bring "
@@ -249,22 +268,26 @@ def deferred(fact: Fact, _site: Site) -> Words:
 
 
 def different(fact: Fact, _site: Site) -> Words:
+    """PostgreSQL did not hold what the file holds when it was last compared."""
     fix = f"see what differs: callytics report --import {fact['import']}"
     return "error", f"verification of import {fact['import']} found differences", fix
 
 
 def partitions_ahead(fact: Fact, _site: Site) -> Words:
+    """Rows of those months would go to the default partition, which every query then has to read."""
     fix = "run 'callytics partitions ahead', now and at least every other month"
     return "warning", f"no partition for {fact['months']} in {fact['parents']}", fix
 
 
 def in_default_partition(fact: Fact, site: Site, *, parent: str, fallback: str) -> Words:
+    """They can no longer be dropped by the month, and stand in the way of that month's partition."""
     first, last = fact["first"], fact["last"]
     what = f"{fallback} holds rows of months of their own, from {first:%Y-%m} to {last:%Y-%m}"
     return "warning", what, f"as {site.owner}: SELECT ensure_month_partitions({literal(parent)}, '{first}', '{last}')"
 
 
 def settings(facts: Sequence[Fact]) -> Iterator[Words]:
+    """Yield what is wrong with the server's settings, by SETTINGS."""
     for fact in facts:
         name, setting, rule = fact["name"], fact["setting"], SETTINGS[fact["name"]]
         if setting not in rule.values:
@@ -272,10 +295,12 @@ def settings(facts: Sequence[Fact]) -> Iterator[Words]:
 
 
 def pending_restart(fact: Fact, _site: Site) -> Words:
+    """The file says one thing and the server does another, until somebody restarts it unprepared."""
     return "warning", f"{fact['names']} wait for a restart", "restart the server"
 
 
 def free_connections(fact: Fact, site: Site) -> Words | None:
+    """The application could not open its pool, even if nobody else were connected."""
     if fact["free"] >= site.connections:
         return None
     what = f"POSTGRES_MAX_CONNECTIONS is {site.connections}, but the server has {fact['free']} for all together"
@@ -283,10 +308,12 @@ def free_connections(fact: Fact, site: Site) -> Words | None:
 
 
 def size(fact: Fact, _site: Site) -> Words:
+    """Nothing is wrong with it: it is what one asks first when a disk fills."""
     return "ok", f"database {fact['database']} takes {fact['size']}", ""
 
 
 def slot(fact: Fact, _site: Site) -> Words:
+    """A slot that nobody reads keeps WAL until the disk is full, and then the server stops."""
     used = "is in use" if fact["active"] else "is not in use"
     what = f"replication slot {fact['slot']} {used} and keeps {fact['size'] or 'none'} of WAL"
     fix = f"bring its standby back, or as a superuser: SELECT pg_drop_replication_slot({literal(fact['slot'])})"
@@ -297,26 +324,31 @@ def slot(fact: Fact, _site: Site) -> Words:
 
 
 def archiving(fact: Fact, _site: Site) -> Words:
+    """Archived WAL is what a restore to a point in time needs, and what waits for it fills the disk."""
     what = f"archiving {fact['wal']} fails since {fact['since']}: WAL fills the disk"
     return "error", what, "see the server's log for what archive_command says"
 
 
 def sequence(fact: Fact, site: Site, *, table: str, name: str) -> Words:
+    """The next INSERT would fail with a duplicate key: rows were written with ids of their own."""
     what = f"the next id of {table} would be {fact['next']}, but there is a row {fact['highest']}"
     return "error", what, f"as {site.owner}: SELECT setval({literal(name)}, {fact['highest']})"
 
 
 def transaction(fact: Fact, _site: Site) -> Words:
+    """Nothing that was deleted since then can be removed, so that tables and indexes grow."""
     what = f"{fact['session']} (process {fact['pid']}) has a transaction open since {fact['since']}"
     return "warning", what, f"end that session, or as its role: SELECT pg_terminate_backend({fact['pid']})"
 
 
 def prepared(fact: Fact, _site: Site) -> Words:
+    """It holds its locks, even over a restart, until somebody who knows of it ends it."""
     fix = f"as {fact['owner']}: COMMIT PREPARED or ROLLBACK PREPARED {literal(fact['gid'])}"
     return "warning", f"transaction {fact['gid']} is prepared since {fact['since']}", fix
 
 
 def unfrozen(fact: Fact, _site: Site) -> Words:
+    """Transaction numbers are used in a circle, and the server stops before it would lose rows."""
     row = f"the oldest row of {fact['database']} was not frozen for {fact['age']} transactions"
     level: Level = "error" if fact["age"] > NEARLY_STOPPED else "warning"
     return level, f"{row}: at 2 billion the server stops", "end old transactions, then as a superuser: VACUUM (FREEZE)"

@@ -88,6 +88,7 @@ def _refuse_another_login(connection: Connection, settings: Settings) -> None:
 
 
 def _privileges(connection: Connection) -> set[Privilege]:
+    # One triple for each privilege, so that two states are compared as sets.
     return {(on, role, privilege) for on, role, privilege in SQL.rows(connection, "privileges")}
 
 

@@ -100,6 +100,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         with self._shown_by_yoyo():
             self.settings = settings or Settings.load()
         self.report = report or _to_stderr
+        # yoyo asks for its tables before every step; ours has to be created once.
         self._contents_table_ensured = False
         super().__init__(uri, migration_table)
 
@@ -140,6 +141,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
     def to_apply(self, migrations: MigrationList) -> MigrationList:
         """Return what is not applied; before that, repair what a killed run left, and refuse edited migrations."""
+        # In this order: a repair unmarks migrations, and what is unmarked must not be compared with its file.
         self.ensure_internal_schema_updated()
         self._drop_invalid_indexes(migrations)
         self._unmark_what_is_not_there(migrations)
@@ -225,6 +227,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
                 SQL.run(self.connection, "unlock", {"lock": ADVISORY_LOCK})
 
     def _insert_lock_row(self, pid: int, timeout: float, poll_interval: float = 0.5) -> None:
+        # Negative, so that `stale_lock` tells our runs, which hold the advisory lock, from a plain yoyo's.
         super()._insert_lock_row(-pid, timeout, poll_interval)
 
     def _delete_lock_row(self, pid: int) -> None:

@@ -21,6 +21,7 @@ def make_ahead(settings: Settings, months: int) -> list[str]:
     months that wait in a default partition move into theirs; readers wait only while a partition is attached. It is one
     transaction. Raises MigrationError where the migrations are not applied, and DatabaseUnavailable.
     """
+    # The second one commits, or rolls back: `connected` only closes.
     with connected(settings) as connection, connection:
         if not SQL.value(connection, "function"):
             raise MigrationError(f"database {settings.database} is not partitioned yet: run 'callytics migrate'")

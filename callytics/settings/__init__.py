@@ -102,9 +102,11 @@ class Settings:
             "password": password,
             "sslmode": self.sslmode,
             "sslrootcert": self.sslrootcert,
+            # libpq then tries one after the other until it finds the primary.
             "target_session_attrs": "read-write" if len(self.hosts) > 1 else None,
             "application_name": "callytics",
             "client_encoding": "UTF8",
+            # For each host. libpq itself would wait as long as the kernel does, two minutes for a host that is off.
             "connect_timeout": "10",
         }
         return EXPLICIT | {name: value for name, value in parameters.items() if value is not None}
@@ -195,6 +197,7 @@ def show(
 def scrub(text: str, values: Mapping[str, str]) -> str:
     """Return ``text`` without passwords, nor the rows that PostgreSQL quotes in an error's details."""
     for secret in filter(None, map(values.get, SECRETS)):
+        # As it is typed, in a URL, in libpq's string, and in a traceback.
         for spelling in (secret, quote(secret, safe=""), _quoted(secret), repr(secret)[1:-1]):
             text = text.replace(spelling, "********")
     return re.sub(r"^(DETAIL|CONTEXT):.*$", r"\1: (left out)", text, flags=re.MULTILINE)

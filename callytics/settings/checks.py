@@ -16,6 +16,7 @@ KEY_ADVICE = "32 random bytes or more, such as 'openssl rand -base64 48' prints,
 LOGIN_NUMBERS = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES")
 # https://www.postgresql.org/docs/15/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# Of .env.example and of the examples that people copy: a server with such a password is open to everybody.
 PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)
 
 Level = Literal["error", "warning", "note"]

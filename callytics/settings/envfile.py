@@ -56,6 +56,7 @@ def _check_line_ends(path: Path, text: str) -> Iterator[Problem]:
 
 def _check_mode(path: Path) -> Iterator[Problem]:
     mode = stat.S_IMODE(path.stat().st_mode)
+    # Its group may read it: so a provisioned host gives the settings to its service (0640).
     if mode & 0o027:
         yield Problem("warning", f"{path} is open to other accounts (mode {mode:04o}): chmod 600 {path}")
 

@@ -39,6 +39,7 @@ CONFIGURATION = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # `_complaint` looks for English words.
     "lc_messages": "C",
 }
 
@@ -96,12 +97,14 @@ class EmbeddedPostgres:
         if self.running:
             return
         self._refuse_others_folder()
+        # Before any folder is made: where there is no server, nothing is left behind.
         found = self._find_server()
         self._make_folders()
         server = self._within_reach(found)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(server)
         self._configure(self._choose_port())
+        # Old complaints must not be taken for those of this start.
         self.log.unlink(missing_ok=True)
         self._run(server, "pg_ctl", "start", "-D", self.data, "-w", "-t", "60", "-s", "-l", self.log)
 
@@ -171,6 +174,7 @@ class EmbeddedPostgres:
         """Whether the server accepts connections."""
         if not (self.data / "postmaster.pid").exists():
             return False
+        # The pid file outlives a crash of the machine: only an answer counts.
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -245,6 +249,7 @@ class EmbeddedPostgres:
         copy = self.home / "wheel"
         if not copy.exists():
             package = server.bin.parent.parent
+            # The programs find their libraries by a relative path, so the copies keep their places.
             libraries = package.with_name(f"{WHEEL}.libs")
             shutil.copytree(package, copy / package.name)
             if libraries.exists():
@@ -255,6 +260,7 @@ class EmbeddedPostgres:
 
     def _make_folders(self) -> None:
         """Create ``folder`` and in it ``server``, owned by the account that the server runs as."""
+        # Open to pass through: when root starts it, the server runs as another account.
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         # First of all, so that the next start recognises the folder if this one is killed.
         (self.folder / MARKER).write_text(MARKER_TEXT)
@@ -282,6 +288,7 @@ class EmbeddedPostgres:
 
     def _initialise(self, server: Server) -> None:
         password_file = self.home / "superuser.password"
+        # The mode before the content.
         password_file.touch(mode=0o600)
         password_file.write_text(secrets.token_urlsafe(32))
         self._hand_over(password_file)
@@ -296,6 +303,7 @@ class EmbeddedPostgres:
             server,
             *("initdb", "-D", self.data, "-U", SUPERUSER, "--pwfile", password_file),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", locale),
+            # A cluster for trials is not worth the wait until a thousand new files are on the disk.
             *("--no-sync", "--no-instructions"),
         )
 
@@ -334,9 +342,11 @@ class EmbeddedPostgres:
 
     def _as_account(self) -> dict[str, Any]:
         """Return the arguments to run a program as the account, in a folder it may enter, with messages in English."""
+        # The caller's PGPORT or PGDATA would lead the programs to another server.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
         how: dict[str, Any] = {"cwd": "/", "env": environment | {"LC_ALL": "C"}}
         if self._account:
+            # subprocess changes the user but keeps root's supplementary groups unless told.
             how |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
         return how
 
@@ -354,6 +364,7 @@ def start_private(folder: Path) -> None:
     env_file = folder / ".env"
     if not env_file.exists() or Settings.load({}, env_file).port != server.port:
         env_file.unlink(missing_ok=True)
+        # The old port was taken. New passwords come with it, which `provide` sets below.
         create_env_file(env_file, _private_env(server.port))
     server.provide(Settings.load({}, env_file))
 
@@ -372,6 +383,7 @@ PGPASSWORD='{password}'
 
 
 def _candidates() -> Iterator[Path]:
+    # Debian, Red Hat and Homebrew keep the programs of each version apart, and initdb off PATH.
     on_path = shutil.which("initdb")
     if on_path:
         yield Path(on_path).resolve().parent
@@ -401,6 +413,7 @@ def _numbers(folder: Path) -> list[int]:
 
 def _version(bin_folder: Path) -> int:
     """Return the server's major version, 0 if any of its programs is missing."""
+    # Debian's client package has a folder for the version, too, but without a server in it.
     if not all((bin_folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
         return 0
     answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=False)
@@ -420,6 +433,7 @@ def _unprivileged_account() -> pwd.struct_passwd:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As the server binds: a port whose former connections linger (TIME_WAIT) counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -430,6 +444,7 @@ def _is_free(port: int) -> bool:
 
 def _free_port() -> int:
     with socket.socket() as probe:
+        # Another program may still take it before the server does; pg_ctl then says so.
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

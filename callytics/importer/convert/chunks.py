@@ -28,10 +28,10 @@ class Conversion:
 
     source: Source
     table_mapping: TableMapping
+    # The target's columns that can be written, with their types; those without a source are loaded as NULL.
     columns: dict[str, str]
-    """The target's columns that can be written, with their types; those without a source are loaded as NULL."""
+    # What is added to the ids in a target column, where it is not 0.
     offsets: dict[str, int] = field(default_factory=dict)
-    """What is added to the ids in a target column, where it is not 0."""
     zone: tzinfo = UTC
 
     @property

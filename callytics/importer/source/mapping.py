@@ -36,11 +36,11 @@ class SourceTable:
 
     name: str
     columns: tuple[str, ...]
+    # What to select from: the table, or a numbered copy in the temp schema where it has no row numbers of its own.
     relation: str
-    """What to select from: the table, or a numbered copy in the temp schema where it has no row numbers of its own."""
     rowid: str
+    # The INTEGER PRIMARY KEY, which is the row number itself.
     id_column: str | None
-    """The INTEGER PRIMARY KEY, which is the row number itself."""
 
     def between(self, chunk: tuple[int, int]) -> str:
         """Return the condition that selects a chunk: its first to its last row number."""
@@ -51,17 +51,17 @@ class SourceTable:
 class Mapping:
     """How one source table becomes rows of one target table."""
 
+    # generation_2/utterances: its file, without the suffix.
     name: str
-    """generation_2/utterances: its file, without the suffix."""
     generation: int
     source_table: str
     shape: tuple[str, ...]
     target: str
     key: str
+    # Target column → source table whose ids it holds.
     references: dict[str, str]
-    """Target column → source table whose ids it holds."""
+    # Output column → source column.
     outputs: dict[str, str]
-    """Output column → source column."""
     select: str
 
     def fits(self, table: SourceTable) -> bool:

@@ -101,26 +101,26 @@ class Found:
     rows: int = 0
     copied: int = 0
     normalised: int = 0
+    # Rows that PostgreSQL refused before and that are tried again.
     retried: int = 0
-    """Rows that PostgreSQL refused before and that are tried again."""
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
     rejected: int = 0
+    # Changes of imports.rejected.
     rejections: int = 0
-    """Changes of imports.rejected."""
     normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], int] = field(default_factory=dict)
+    # The row numbers, theirs and the base's, between which something changed.
     changed: list[tuple[RowRange, RowRange]] = field(default_factory=list)
-    """The row numbers, theirs and the base's, between which something changed."""
+    # The first of them.
     clashes: list[Clash] = field(default_factory=list)
-    """The first of them."""
     clashed: int = 0
+    # Clashes in which neither side can be taken.
     unsolvable: int = 0
-    """Clashes in which neither side can be taken."""
     ranges: list[list[int]] = field(default_factory=list)
+    # The smallest and the largest row number.
     rowids: list[int] = field(default_factory=list)
-    """The smallest and the largest row number."""
 
     @property
     def changes(self) -> int:

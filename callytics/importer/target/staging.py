@@ -73,8 +73,8 @@ class Refused:
     table_id: int
     rowid: int
     reason: str
+    # Whether PostgreSQL held the row before, as it was then.
     was_there: bool
-    """Whether PostgreSQL held the row before, as it was then."""
 
 
 @dataclass
@@ -87,8 +87,8 @@ class Stage:
     rows: int = 0
     keys: int = 0
     refused: list[Refused] = field(default_factory=list)
+    # Rows that could not be updated, and went to come back as new ones.
     moved: set[int] = field(default_factory=set)
-    """Rows that could not be updated, and went to come back as new ones."""
 
     @property
     def staged(self) -> sql.Identifier:

@@ -24,8 +24,8 @@ from callytics.postgres.sql import Queries
 from callytics.trial.sample.calls import Call, Stock
 from callytics.trial.sample.scripts import Agent, Keyword, Phase, Scenario, Script, Turn, read_words, salt
 
+# The password of every agent account in a generation 3 sample.
 SAMPLE_PASSWORD = "callytics-sample"
-"""The password of every agent account in a generation 3 sample."""
 
 HERE = Path(__file__).parent
 # What a generation's files are called (None: as the user says) and where their tables and rows are described.
@@ -37,6 +37,7 @@ FILES: dict[int, dict[str | None, str]] = {
 BATCH_CALLS = 2_000
 # One hash for a few agents: each takes a tenth of a second.
 PASSWORD_SALTS = 4
+# As the application hashed: AgentAuth must be able to check them.
 PASSWORD_ROUNDS = 100_000
 
 # Speed for a file that nobody reads before it is complete. None of these stays in the file.
@@ -66,6 +67,7 @@ def write_sample(
     that can't be used.
     """
     _refuse(path, generation, calls)
+    # A text as seed is hashed with SHA-512, unlike by hash(), which differs from process to process.
     rng = Random(f"callytics-{generation}-{seed}")
     with _staging(path, folder=generation == 3) as staging:
         rows = _write(staging, path, Stock(generation, calls, rng), calls, rng, progress)
@@ -163,6 +165,7 @@ class SampleFile:
         self.tables = [part for part in statements(schema) if is_table(part)]
         self.rest = [part for part in statements(schema) if not is_table(part)]
         self.rows = Queries(HERE / "rows" / f"{source}.sql")
+        # The transactions are ours: the module would begin its own before each INSERT.
         self.connection = sqlite3.connect(path, isolation_level=None)
 
     def __enter__(self) -> SampleFile:
@@ -173,6 +176,7 @@ class SampleFile:
 
     def begin(self, stock: Stock, words: dict[str, list[dict[str, Any]]]) -> None:
         """Create the tables, without indexes, and write what is there before the first call."""
+        # Before the first transaction, inside which these pragmas change nothing.
         self.connection.executescript(FAST)
         self._run("\n".join(self.tables))
         self._stock(stock, words)
@@ -194,6 +198,7 @@ class SampleFile:
         common = Queries(HERE / "rows" / "common.sql")
         self.connection.executescript(common["spoken"])
         for name in words:
+            # A table's name can't be a parameter; these come from our own files.
             self.connection.executescript(common["each"].replace("WORD", name))
 
     def _table(self, name: str, fields: Iterable[str], rows: Iterable[Sequence[Any]], key: str = "") -> None:

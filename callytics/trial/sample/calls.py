@@ -15,10 +15,12 @@ from typing import NamedTuple
 from callytics.trial.sample.scripts import Agent, Language, Scenario, Script, pick, salt
 
 LANGUAGES = {1: ("english", "turkish"), 2: ("korean",), 3: ("korean",)}
+# An installation went from generation to generation: each begins where the one before ended.
 FIRST_DAY = {1: date(2024, 1, 2), 2: date(2024, 7, 1), 3: date(2025, 1, 2)}
 WORKING_DAYS = 124
 OPENING_HOUR = 9
 WORKING_SECONDS = 9 * 3600
+# Korea has no daylight saving time.
 SEOUL = timedelta(hours=9)
 EPOCH = datetime(1970, 1, 1)
 
@@ -70,10 +72,12 @@ class Stock:
 
     @property
     def scripts(self) -> list[Script]:
+        """Return the scripts of all languages, in order of their numbers."""
         return [script for language in self.languages for script in language.scripts]
 
     @property
     def scenarios(self) -> list[Scenario]:
+        """Return what calls can be about, in all languages, in order of their numbers."""
         return [scenario for language in self.languages for scenario in language.scenarios]
 
     def language_of_agent(self, n: int) -> Language:
@@ -96,8 +100,10 @@ class Stock:
         days = working_days(FIRST_DAY[self.generation])
         call, call_id, session, turn, analysed = None, 0, 0, 1, EPOCH
         for index in range(count):
+            # Gaps, as deleted rows leave them: the ids of a real file are not contiguous.
             call_id += 1 if rng.random() < 0.99 else 2
             again = self.generation < 3 and rng.random() < 0.033
+            # The first call is always complete, so that the smallest sample has rows in every table.
             completed = self.generation < 3 or index == 0 or rng.random() > 0.012
             moment = call_time(days, (index + rng.random()) / count)
             if call is None or not again:

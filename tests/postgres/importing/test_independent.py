@@ -235,7 +235,7 @@ def test_the_same_content_under_another_name_is_the_same_file(
     assert snapshot_of(connection) == before
 
 
-KEPT_ASIDE = """
+NOT_LOADED = """
 create table audio_files (id integer primary key, file_path text, file_name text, processing_status text,
     sample_rate integer);
 insert into audio_files values (1, '/a', 'a', 'pending', 8000), (2, '/b', 'b', 'pending', 'quick'), (3, '/c',
@@ -244,7 +244,7 @@ create table notes (subject text, body);
 insert into notes values ('one', 1), ('two', 2.5), ('three', x'ff');
 """
 
-TAMPERED_ASIDE = [
+TAMPERED_RECORDS = [
     """update imports.rejected set source_row = source_row || '{"file_name": "z"}' where source_rowid = 2""",
     "update imports.rejected set raw = 'slow' where source_rowid = 2",
     "update imports.rejected set raw = null where source_rowid = 3",
@@ -265,11 +265,11 @@ TAMPERED_ASIDE = [
 
 
 @pytest.fixture(scope="module")
-def aside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def not_loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with rows that are rejected and rows that are unmapped."""
-    file = tmp_path_factory.mktemp("aside") / "aside.sqlite"
+    file = tmp_path_factory.mktemp("not_loaded") / "not_loaded.sqlite"
     with closing(sqlite3.connect(file)) as sqlite:
-        sqlite.executescript(KEPT_ASIDE)
+        sqlite.executescript(NOT_LOADED)
     return file
 
 
@@ -278,7 +278,7 @@ def filled(
     template: Settings,
     databases: Databases,
     samples: dict[int, list[Path]],
-    aside: Path,
+    not_loaded: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Settings]:
     """A database with generations 3 and 1 and a file that is not clean: connect to clones of it, not to it."""
@@ -286,7 +286,7 @@ def filled(
     with databases.clone(template) as settings:
         run(settings, samples[3], options)
         run(settings, samples[1], options)
-        assert import_files(settings, [aside], options, lambda *_: None).exit_code == 3
+        assert import_files(settings, [not_loaded], options, lambda *_: None).exit_code == 3
         yield settings
 
 
@@ -373,19 +373,21 @@ def test_verify_is_green_again_once_the_value_is_put_back(
     assert verified(imported, samples[3], options).exit_code == 0
 
 
-@pytest.mark.parametrize("statement", TAMPERED_ASIDE)
+@pytest.mark.parametrize("statement", TAMPERED_RECORDS)
 def test_verify_notices_tampering_with_rejected_and_unmapped_rows(
-    statement: str, imported: Settings, aside: Path, options: Options
+    statement: str, imported: Settings, not_loaded: Path, options: Options
 ) -> None:
     """Rejected and unmapped rows are part of what is verified: every byte of them."""
-    assert verified(imported, [aside], options).exit_code == 3
+    assert verified(imported, [not_loaded], options).exit_code == 3
     change(imported, statement)
-    outcome = verified(imported, [aside], options)
+    outcome = verified(imported, [not_loaded], options)
     table = "imports.rejected" if "rejected" in statement else "imports.unmapped"
     assert (outcome.exit_code, {one.table for one in outcome.differences}) == (4, {table})
 
 
-def test_verify_notices_a_loaded_row_passed_off_as_rejected(imported: Settings, aside: Path, options: Options) -> None:
+def test_verify_notices_a_loaded_row_passed_off_as_rejected(
+    imported: Settings, not_loaded: Path, options: Options
+) -> None:
     """A row that is deleted and filed under imports.rejected afterwards is still a row missing."""
     change(
         imported,
@@ -394,4 +396,4 @@ def test_verify_notices_a_loaded_row_passed_off_as_rejected(imported: Settings, 
         "'processing_status', 'pending', 'sample_rate', 8000) from imports.rejected where source_rowid = 2",
     )
     change(imported, "delete from audio_files where file_path = '/a'")
-    assert verified(imported, [aside], options).exit_code == 4
+    assert verified(imported, [not_loaded], options).exit_code == 4
