@@ -115,7 +115,7 @@ def certificates() -> dict[str, Path | None]:
 
 
 def hosts(name: str) -> list[str]:
-    """Return the hosts of a list, this machine (``@local``) if it is not set; raises InventoryError for an empty one."""
+    """Return the hosts of a list, this machine (``@local``) if it is not set; raises InventoryError if it is empty."""
     found = words(name, "@local")
     if not found:
         raise InventoryError(f"{name} names no host: set it to host names separated by commas, or leave it out")

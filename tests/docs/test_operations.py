@@ -14,8 +14,9 @@ import pytest
 
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
-from callytics.trial.embedded import EmbeddedPostgres, find_servers
+from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
+from callytics.trial.servers import find_servers
 from tests.support.commands import environment, invoke
 from tests.support.manual import blocks, page
 from tests.support.needs import lacking

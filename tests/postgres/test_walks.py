@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from callytics.trial.embedded import find_servers
+from callytics.trial.servers import find_servers
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from callytics.trial.embedded import find_servers
+from callytics.trial.servers import find_servers
 
 
 def lacking(reason: str) -> NoReturn:

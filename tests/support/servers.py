@@ -16,7 +16,8 @@ from psycopg2 import sql
 from callytics.exceptions import DatabaseUnavailable
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
-from callytics.trial.embedded import EmbeddedPostgres, find_servers
+from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.servers import find_servers
 from tests.support.needs import lacking
 
 # Nothing here outlives a test run, so nothing needs to reach a disk.

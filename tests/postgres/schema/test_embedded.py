@@ -20,7 +20,8 @@ from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial import embedded
-from callytics.trial.embedded import EmbeddedPostgres, Server, find_servers, start_private
+from callytics.trial.embedded import EmbeddedPostgres, start_private
+from callytics.trial.servers import Server, find_servers
 from tests.support.needs import lacking
 from tests.support.servers import VOLATILE, settings_for
 
