@@ -31,6 +31,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
+        """Return the process's exit code for the status."""
         return EXIT_CODES[self.status]
 
     def add_run(self, run: int, status: str, ledger: Ledger) -> None:

@@ -67,10 +67,12 @@ class Profile:
 
     @property
     def generations(self) -> list[int]:
+        """Return the generations whose tables the file has."""
         return sorted({generation for table in self.tables for generation in table.generations})
 
     @property
     def rows(self) -> int:
+        """Return the rows of all tables, those of unmapped ones too."""
         return sum(table.rows for table in self.tables)
 
     @property
@@ -161,6 +163,7 @@ def _count(
 
 def _cut(value: object) -> str:
     """Return the beginning of a value, without characters that would upset a terminal."""
+    # Text need not be UTF-8, and may hold escape sequences.
     shown = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
     shown = "".join(character if character.isprintable() else "·" for character in shown[: VALUE_LENGTH + 1])
     return shown if len(shown) <= VALUE_LENGTH else shown[:VALUE_LENGTH] + "…"

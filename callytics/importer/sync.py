@@ -55,10 +55,12 @@ class File:
 
     @property
     def mapped(self) -> list[MappedPair]:
+        """Return the tables that go to tables of the schema."""
         return [pair for pair in self.pairs if isinstance(pair, MappedPair)]
 
     @property
     def changed(self) -> bool:
+        """Return whether the file's content is another than at its import or latest sync."""
         return self.snapshot.sha256 != self.record.sha256
 
 

@@ -36,10 +36,12 @@ class Conversion:
 
     @property
     def target(self) -> str:
+        """Return the name of the target table."""
         return self.table_mapping.mapping.target
 
     @property
     def key(self) -> str:
+        """Return the target's key column."""
         return self.table_mapping.mapping.key
 
     @cached_property
@@ -51,6 +53,7 @@ class Conversion:
 
     @cached_property
     def duplicates(self) -> frozenset[int]:
+        """Return the row numbers whose id an earlier row has; computed once, as it groups the whole table."""
         return self.source.duplicate_ids(self.table_mapping)
 
 
@@ -66,6 +69,7 @@ class Chunk:
 
     @property
     def row_count(self) -> int:
+        """Return the number of source rows: those loaded and those refused."""
         return int(self.clean.num_rows) + len(self.rows) + len(self.refused)
 
 
@@ -87,6 +91,7 @@ class Converter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Both, even if closing the first one fails.
         with closing(self._arrow), closing(self.sqlite):
             pass
 
@@ -114,6 +119,7 @@ class Converter:
         """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
         outputs = ", ".join(f'"{output}"' for output in self.conversion.types)
         mapped = self.conversion.table_mapping
+        # Through the mapping again, since a column may be absent in this file.
         query = f"{mapped.relation(mapped.table.between((rowid, rowid)))} select {outputs} from mapped"
         values = self.sqlite.execute(query).fetchone()
         if values is None:
@@ -205,6 +211,7 @@ def _shift(column: pa.Array, offset: int) -> pa.Array:
 def _interleave(elements: list[pa.Array]) -> pa.Array:
     """Make one list column of n columns: a row of nothing but NULLs is NULL."""
     rows, width = len(elements[0]), len(elements)
+    # From all first elements, all second ones, … to row after row.
     order = pa.array([element * rows + row for row in range(rows) for element in range(width)], pa.int64())
     offsets = pa.array(range(0, rows * width + 1, width), pa.int32())
     empty = elements[0].is_null()

@@ -17,6 +17,7 @@ from callytics.importer.convert.values import Text, Unfit, convert
 from callytics.postgres.jsonb import is_exact_json
 
 # The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types.
+# A table whose column has another type is refused by `Target.columns` before anything is written.
 ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
     "double precision": pa.float64(),
@@ -41,6 +42,7 @@ def convert_column(column: pa.Array, target: str, zone: tzinfo = UTC) -> tuple[p
         return column.cast(pa.bool_()), pa.repeat(True, len(column))
     if (instants := _instants(column, target, zone)) is not None:
         return instants, pa.repeat(True, len(column))
+    # Bytes first: Arrow's text kernels may fail on, or skip, what is not UTF-8.
     fine = _plain_text(column)
     if not all_true(fine):
         column = pc.if_else(fine, column.cast(pa.binary()), None).cast(pa.string())

@@ -28,8 +28,10 @@ class RefusedRow:
 
     @property
     def storage_class(self) -> str | None:
+        """Return SQLite's storage class of the refused value; None if PostgreSQL refused the row as a whole."""
         return None if self.column is None else storage_class(self.values[self.column])
 
     @property
     def raw(self) -> bytes | None:
+        """Return the refused value's bytes as `imports.rejected` keeps them; None if there is no single value."""
         return None if self.column is None else raw_bytes(self.values[self.column])

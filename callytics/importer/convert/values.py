@@ -104,6 +104,7 @@ def _unfit(value: Any, target: str) -> Unfit:
 def _bigint(value: Any, zone: tzinfo) -> Converted:
     if isinstance(value, int):
         return Converted(value)
+    # Python compares int and float exactly: 2.0**63 is one too many.
     if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_BIGINT:
         return Converted(int(value), "real_to_integer")
     raise _unfit(value, "bigint")
@@ -112,6 +113,7 @@ def _bigint(value: Any, zone: tzinfo) -> Converted:
 def _double(value: Any, zone: tzinfo) -> Converted:
     if isinstance(value, float):
         return Converted(value)
+    # Beyond 2^53 a double can't hold every whole number.
     if isinstance(value, int) and int(float(value)) == value:
         return Converted(float(value))
     raise _unfit(value, "double precision")
@@ -122,6 +124,7 @@ def _text(value: Any, zone: tzinfo) -> Converted:
         return Converted(value.decoded())
     if isinstance(value, bytes):
         raise _unfit(value, "text")
+    # repr reads back as the same double; SQLite's own cast keeps 15 digits.
     return Converted(repr(value), "number_to_text")
 
 
@@ -181,6 +184,7 @@ def _offset(text: str) -> timezone:
 
 def _instant(moment: datetime, zone: tzinfo) -> datetime:
     local = moment.replace(tzinfo=zone)
+    # The two readings of an hour that is repeated differ, and so do those of one that is skipped (PEP 495).
     if local.utcoffset() != local.replace(fold=1).utcoffset():
         raise Unfit(f"local time is ambiguous or does not exist in {zone} (clock change)")
     try:
@@ -202,6 +206,7 @@ def _epoch(value: float) -> Converted:
 
 
 def _epoch_instant(value: float, per_second: int) -> datetime:
+    # The product of two floats could be off by a microsecond.
     microseconds = round(Decimal(value) * 1_000_000 / per_second)
     if float(Decimal(microseconds) * per_second / 1_000_000) != value:
         raise Unfit("epoch number is finer than a microsecond")

@@ -29,6 +29,7 @@ class MappedWork:
 
     @property
     def target(self) -> str:
+        """Return the name of the target table."""
         return self.conversion.target
 
     @cached_property

@@ -58,6 +58,7 @@ class Worker:
 
     @cached_property
     def connection(self) -> Connection:
+        """Return psycopg2's connection, as the owner; raises DatabaseUnavailable."""
         connection = import_connection(self.settings)
         with connection.cursor() as cursor:
             cursor.execute(ASYNCHRONOUS)
@@ -71,6 +72,7 @@ class Worker:
 
     @cached_property
     def arrow(self) -> adbc_driver_postgresql.dbapi.Connection:
+        """Return ADBC's connection, as the owner."""
         connection = import_arrow_connection(self.settings)
         with connection.cursor() as cursor:
             cursor.execute(ASYNCHRONOUS)
@@ -79,18 +81,22 @@ class Worker:
 
     @cached_property
     def loader(self) -> Loader:
+        """Return what loads over this worker's connections."""
         return Loader(self.connection, self.arrow, self.advance)
 
     @cached_property
     def verifier(self) -> Verifier:
+        """Return what verifies over this worker's connections."""
         return Verifier(self.connection, self.arrow, self.advance)
 
     @cached_property
     def target(self) -> Target:
+        """Return the catalogue as this worker's connection sees it."""
         return Target(self.connection)
 
     @cached_property
     def ledger(self) -> Ledger:
+        """Return the records as this worker's connection sees them."""
         return Ledger(self.connection)
 
     @contextmanager
@@ -123,6 +129,7 @@ class Worker:
                 self.arrow.adbc_cancel()
 
     def close(self) -> None:
+        """Close the connections that were opened; what is not committed on them is gone."""
         for name in ("arrow", "connection"):
             if name in self.__dict__:
                 getattr(self, name).close()

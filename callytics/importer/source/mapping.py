@@ -104,6 +104,7 @@ def mappings() -> tuple[Mapping, ...]:
 
 @cache
 def _mappings(folder: Path) -> tuple[Mapping, ...]:
+    # In reverse, so that of two shapes that fit equally well the later generation's is taken.
     return tuple(_read(path) for path in sorted(folder.glob("generation_*/*.sql"), reverse=True))
 
 

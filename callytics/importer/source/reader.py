@@ -53,6 +53,7 @@ class Source:
     def __init__(self, path: Path, label: str | None = None, limits: Limits | None = None) -> None:
         self.path, self.limits = path, limits or Limits()
         self.label = label or str(path)
+        # The snapshot is ours alone: immutable spares locks, and no -wal or -shm appears beside it.
         self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
 
     @cached_property
@@ -60,6 +61,7 @@ class Source:
         """The user's tables. Virtual tables are left out: their content is in their shadow tables."""
         with closing(sqlite3.connect(self._uri, uri=True)) as connection:
             rows = connection.execute(
+                # SQLite reserves the prefix for tables of its own, such as sqlite_sequence and sqlite_stat1.
                 "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
                 "and sql not like 'create virtual table%' order by name"
             )
@@ -138,6 +140,7 @@ class Source:
             if table.id_column:
                 highest += connection.execute(f"select max({quote(table.id_column)}) from {table.relation}").fetchone()
             if connection.execute("select 1 from sqlite_master where name = 'sqlite_sequence'").fetchone():
+                # It is a table like any other, so that nothing keeps text out of it.
                 query = "select max(seq) from sqlite_sequence where name = ? and typeof(seq) = 'integer'"
                 highest += connection.execute(query, (table.name,)).fetchone()
         return max(value for value in highest if isinstance(value, int))
@@ -197,10 +200,13 @@ class Source:
 
 
 def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
+    # table_info would leave out generated columns.
     info = connection.execute(f"select name, type, pk from pragma_table_xinfo({literal(name)})").fetchall()
     columns = tuple(column for column, *_ in info)
     rowid = _rowid_name(name, columns, connection)
     keys = [(column, declared) for column, declared, pk in info if pk]
+    # Only that very word makes an alias of the row number: an INT PRIMARY KEY is a column of its own
+    # (https://sqlite.org/lang_createtable.html#rowid).
     id_column = keys[0][0] if rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
     if rowid:
         return SourceTable(name, columns, f"main.{quote(name)}", rowid, id_column)
@@ -213,6 +219,7 @@ def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connectio
     if not free:
         return None
     try:
+        # Tables WITHOUT ROWID have none. Trying works with every SQLite; pragma table_list came with 3.37.
         connection.execute(f"select {free[0]} from main.{quote(name)} limit 0")
     except sqlite3.OperationalError:
         return None
@@ -256,6 +263,7 @@ def next_chunk(connection: sqlite3.Connection, table: SourceTable, size: int, wi
     if start > end:
         return None
     query = (
+        # By a number of rows rather than of row numbers, in which there may be gaps of any size.
         f"select min(number), max(number) from (select {table.rowid} as number from {table.relation} "
         f"where {table.rowid} between ? and ? order by {table.rowid} limit ?)"
     )
@@ -292,6 +300,7 @@ def read_clean(
         f"select source_rowid, {outputs} from mapped where {clean_condition(types)}"
     )
     with connection.cursor() as cursor:
+        # All rows in one batch, since the reader takes the types from the first one; and one more for the constants.
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(Limits.chunk_rows + 1)})
         cursor.execute(query)
         table = cursor.fetch_arrow_table().slice(1)
@@ -310,6 +319,7 @@ def read_dirty(
     query = (
         f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select source_rowid, {outputs} from mapped where not ({clean_condition(types)}) "
+        # As one parameter: SQLite allows a statement only so many of them.
         "or source_rowid in (select value from json_each(?)) order by source_rowid"
     )
     for rowid, *values in connection.execute(query, (json.dumps(besides),)):

@@ -52,6 +52,7 @@ def take_snapshot(source: Path, folder: Path) -> Snapshot:
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch)
         # The check takes longest; meanwhile the copy is hashed and written to the disk.
+        # All three release the interpreter while they work, so that threads are enough.
         with ThreadPoolExecutor(2) as side:
             check = side.submit(_check_integrity, source, scratch)
             written = side.submit(_sync, scratch)
@@ -97,8 +98,10 @@ def readable_database(source: Path) -> Path:
 
 def _refuse_truncated(source: Path, header: bytes) -> None:
     """Compare the size with the page count of the header (https://sqlite.org/fileformat2.html#in_header_database_size)."""
+    # The page count is valid only if it was written along with the change counter; with a WAL, the file may lag behind.
     if len(header) == 100 and (header[24:28] != header[92:96] or any(_sidecar(source, s).exists() for s in SIDECARS)):
         return
+    # Two bytes can't hold 65,536, for which 1 stands.
     page_size = int.from_bytes(header[16:18], "big")
     expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
     actual = source.stat().st_size
@@ -121,6 +124,7 @@ def _make(folder: Path) -> int:
 
 def _make_folder(folder: Path, source: Path) -> None:
     _make(folder)
+    # Before the room is measured: it may be what fills the disk.
     _remove_abandoned(folder)
     free = _make(folder)
     if free < source.stat().st_size:
@@ -138,6 +142,7 @@ def _scratch_file(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
     try:
+        # Tells scratch in use from what a killed command left: the kernel takes the lock back with the process.
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield Path(name)
     finally:
@@ -199,14 +204,17 @@ def _copy_pages(uri: str, scratch: Path) -> None:
         closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS)) as reader,
         closing(sqlite3.connect(scratch)) as copy,
     ):
+        # Read first: what is wrong with the file is reported here, with the code by which `_needs_recovery` knows it.
         reader.execute("select count(*) from sqlite_master").fetchone()
         reader.backup(copy)
+        # The header brings WAL mode along, and whoever opens the copy would create files beside it.
         copy.execute("pragma journal_mode = delete")
 
 
 def _idle_wal_mode(source: Path) -> bool:
     """Tell whether the file is in WAL mode with no WAL beside it: then even a read-only open would create one."""
     with source.open("rb") as file:
+        # The write and read versions of the file format, 2 for WAL (https://sqlite.org/fileformat2.html).
         return file.read(20)[18:] == b"\2\2" and not _sidecar(source, "-wal").exists()
 
 
@@ -293,6 +301,7 @@ def _keep(scratch: Path, target: Path, sha256: str) -> None:
     if target.exists() and file_sha256(target) == sha256:
         return
     scratch.rename(target)
+    # The name is on the disk only when the folder is.
     _sync(target.parent)
 
 

@@ -55,6 +55,7 @@ class Target:
         for _ in range(LOCK_ATTEMPTS):
             if SQL.value(self.connection, "try_lock", (IMPORT_LOCK,)):
                 return
+            # Between the attempts no transaction is open: CREATE INDEX CONCURRENTLY elsewhere would wait for its end.
             self.connection.rollback()
             time.sleep(LOCK_SECONDS)
         raise TargetError("another import is running on this database: wait until it is done")
@@ -91,6 +92,7 @@ class Target:
 
     def ensure_months(self, table: str, months: list[str]) -> None:
         """Make the monthly partitions for rows of these months (`2024-05`) of a partitioned table."""
+        # The latest ones, if there are too many.
         plausible = sorted(month for month in months if MONTHS[0] <= month <= MONTHS[1])[-MOST_MONTHS:]
         for month in plausible:
             SQL.run(self.connection, "ensure_month", {"table": table, "first_day": f"{month}-01"})
@@ -137,6 +139,7 @@ class Target:
 
     def defer(self, kind: str, table: str, name: str) -> None:
         """Drop an index or a foreign key; its definition must be recorded in the same transaction."""
+        # The index of a primary key can be dropped only along with the key.
         if kind == "index" and name not in self._constraints(table):
             drop = "drop index if exists {name}"
         else:
@@ -161,6 +164,7 @@ class Target:
                     "and run the same command again to go on from there"
                 ) from error
             if definition.startswith(PRIMARY_KEY):
+                # Takes over the index that was just built. The column is NOT NULL already, so that no row is read.
                 key = sql.SQL("alter table {} add primary key using index {}")
                 cursor.execute(key.format(sql.SQL(table), sql.Identifier(name)))
 

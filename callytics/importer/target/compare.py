@@ -107,6 +107,7 @@ class Unmapped:
         self.sqlite = pair.theirs.source.connect() if pair.theirs else None
 
     def close(self) -> None:
+        """Close the snapshot."""
         if self.sqlite:
             self.sqlite.close()
 
@@ -146,6 +147,7 @@ class Mapped:
         )
 
     def close(self) -> None:
+        """Close both snapshots."""
         self.stack.close()
 
     def range(self, theirs: RowRange, base: RowRange) -> None:
@@ -183,6 +185,7 @@ class Mapped:
         key = quote(conversion.key)
         query = (
             f"{conversion.table_mapping.relation(conversion.table_mapping.table.between(base))}"
+            # As the load stored it: a real 3.0 became 3.
             f"select source_rowid, cast({key} as integer) from mapped where {key} is not null"
         )
         offset = conversion.offsets.get(conversion.key, 0)
@@ -238,6 +241,7 @@ class Mapped:
         self._insert(expected.filter(pc.and_not(pc.invert(in_ours), in_base)), retried)
         self._deleted_here(expected.filter(pc.and_not(in_base, in_ours)))
         both = expected.filter(pc.and_(in_base, in_ours))
+        # Only what differs is converted a third time, from the base: most rows of most chunks are the same.
         different = self._differing(both, ours.filter(pc.is_in(here, one_array(both[key]))))
         gone = here.filter(pc.and_not(pc.is_in(here, base_keys), pc.is_in(here, keys)))
         if len(different) or len(gone):
@@ -248,6 +252,7 @@ class Mapped:
         wanted = pa.concat_arrays([keys, base_keys])
         columns = ", ".join(map(quote, self.conversion.columns))
         key = quote(self.conversion.key)
+        # A range instead of thousands of ids: most of them follow one another, and what lies between is left out below.
         ends = pc.min_max(wanted).as_py() if len(wanted) else {"min": 0, "max": -1}
         query = (
             f"select {columns} from public.{quote(self.conversion.target)} "
@@ -258,6 +263,7 @@ class Mapped:
             ours = cursor.fetch_arrow_table()
         ours = ours.filter(pc.is_in(ours[self.conversion.key], wanted)).combine_chunks()
         here = one_array(ours[self.conversion.key])
+        # Possible only where somebody has dropped the primary key.
         if len(here) != len(pc.unique(here)):
             twice = next(row["values"] for row in pc.value_counts(here).to_pylist() if row["counts"] > 1)
             raise TargetError(f"{self.conversion.target} holds id {twice} more than once: delete the wrong row first")

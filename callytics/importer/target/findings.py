@@ -37,8 +37,10 @@ def same_values(expected: pa.Array, actual: pa.Array, kind: str) -> pa.Array | N
     if kind == "jsonb":
         return _same_one_by_one(expected, actual.storage, same_json)
     if kind.endswith("[]"):
+        # By repr, for the same reason.
         return None if expected.equals(actual) else _same_one_by_one(expected, actual, lambda a, b: repr(a) == repr(b))
     if kind == "double precision":
+        # By their bits: as numbers 0.0 equals -0.0, and NaN nothing, not even itself.
         expected, actual = expected.view(pa.int64()), actual.view(pa.int64())
     if expected.equals(actual):
         return None

@@ -167,6 +167,7 @@ class Found:
 
     def add_ids(self, keys: pa.Array) -> None:
         """Take ids, in order, into the ranges."""
+        # Ids mostly follow one another: a few ranges take the place of millions of numbers.
         if not len(keys) or len(self.ranges) > MOST_RANGES:
             return
         steps = pc.equal(pc.subtract(keys[1:], keys[:-1]), 1)

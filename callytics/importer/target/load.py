@@ -29,6 +29,7 @@ from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_
 from callytics.importer.target.refusals import REFUSAL_CLASSES, refused_of
 from callytics.importer.target.text import literal
 
+# Enough rows to make up for the round trip, few enough that halving around a refused one stays cheap.
 ROWS_AT_ONCE = 1000
 
 
@@ -78,6 +79,7 @@ class Loader:
     ) -> Iterator[tuple[RowRange, bool]]:
         """Yield what is to be done of a piece, with whether its COPY is done: what lies between the checkpoints."""
         start = piece[0]
+        # Checkpoints of chunks, not of pieces: another number of jobs may have divided the table otherwise.
         recorded = self.ledger.chunks(record.id, piece)
         self.rows.commit()
         for known in recorded:
@@ -167,6 +169,7 @@ def copy_table(clean: pa.Table, columns: dict[str, str]) -> pa.Table:
 
 def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
     array = column.combine_chunks()
+    # The only Arrow type that ADBC writes in the binary form of jsonb.
     return pa.ExtensionArray.from_storage(pa.json_(), array) if kind == "jsonb" else array
 
 

