@@ -93,7 +93,7 @@ def refuse_other_roles() -> None:
     for variable, role in (("POSTGRES_USER", "callytics_user"), ("POSTGRES_OWNER_USER", "callytics_owner")):
         if value(variable, role) != role:
             raise InventoryError(
-                f"{variable} is {value(variable)}: the hosts' role is {role}, as the migrations name it"
+                f"{variable} is {value(variable)}, but hosts have the role {role}: leave it out, or set it to that"
             )
 
 

@@ -1,5 +1,5 @@
--- What a new container gets before anyone connects: the roles and the database, with the same limits and privileges as
--- on hosts (deploy/policy.py). Runs once, as the superuser, over the container's own socket. Privileges inside the
+-- What a new container gets before anyone connects: the roles and the database, with the same privileges and time
+-- limits as on hosts (deploy/policy.py); hosts derive the connection limits from what the server can hold. Runs once, as the superuser, over the container's own socket. Privileges inside the
 -- database are the migrations' business.
 \set ON_ERROR_STOP on
 \getenv database CALLYTICS_DATABASE
@@ -15,6 +15,7 @@ set log_min_error_statement = 'panic';
 set log_statement = 'none';
 
 create role :"owner" login connection limit 20 password :'owner_password';
+alter role :"owner" set statement_timeout = '0';
 alter role :"owner" set lock_timeout = '10min';
 alter role :"owner" set idle_in_transaction_session_timeout = '1h';
 
@@ -27,12 +28,14 @@ alter role :"application" set idle_in_transaction_session_timeout = '1min';
 create role callytics_readonly login connection limit 10 password :'readonly_password';
 alter role callytics_readonly set default_transaction_read_only = 'on';
 alter role callytics_readonly set statement_timeout = '5min';
+alter role callytics_readonly set lock_timeout = '10s';
 alter role callytics_readonly set idle_in_transaction_session_timeout = '5min';
 
 create role callytics_monitor login connection limit 3 password :'monitor_password';
 grant pg_monitor to callytics_monitor;
 alter role callytics_monitor set default_transaction_read_only = 'on';
 alter role callytics_monitor set statement_timeout = '15s';
+alter role callytics_monitor set lock_timeout = '1s';
 alter role callytics_monitor set idle_in_transaction_session_timeout = '15s';
 
 create database :"database" owner :"owner" template template0 encoding 'UTF8' locale 'C.UTF-8';

@@ -130,6 +130,8 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (TransactionRollbackError, 503, SLOW, {"Retry-After": "1"}),
     (psycopg2.IntegrityError, 409, CONFLICT, None),
     (psycopg2.DataError, 422, REFUSED, None),
+    # A value that is too long for the index of its column, say.
+    (psycopg2.errors.ProgramLimitExceeded, 422, REFUSED, None),
 )
 
 

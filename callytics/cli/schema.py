@@ -53,8 +53,9 @@ def _check_migrations(settings: Settings, as_json: bool) -> None:
 def grants(env_file: Path, check: bool, as_json: bool) -> None:
     """Restore the roles' privileges to what the migrations grant.
 
-    Revokes what was granted by hand to callytics_user, callytics_readonly, callytics_monitor or PUBLIC, and grants
-    what is missing, in one transaction, as the owner. Other roles are left alone.
+    Revokes what was granted by hand to the application's role (POSTGRES_USER), callytics_user, callytics_readonly,
+    callytics_monitor or PUBLIC, and grants what is missing, in one transaction, as the owner. Other roles are left
+    alone.
 
     Exit codes: 0 the privileges are right, 1 they are not, or could not be checked.
     """

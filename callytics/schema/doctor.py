@@ -20,7 +20,7 @@ from callytics.schema import findings as words
 from callytics.schema import roles
 from callytics.schema.findings import Fact, Finding, Level, Site, Words, counted
 from callytics.schema.importing import IMPORT_LOCK
-from callytics.schema.versions import edited, pending, unknown
+from callytics.schema.versions import edited, migrations, pending, unknown
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
@@ -58,6 +58,12 @@ class Probe:
     owner: Connection
     site: Site
     parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def witness(self) -> Connection:
+        """The login that may read which migrations are applied: the application, or the owner where that may not."""
+        may = SQL.value(self.application, "may_see_migrations")
+        return self.application if may else self.owner
 
     def facts(
         self, query: str, parameters: Mapping[str, object] | None = None, *, owner: bool = False, **names: Part
@@ -146,7 +152,7 @@ def _probe(settings: Settings, connections: dict[str, Connection]) -> Probe:
 
 def _examine(probe: Probe) -> Iterator[Finding]:
     """Yield what each check finds, or that all is well where it finds nothing."""
-    behind = bool(pending(probe.application))
+    behind = bool(pending(probe.witness))
     for name, (check, all_is_well) in CHECKS.items():
         try:
             found = [_finding(name, *said) for said in check(probe)]
@@ -208,15 +214,17 @@ def is_local(host: str) -> bool:
 
 
 def _check_schema(probe: Probe) -> Iterator[Words]:
-    connection = probe.application
+    connection = probe.witness
     if missing := pending(connection):
         yield "error", f"{counted(len(missing), 'migration')} missing, from {missing[0]}", "run 'callytics migrate'"
     for migration in edited(connection):
         fix = "restore its file, and put the change into a new migration"
         yield "error", f"migration {migration} was edited after it was applied", fix
     if foreign := unknown(connection):
+        # As every other command, which refuses a database that knows more than the program.
+        level: Level = "error" if foreign[-1] > list(migrations())[-1] else "warning"
         fix = "install the version of Callytics that migrated this database"
-        yield "warning", f"the database has migrations that this version does not know: {', '.join(foreign)}", fix
+        yield level, f"the database has migrations that this version does not know: {', '.join(foreign)}", fix
 
 
 def _check_roles(probe: Probe) -> Iterator[Words]:

@@ -11,6 +11,13 @@ left join
 join pg_roles as r on r.oid = coalesce(c.relowner, d.datdba)
 where d.datname = current_database()
 
+-- name: may_see_migrations
+-- Whether this login may read which migrations are applied, or there are none.
+select coalesce(bool_and(has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')), true)
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relname = '_yoyo_migration'
+
 -- name: identifiers
 -- How PostgreSQL spells the roles and the database in a statement.
 select

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from callytics.postgres.sql import literal
-from callytics.schema import roles
 
 Level = Literal["ok", "warning", "error"]
 Fact = Mapping[str, Any]
@@ -178,28 +177,17 @@ def _without_ddl(site: Site, *, owns: bool) -> str:
 
 def dml(fact: Fact, site: Site) -> Words:
     """The application would fail at its first use of that table."""
-    privilege = fact["privilege"]
-    kind = "SEQUENCES" if privilege == "usage" else "TABLES"
-    grant = f"GRANT {privilege} ON ALL {kind} IN SCHEMA public TO {site.as_application}"
-    what = f"role {site.application} may not {privilege} {listed(fact['names'], 5)}"
-    return "error", what, _granting(site, grant)
+    return "error", f"role {site.application} may not {fact['privilege']} {listed(fact['names'], 5)}", GRANTS
 
 
 def schema_usage(_fact: Fact, site: Site) -> Words:
     """Without it no table can be named, whatever is granted on them."""
-    fix = f"as {site.owner}: GRANT USAGE ON SCHEMA public TO {site.as_application}"
-    return "error", f"role {site.application} may not use schema public", fix
+    return "error", f"role {site.application} may not use schema public", GRANTS
 
 
 def partitions_call(_fact: Fact, site: Site) -> Words:
     """The timer fails then, and rows of months to come go to the default partition."""
-    grant = f"GRANT EXECUTE ON FUNCTION keep_partitions_ahead(integer) TO {site.as_application}"
-    return "warning", f"role {site.application} may not call keep_partitions_ahead(integer)", _granting(site, grant)
-
-
-def _granting(site: Site, statement: str) -> str:
-    """Name the command, which knows the roles by their names; a role of another name needs the statement."""
-    return GRANTS if site.application == roles.APPLICATION else f"as {site.owner}: {statement}"
+    return "warning", f"role {site.application} may not call keep_partitions_ahead(integer)", GRANTS
 
 
 def readonly(fact: Fact, site: Site) -> Words:

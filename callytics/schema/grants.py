@@ -20,6 +20,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import MigrationError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries
+from callytics.schema import roles
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
@@ -69,6 +70,7 @@ def _compared(settings: Settings) -> Iterator[tuple[Connection, list[Difference]
     with connected(settings, owner=True) as connection:
         _refuse_another_login(connection, settings)
         SQL.run(connection, "patience")
+        SQL.run(connection, "application", {"application": roles.application(settings)})
         before = _privileges(connection)
         SQL.run(connection, "revoke")
         SQL.run(connection, "grant")

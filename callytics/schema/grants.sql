@@ -2,6 +2,10 @@
 -- Wait a few seconds for whatever else is changing privileges, but not for longer; one comparison at a time.
 select set_config('lock_timeout', '5s', true), pg_advisory_xact_lock(hashtext('callytics grants'))
 
+-- name: application
+-- Whom grant_to_callytics_roles() grants what the application needs, in this transaction.
+select set_config('callytics.application', %(application)s, true)
+
 -- name: owner
 -- Who owns the procedure that grants, and who asks; no row before the migrations are applied.
 select pg_get_userbyid(proowner) as owner, current_user::text as login
@@ -19,12 +23,12 @@ from (
         relowner as owner,
         relacl as acl
     from pg_class
-    where relowner = current_user::regrole
+    where relowner = quote_ident(current_user)::regrole
     union all
     select 'pg_class'::regclass, t.attrelid, t.attnum, c.relowner, t.attacl
     from pg_attribute as t
     join pg_class as c on c.oid = t.attrelid
-    where c.relowner = current_user::regrole
+    where c.relowner = quote_ident(current_user)::regrole
     union all
     select 'pg_namespace'::regclass, oid, 0, nspowner, nspacl
     from pg_namespace
@@ -33,11 +37,11 @@ from (
     -- Without a list everybody may execute: to write that out, as revoking does, is not a difference.
     select 'pg_proc'::regclass, oid, 0, proowner, coalesce(proacl, acldefault('f', proowner))
     from pg_proc
-    where proowner = current_user::regrole
+    where proowner = quote_ident(current_user)::regrole
     union all
     select 'pg_default_acl'::regclass, oid, 0, defaclrole, defaclacl
     from pg_default_acl
-    where defaclrole = current_user::regrole
+    where defaclrole = quote_ident(current_user)::regrole
 ) as given
 cross join aclexplode(given.acl) as a
 cross join
@@ -56,7 +60,10 @@ declare
     ours constant text := (
         select string_agg(quote_ident(rolname), ', ')
         from pg_roles
-        where rolname in ('callytics_user', 'callytics_readonly', 'callytics_monitor') and rolname <> current_user
+        where rolname in (
+                current_setting('callytics.application'), 'callytics_user', 'callytics_readonly', 'callytics_monitor'
+            )
+            and rolname <> current_user
     );
     all_of_them constant text := concat_ws(', ', ours, 'public');
     object record;
@@ -65,7 +72,7 @@ begin
         select c.oid::regclass as name, case c.relkind when 'S' then 'sequence' else 'table' end as kind
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
-        where c.relowner = current_user::regrole
+        where c.relowner = quote_ident(current_user)::regrole
             and c.relkind in ('r', 'p', 'v', 'm', 'S')
             and n.nspname in ('public', 'imports')
     loop
@@ -89,7 +96,7 @@ begin
         select p.oid::regprocedure as name
         from pg_proc as p
         join pg_namespace as n on n.oid = p.pronamespace
-        where p.proowner = current_user::regrole and p.proacl is not null and n.nspname in ('public', 'imports')
+        where p.proowner = quote_ident(current_user)::regrole and p.proacl is not null and n.nspname in ('public', 'imports')
     loop
         execute format('revoke all on routine %s from %s cascade', object.name, ours);
     end loop;

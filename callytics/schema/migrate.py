@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2 import errors
@@ -37,7 +38,7 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres import connect
 from callytics.postgres.errors import ours, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import versions
+from callytics.schema import roles, versions
 from callytics.settings import Settings, forget_libpq
 
 Report = Callable[[str], None]
@@ -57,6 +58,20 @@ CREATED = {
     "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
 }
 CREATED_INDEX = re.compile(r"^create index concurrently if not exists (\w+) on (\w+)", re.MULTILINE)
+
+
+class OwnerCursor(psycopg2.extensions.cursor):
+    """A cursor for migrations of an owner with any name.
+
+    Those before 0058 read current_user as an identifier, which fails for a name in capitals or with a hyphen. They were
+    applied elsewhere as they are, and so stay as they are.
+    """
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Execute a statement, with the owner's name quoted."""
+        if isinstance(query, str):
+            query = query.replace("current_user::regrole", "quote_ident(current_user)::regrole")
+        super().execute(query, vars)
 
 
 class Refused(MigrationError, InvalidArgument):  # type: ignore[misc]  # yoyo has no types
@@ -109,6 +124,8 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         with self._shown_by_yoyo():
             connection = connect(self.settings, owner=True)
         connection.autocommit = True
+        connection.cursor_factory = OwnerCursor
+        SQL.run(connection, "application", {"application": roles.application(self.settings)})
         # A schema of the owner's name would otherwise catch the tables.
         self.schema = "public"
         return connection

@@ -8,6 +8,10 @@ create table if not exists _callytics_migration (
     recorded_at timestamptz not null default now()
 )
 
+-- name: application
+-- Whom grant_to_callytics_roles() grants what the application needs, for this session.
+select set_config('callytics.application', %(application)s, false)
+
 -- name: content
 -- What was applied under this name.
 select sha256

@@ -39,6 +39,7 @@ ERRORS: dict[str, tuple[Exception, int]] = {
     "unique": (errors.UniqueViolation(SECRET), 409),
     "check": (errors.CheckViolation(SECRET), 409),
     "range": (errors.NumericValueOutOfRange(SECRET), 422),
+    "limit": (errors.ProgramLimitExceeded(SECRET), 422),
     "no table": (errors.UndefinedTable(SECRET), 500),
 }
 

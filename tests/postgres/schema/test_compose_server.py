@@ -21,6 +21,7 @@ from callytics.schema import doctor
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from deploy.policy import ROLES
 from tests.support.needs import need_postgres_15
 from tests.support.places import REPOSITORY
 
@@ -129,6 +130,12 @@ def test_database_is_the_owner_s_in_utf_8(container: Container) -> None:
         " from pg_database where datname = current_database()"
     )
     assert ask(container.application, statement) == [("callytics_owner", "UTF8", "C.UTF-8", "UTC")]
+
+
+def test_roles_have_the_settings_of_hosts(container: Container) -> None:
+    query = "select rolname, rolconfig from pg_roles where rolname like 'callytics_%'"
+    found = {role: dict(one.split("=", 1) for one in settings) for role, settings in ask(container.application, query)}
+    assert found == {role: declared["settings"] for role, declared in ROLES.items()}
 
 
 def test_application_can_t_make_a_table(container: Container) -> None:

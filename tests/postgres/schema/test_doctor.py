@@ -22,7 +22,7 @@ from callytics.schema import doctor, grants, migrate, partitions
 from callytics.schema.doctor import Diagnosis, examine
 from callytics.schema.findings import Finding
 from callytics.schema.importing import IMPORT_LOCK
-from callytics.settings import Settings
+from callytics.settings import Settings, libpq
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.commands import environment
 from tests.support.needs import lacking, need_postgres_15
@@ -123,7 +123,10 @@ def test_edited_migration(database: Settings, owner: Connection) -> None:
 def test_unknown_migration(database: Settings, owner: Connection) -> None:
     run(owner, "insert into _yoyo_migration (migration_hash, migration_id) values ('x', '9999.later')")
     text = "the database has migrations that this version does not know: 9999.later"
-    assert found(database, "schema") == [("warning", text)]
+    # As any other command, which refuses such a database.
+    assert found(database, "schema") == [("error", text)]
+    run(owner, "update _yoyo_migration set migration_id = '0001.of-ours' where migration_id = '9999.later'")
+    assert found(database, "schema") == [("warning", text.replace("9999.later", "0001.of-ours"))]
 
 
 def test_table_that_was_dropped(database: Settings, owner: Connection) -> None:
@@ -201,6 +204,10 @@ def test_application_without_its_rights(database: Settings, owner: Connection) -
 def test_application_kept_out_of_the_schema(database: Settings, superuser: Connection) -> None:
     run(superuser, "revoke usage on schema public from public, callytics_user")
     assert ("error", "role callytics_user may not use schema public") in found(database, "dml")
+    # Its own login sees no table; that is not the cause.
+    assert found(database, "schema") == []
+    grants.apply(database)
+    assert found(database, "dml") == []
 
 
 def test_reader_that_may_write(database: Settings, owner: Connection, as_superuser: Callable[..., None]) -> None:
@@ -438,7 +445,7 @@ def well(careful: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Settings
         sslrootcert=str(careful.data / "server.crt"),
     )
     # libpq goes there instead of asking who has the name, which it still compares with the certificate's.
-    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    monkeypatch.setitem(libpq.EXPLICIT, "hostaddr", "127.0.0.1")
     careful.provide(settings)
     migrate.migrate(settings, report=lambda line: None)
     with closing(connect(settings, owner=True)) as owner, owner:

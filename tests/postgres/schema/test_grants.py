@@ -13,13 +13,20 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg2.extensions import connection as Connection
 
+from callytics.api.server import check_schema
 from callytics.cli import cli
-from callytics.exceptions import MigrationError
+from callytics.exceptions import MigrationError, PrivilegeMissing
 from callytics.postgres import connect
 from callytics.schema import grants
+from callytics.schema.doctor import examine
 from callytics.schema.grants import Difference
+from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.sample import write_sample
+from tests.support.installation import Installation
+from tests.support.servers import Databases
+from tests.support.servers import superuser as superuser_of
 
 
 @pytest.fixture
@@ -240,3 +247,71 @@ def test_partitions_want_the_migrations(empty_database: Settings, callytics: Cal
     refused = CliRunner().invoke(cli, ["partitions", "ahead"], env={"POSTGRES_DB": empty_database.database})
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr.endswith("is not partitioned yet: run 'callytics migrate'\n")
+
+
+NAMES = [
+    ("calls_owner", "calls_app"),
+    ("Call-Owner 100%'s", "상담 App@1"),
+    ('say "owner"', "callytics_readonly_2"),
+    ("callytics_user", "App-User"),
+]
+
+
+@pytest.fixture(params=NAMES, ids=[owner for owner, _ in NAMES])
+def of_other_names(
+    request: pytest.FixtureRequest, server: EmbeddedPostgres, databases: Databases, template: Settings
+) -> Iterator[Settings]:
+    """An empty database whose owner and application have other names than usual, beside roles of the usual ones."""
+    owner, application = request.param
+    usual = template
+    settings = replace(usual, database=f"콜 DB-100% of {owner}", user=application, owner_user=owner)
+    server.provide(settings)
+    try:
+        yield settings
+    finally:
+        superuser_of(server, "drop database {} with (force)", settings.database)
+        for role in {owner, application} - {"callytics_user"}:
+            superuser_of(server, "drop role {}", role)
+        server.provide(usual)
+
+
+def test_grants_go_to_the_configured_roles(of_other_names: Settings, tmp_path: Path) -> None:
+    settings = of_other_names
+    assert migrate(settings, report=lambda line: None)
+    assert grants.check(settings) == []
+    lines = {finding.check: finding for finding in examine(settings).findings}
+    for check in ("connection", "schema", "ddl", "dml", "readonly"):
+        assert lines[check].level == "ok", lines[check]
+    with Installation.on(settings, tmp_path) as installation:
+        write_sample(installation.file, generation=2, calls=2, seed=1)
+        assert installation.import_().exit_code == 0
+        assert installation.verify().exit_code == 0
+        assert installation.change("select count(*) from audio_files") == 2
+        assert "audio_files" in installation.run("report").output
+        assert installation.undo().exit_code == 0
+        granted = "select has_table_privilege('callytics_user', 'audio_files', 'select')"
+        assert installation.one(granted) is (settings.owner_user == "callytics_user")
+    check_schema(settings)
+
+
+def test_another_application_is_granted_its_rights_by_one_command(
+    database: Settings, server: EmbeddedPostgres, superuser: Connection
+) -> None:
+    """Whoever changes POSTGRES_USER has nothing to migrate: the doctor says what to do."""
+    other = replace(database, user="other-app", database=database.database)
+    server.provide(other)
+    try:
+        assert {(one.role, one.kind) for one in grants.check(other)} == {
+            ("other-app", "missing"),
+            ("callytics_user", "excess"),
+        }
+        assert {one.fix for one in examine(other).findings if one.check == "dml"} == {"run 'callytics grants'"}
+        with pytest.raises(PrivilegeMissing, match=r"role other-app may not do this .*: 'callytics doctor' says"):
+            check_schema(other)
+        grants.apply(other)
+        assert grants.check(other) == []
+        check_schema(other)
+        assert {(one.role, one.kind) for one in grants.apply(database)} == {("callytics_user", "missing")}
+    finally:
+        with superuser.cursor() as cursor:
+            cursor.execute('drop owned by "other-app"; drop role "other-app"')
