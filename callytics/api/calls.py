@@ -57,7 +57,10 @@ class TranscriptFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    search: Word = Field(description="Words said; each finds what begins with it", examples=["요금"])
+    search: Word = Field(
+        description='Words said; each finds what begins with it, and those in "double quotes" must follow each other',
+        examples=["요금"],
+    )
     after: Cursor | None = None
     limit: Limit = 50
 

@@ -32,6 +32,9 @@ a.id in (
         and (%(analysis_status)s::text is null or s.analysis_status = %(analysis_status)s)
 )
 
+-- name: calls_ids
+a.id = any(%(ids)s::bigint[])
+
 -- name: calls_search
 a.id in (
     select t.audio_file_id

@@ -78,9 +78,14 @@ def searched(text: Any) -> str | None:
     raise InvalidSearch("what is looked for must be text, without NUL and half characters")
 
 
-def _cursor(kind: str, row: Row, columns: Sequence[str]) -> str:
+def moment(row: Row) -> str:
+    """Return when a row was created as lists are ordered: a time that nobody knows is before all others."""
     at = row["created_at"]
-    position = [kind, EARLIEST if at is None else at.isoformat(), *(row[column] for column in columns)]
+    return EARLIEST if at is None else str(at.isoformat())
+
+
+def _cursor(kind: str, row: Row, columns: Sequence[str]) -> str:
+    position = [kind, moment(row), *(row[column] for column in columns)]
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 

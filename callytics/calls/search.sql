@@ -1,10 +1,37 @@
 -- How calls and what was said in them are found.
 
 -- name: prefix_query
--- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words;
--- '' without a word.
-select coalesce(string_agg('''' || replace(replace(word, '\', '\\'), '''', '''''') || ''':*', ' & '), '') as query
-from unnest(tsvector_to_array(to_tsvector('simple', %(text)s))) as word
+-- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words,
+-- and those of each phrase as far from each other as there; '' without a word.
+with words as (
+    select 0 as phrase, lexeme, 0 as position
+    from unnest(to_tsvector('simple', %(text)s))
+    union all
+    select phrase.number, word.lexeme, position
+    from unnest(%(phrases)s::text[]) with ordinality as phrase (text, number)
+    cross join unnest(to_tsvector('simple', phrase.text)) as word
+    cross join unnest(word.positions) as position
+),
+terms as (
+    select
+        phrase,
+        position,
+        '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*' as term,
+        position - lag(position) over (partition by phrase order by position) as distance
+    from words
+)
+select coalesce(string_agg(query, ' & ' order by phrase), '')
+from (
+    select phrase, string_agg(term, ' & ' order by term) as query
+    from terms
+    where phrase = 0
+    group by phrase
+    union all
+    select phrase, string_agg(coalesce('<' || distance || '> ', '') || term, ' ' order by position)
+    from terms
+    where phrase > 0
+    group by phrase
+) as queries
 
 -- name: find_calls
 -- A page of the recordings, newest first, each with what its newest session and its features say.
@@ -32,65 +59,208 @@ left join lateral (
 ) as s on true
 order by coalesce(page.created_at, '-infinity'::timestamptz) desc, page.id desc
 
--- name: search_transcripts
--- A page of what was said with some words in it, newest first, from both tables; not from the utterances of a recording
--- that has transcriptions, since generation 3 keeps every sentence twice. An utterance that knows its recording by path
--- only is shown with the newest recording of that path.
-with hits as (
-    (
-        select
-            2 as source, t.id, t.audio_file_id, null as audio_path, t.speaker_segment_id, null as speaker,
-            null as speaker_role,
-            t.start_time, t.end_time, t.text_content as text, t.created_at
+-- name: frequency
+-- How many of the newest rows of each table, and of those that have the words in them, the greater of the two parts.
+select coalesce(max(part), 0)
+from (
+    select avg((to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery)::int) as part
+    from (
+        select text_content
+        from transcriptions
+        order by coalesce(created_at, '-infinity'::timestamptz) desc, id desc
+        limit %(rows)s
+    ) as t
+    union all
+    select avg((to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery)::int)
+    from (
+        select text
+        from utterances
+        order by coalesce(created_at, '-infinity'::timestamptz) desc, id desc
+        limit %(rows)s
+    ) as u
+) as parts
+
+-- name: next_calls
+-- The next recordings of the list, by what their words are found by.
+select a.id, a.file_path, a.created_at
+from audio_files as a
+where {conditions}
+order by coalesce(a.created_at, '-infinity'::timestamptz) desc, a.id desc
+limit %(limit)s
+
+-- name: calls_that_say
+-- Which of some recordings have the words in what was said in them, recording by recording: for frequent words, of which
+-- each has one soon.
+select c.id
+from unnest(%(ids)s::bigint[], %(paths)s::text[]) as c (id, path)
+where (
+        select t.id
         from transcriptions as t
-        where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
-            and (coalesce(t.created_at, '-infinity'::timestamptz), 2, t.id)
-            < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
+        where t.audio_file_id = c.id
+            and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
+        limit 1
+    ) is not null
+    or (
+        select u.id
+        from utterances as u
+        where u.audio_file_id = c.id
+            and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+        limit 1
+    ) is not null
+    or (
+        select u.id
+        from utterances as u
+        where u.audio_path = c.path
+            and u.audio_file_id is null
+            and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+        limit 1
+    ) is not null
+
+-- name: calls_that_say_by_index
+-- The same by the full-text index and the indexes of what belongs to a recording, combined: for rare words.
+with transcribed as materialized (
+    select t.audio_file_id as id
+    from transcriptions as t
+    where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
+        and t.audio_file_id between %(lowest)s and %(highest)s
+),
+uttered as materialized (
+    select u.audio_file_id as id
+    from utterances as u
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+        and u.audio_file_id between %(lowest)s and %(highest)s
+),
+uttered_there as materialized (
+    select u.audio_path as path
+    from utterances as u
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+        and u.audio_path = any(%(paths)s::text[])
+        and u.audio_file_id is null
+)
+select c.id
+from unnest(%(ids)s::bigint[], %(paths)s::text[]) as c (id, path)
+where c.id in (select id from transcribed)
+    or c.id in (select id from uttered)
+    or c.path in (select path from uttered_there)
+
+-- name: window_end
+-- The last row of a window that begins below a position and has at most so many rows of each table: of the two tables'
+-- ends the newer, since a window is the same time in both; no row where both tables end within it.
+select at::text as time, id
+from (
+    (
+        select coalesce(t.created_at, '-infinity'::timestamptz) as at, t.id
+        from transcriptions as t
+        where (coalesce(t.created_at, '-infinity'::timestamptz), t.id) < (%(before_time)s::timestamptz, %(before_id)s)
+            and (t.created_at <= %(before_time)s::timestamptz or t.created_at is null)
         order by coalesce(t.created_at, '-infinity'::timestamptz) desc, t.id desc
-        limit %(limit)s
+        offset %(rows)s
+        limit 1
     )
     union all
     (
-        select
-            1, u.id, u.audio_file_id, u.audio_path, null, u.speaker, u.speaker_role, u.start_time, u.end_time, u.text,
-            u.created_at
+        select coalesce(u.created_at, '-infinity'::timestamptz), u.id
         from utterances as u
-        where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
-            and (coalesce(u.created_at, '-infinity'::timestamptz), 1, u.id)
-            < (%(after_time)s::timestamptz, %(after_source)s, %(after_id)s)
-            and not exists (select from transcriptions as t where t.audio_file_id = u.audio_file_id)
-            and not exists (
-                select
-                from audio_files as f
-                join transcriptions as t on t.audio_file_id = f.id
-                where f.file_path = case when u.audio_file_id is null then u.audio_path end
-            )
+        where (coalesce(u.created_at, '-infinity'::timestamptz), u.id) < (%(before_time)s::timestamptz, %(before_id)s)
+            and (u.created_at <= %(before_time)s::timestamptz or u.created_at is null)
         order by coalesce(u.created_at, '-infinity'::timestamptz) desc, u.id desc
-        limit %(limit)s
+        offset %(rows)s
+        limit 1
     )
-    order by 11 desc nulls last, 1 desc, 2 desc
-    limit %(limit)s
+) as ends
+order by at desc, id desc
+limit 1
+
+-- name: months_before
+-- The beginning of the month of a moment, or of one so many months earlier, where partitions begin; before our era there
+-- may be none.
+select
+    case
+        when %(time)s::timestamptz < '0002-01-01' then '-infinity'
+        else (date_trunc('month', %(time)s::timestamptz, 'UTC') - make_interval(months => %(months)s))::text
+    end
+
+-- name: transcribed
+-- What transcriptions say with some words in it in a window, newest first.
+-- The conditions on created_at alone say which months are read. The hits are materialized: before a LIMIT the planner
+-- would walk through the window row by row instead of asking the full-text index.
+with hits as materialized (
+    select t.*, coalesce(t.created_at, '-infinity'::timestamptz) as at
+    from transcriptions as t
+    where (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) {row_by_row}
+        and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) < (%(before_time)s::timestamptz, %(before_id)s)
+        and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) >= (%(from_time)s::timestamptz, %(from_id)s)
+        and (t.created_at <= %(before_time)s::timestamptz or t.created_at is null)
+        and (t.created_at >= %(from_time)s::timestamptz or %(from_time)s = '-infinity')
 )
 select
-    case hits.source when 2 then 'transcriptions' else 'utterances' end as source,
-    hits.source as source_number,
+    'transcriptions' as source,
+    2 as source_number,
+    hits.id,
+    f.id as audio_file_id,
+    f.file_name,
+    f.file_path,
+    s.speaker_id as speaker,
+    nullif(s.speaker_type, 'unknown') as speaker_role,
+    hits.start_time,
+    hits.end_time,
+    hits.text_content as text,
+    null as snippet,
+    hits.created_at
+from (
+    select *
+    from hits
+    order by at desc, id desc
+    limit %(limit)s
+) as hits
+left join audio_files as f on f.id = hits.audio_file_id
+left join speaker_segments as s on s.id = hits.speaker_segment_id
+order by hits.at desc, hits.id desc
+
+-- name: uttered
+-- What utterances say with some words in it in a window, newest first; not those of a recording that has
+-- transcriptions, since generation 3 keeps every sentence twice. An utterance that knows its recording by path only is
+-- shown with the newest recording of that path.
+-- Whether a hit is said twice is asked hit by hit, from the newest on, until the page is full: LIMIT 1 keeps the planner
+-- from making a join over all hits of it.
+with hits as materialized (
+    select u.*, coalesce(u.created_at, '-infinity'::timestamptz) as at
+    from utterances as u
+    where (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) {row_by_row}
+        and (coalesce(u.created_at, '-infinity'::timestamptz), u.id) {below} (
+            %(before_time)s::timestamptz, %(before_id)s
+        )
+        and (coalesce(u.created_at, '-infinity'::timestamptz), u.id) >= (%(from_time)s::timestamptz, %(from_id)s)
+        and (u.created_at <= %(before_time)s::timestamptz or u.created_at is null)
+        and (u.created_at >= %(from_time)s::timestamptz or %(from_time)s = '-infinity')
+)
+select
+    'utterances' as source,
+    1 as source_number,
     hits.id,
     f.id as audio_file_id,
     f.file_name,
     coalesce(hits.audio_path, f.file_path) as file_path,
-    coalesce(s.speaker_id, hits.speaker) as speaker,
-    coalesce(nullif(s.speaker_type, 'unknown'), hits.speaker_role) as speaker_role,
+    hits.speaker,
+    hits.speaker_role,
     hits.start_time,
     hits.end_time,
     hits.text,
-    case
-        when %(snippets)s then ts_headline(
-                'simple', left(hits.text, 100000), %(query)s::tsquery,
-                'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
-            )
-    end as snippet,
+    null as snippet,
     hits.created_at
-from hits
+from (
+    select newest.*
+    from (select * from hits order by at desc, id desc) as newest
+    where (select t.id from transcriptions as t where t.audio_file_id = newest.audio_file_id limit 1) is null
+        and (
+            select t.id
+            from audio_files as a
+            join transcriptions as t on t.audio_file_id = a.id
+            where a.file_path = newest.audio_path and newest.audio_file_id is null
+            limit 1
+        ) is null
+    limit %(limit)s
+) as hits
 left join lateral (
     select a.id, a.file_name, a.file_path
     from audio_files as a
@@ -104,13 +274,24 @@ left join lateral (
         limit 1
     )
 ) as f on true
-left join speaker_segments as s on s.id = hits.speaker_segment_id
-order by hits.created_at desc nulls last, hits.source desc, hits.id desc
+order by hits.at desc, hits.id desc
+
+-- name: snippets
+-- An excerpt of each text with the words found marked.
+select
+    ts_headline(
+        'simple', left(said.text, 100000), %(query)s::tsquery,
+        'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
+    ) as snippet
+from unnest(%(texts)s::text[]) with ordinality as said (text, n)
+order by said.n
 
 -- name: by_index
 set local enable_seqscan = off;
-set local jit = off
+set local jit = off;
+set local max_parallel_workers_per_gather = 0
 
 -- name: by_any_plan
 set local enable_seqscan to default;
-set local jit to default
+set local jit to default;
+set local max_parallel_workers_per_gather to default

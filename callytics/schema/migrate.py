@@ -57,7 +57,7 @@ CREATED = {
     "relation": re.compile(r"^create (?:or replace )?(?:table|view) (?:if not exists )?([\w.]+)", re.MULTILINE),
     "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
 }
-CREATED_INDEX = re.compile(r"^create index concurrently if not exists (\w+) on (\w+)", re.MULTILINE)
+CREATED_INDEX = re.compile(r"^create index (concurrently )?if not exists (\w+) on (\w+)", re.MULTILINE)
 
 
 class OwnerCursor(psycopg2.extensions.cursor):
@@ -258,7 +258,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
     def _drop_invalid_indexes(self, migrations: MigrationList) -> None:
         """Drop indexes whose building was interrupted, and unmark their migrations, so that they are built again."""
         for migration in migrations:
-            for index, table in _created_indexes(migration):
+            for _, index, table in _created_indexes(migration):
                 if SQL.value(self.connection, "invalid_index", {"index": index}):
                     self._drop_invalid_index(index, table)
                     self._unmark(migration)
@@ -285,9 +285,11 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """
         found = self._found(migration)
         return (bool(found) and not any(found)) or any(
-            SQL.value(self.connection, "missing_index", {"index": index, "table": table})
+            SQL.value(
+                self.connection, "missing_index", {"index": index, "table": table, "kind": "r" if concurrently else "p"}
+            )
             and not self._is_deferred(index)
-            for index, table in _created_indexes(migration)
+            for concurrently, index, table in _created_indexes(migration)
         )
 
     def _is_deferred(self, index: str) -> bool:
@@ -348,8 +350,8 @@ def _created(migration: Migration) -> Iterator[tuple[str, str]]:
         yield "routine_exists", name
 
 
-def _created_indexes(migration: Migration) -> list[tuple[str, str]]:
-    """Return index and table of every index that a migration builds concurrently."""
+def _created_indexes(migration: Migration) -> list[tuple[str, str, str]]:
+    """Return of every index that a migration builds how (concurrently, or ""), its name and its table."""
     return CREATED_INDEX.findall(_text(migration))
 
 

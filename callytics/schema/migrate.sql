@@ -69,8 +69,10 @@ from pg_index
 where indexrelid = to_regclass(%(index)s) and not indisvalid
 
 -- name: missing_index
--- On a partitioned table no index can be built concurrently, so none is there to be repaired.
-select to_regclass(%(index)s) is null and (select relkind from pg_class where oid = to_regclass(%(table)s)) = 'r'
+-- An index that was built concurrently can't be repaired where its table is partitioned by now.
+select
+    to_regclass(%(index)s) is null
+    and (select relkind in ('r', %(kind)s) from pg_class where oid = to_regclass(%(table)s))
 
 -- name: deferred_index
 -- Whether an import took an index away for its load and will bring it back.
