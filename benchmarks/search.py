@@ -1,0 +1,128 @@
+"""How long the first and the next page of a search take, of what was said and of calls.
+
+    python benchmarks/search.py [--calls 75000] [--runs 5] [--keep FOLDER] [--json FILE] [WORD …]
+
+Makes generation 3 databases with so many calls, imports them into a private PostgreSQL with the settings that deploy/
+gives a host of this size, and asks `MultiDatabaseManager` for pages of 50, excerpts included, as the API does. The
+words are those of every frequency that the sample has, and some that stand together or nowhere. With --keep the server
+stays in FOLDER, and the next run with it takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import click
+from import_speed import PASSWORD, USER, memory_bytes, versions
+
+from callytics.calls import MultiDatabaseManager
+from callytics.calls.paging import Page
+from callytics.importer import Options, import_files
+from callytics.postgres import PostgreSQLManager
+from callytics.schema.migrate import migrate
+from callytics.settings import Settings
+from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.sample import write_sample
+from deploy.tuning import postgres_settings
+
+WORDS = (
+    "네",
+    "고객님",
+    "확인을",
+    "문의",
+    "요금",
+    "하루",
+    "해지",
+    "환불",
+    "위약금",
+    "재발행",
+    "없는말",
+    "요금 할인",
+    "고객님 확인",
+)
+HITS = """
+select count(*) as hits from transcriptions where to_tsvector('simple', left(text_content, 100000)) @@ %s::tsquery
+"""
+
+
+def provide(server: EmbeddedPostgres, settings: Settings, folder: Path, calls: int) -> None:
+    """Fill a database with a sample of so many calls, unless an earlier run with --keep has."""
+    server.provide(settings)
+    if migrate(settings, report=lambda line: None):
+        write_sample(folder / "sample", generation=3, calls=calls, seed=1)
+        files = sorted((folder / "sample").iterdir())
+        if code := import_files(settings, files, Options(folder / "snapshots"), lambda *_: None).exit_code:
+            raise SystemExit(f"the import of the sample ended with {code}")
+
+
+def median_ms(run: Callable[[], Page], runs: int) -> tuple[float, Page]:
+    """Return the median of the times of some runs in milliseconds, and what the last one found."""
+    times = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        page = run()
+        times.append((time.perf_counter() - begun) * 1000)
+    return round(statistics.median(times), 1), page
+
+
+def measure(calls: MultiDatabaseManager, word: str, runs: int) -> dict[str, Any]:
+    """Return how often a word occurs, and how long its pages take in milliseconds; None without a second page."""
+    query = " & ".join(f"'{part}':*" for part in word.split())
+    found: dict[str, Any] = {"word": word, "hits": calls.postgres.execute_query(HITS, (query,), fetch="val")}
+    searches: dict[str, Callable[..., Page]] = {
+        "said": lambda after: calls.search_transcripts(word, after, snippets=True),
+        "calls": lambda after: calls.find_calls(search=word, after=after),
+    }
+    for name, search in searches.items():
+        found[f"{name}_first"], page = median_ms(lambda search=search: search(None), runs)  # type: ignore[misc]
+        found[f"{name}_next"] = None
+        if page.next:
+            found[f"{name}_next"], _ = median_ms(lambda search=search, page=page: search(page.next), runs)  # type: ignore[misc]
+    return found
+
+
+@click.command(help=__doc__)
+@click.argument("words", nargs=-1)
+@click.option(
+    "--calls", default=75_000, show_default=True, help="Calls of the sample: 27 sentences each, in two tables."
+)
+@click.option("--runs", default=5, show_default=True, help="The median of so many is taken.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep the server in this folder.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
+def main(words: tuple[str, ...], calls: int, runs: int, keep: Path | None, json_file: Path | None) -> None:
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        folder = Path(place)
+        options = postgres_settings(memory_bytes=memory_bytes(), cores=os.cpu_count() or 1)
+        server = EmbeddedPostgres(folder / "server", options=options)
+        with server:
+            settings = Settings(("127.0.0.1",), server.port, "callytics", USER, PASSWORD)
+            provide(server, settings, folder, calls)
+            with PostgreSQLManager(settings) as postgres:
+                manager = MultiDatabaseManager(postgres)
+                measured = [measure(manager, word, runs) for word in words or WORDS]
+        if not keep:
+            server.remove()
+    click.echo("| word | hits in transcriptions | said, first page ms | next | calls, first page ms | next |")
+    click.echo("|---|---|---|---|---|---|")
+    for one in measured:
+        times = (one[name] for name in ("said_first", "said_next", "calls_first", "calls_next"))
+        click.echo(
+            f"| {one['word']} | {one['hits']:,} | {' | '.join('' if ms is None else f'{ms:.0f}' for ms in times)} |"
+        )
+    if json_file:
+        json_file.write_text(json.dumps({"versions": versions(), "calls": calls, "words": measured}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
