@@ -1,5 +1,5 @@
 -- transactional: false
--- depends: 0057.import-figures
+-- depends: 0058.application-role
 -- What was said, newest first: search walks back through it window by window, where (coalesce(created_at, '-infinity'), id) lies between two
 -- rows, so that a page costs what the page holds and not what there is.
 -- CREATE INDEX CONCURRENTLY does not know partitioned tables: the partitions are indexed one by one, each in a transaction of its own, so that
