@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from callytics.api import logs
 from callytics.api.app import create_app
 from callytics.exceptions import ListenError
-from callytics.postgres import connected
+from callytics.postgres.connect import connected, refuse_read_only
 from callytics.schema import versions
 from callytics.settings import ServiceSettings, Settings
 
@@ -46,10 +46,12 @@ def run(settings: Settings, service: ServiceSettings, proxies: Sequence[str] = (
 
 
 def check_schema(settings: Settings) -> None:
-    """Raise MigrationError unless the schema is what this version needs."""
+    """Raise MigrationError unless the schema is what this version needs, ReadOnlyServer where nothing can be stored."""
     with connected(settings) as connection:
-        connection.set_session(readonly=True, autocommit=True)
+        connection.autocommit = True
         versions.check(connection)
+        # Logins and analyses are writes. A server that stops to take them later makes the service unhealthy instead.
+        refuse_read_only(connection)
 
 
 class Server(uvicorn.Server):

@@ -18,7 +18,7 @@ from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.snapshot import Snapshot, file_sha256, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
-from callytics.schema.importing import check_ready, import_connection
+from callytics.schema.importing import check_connections, check_ready, import_connection
 from callytics.settings import Settings
 
 RESUME = "run the same command again to go on from there"
@@ -107,6 +107,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
         with options.cancellation.reaches(cancel):
             session = Session(settings, connection, options, progress)
             check_ready(session.connection)
+            check_connections(session.connection, options.jobs)
             # Before any question about runs or files: the answer must hold until the command ends.
             if lock:
                 session.target.lock()

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from callytics.postgres.errors import AGAIN, translated, unreachable
+from callytics.postgres.errors import AGAIN, read_only, translated, unreachable
 from callytics.settings import Settings
 
 
@@ -33,3 +33,12 @@ def connected(settings: Settings, *, owner: bool = False, then: str = AGAIN) -> 
     """
     with closing(connect(settings, owner=owner)) as connection, translated(settings, owner=owner, then=then):
         yield connection
+
+
+def refuse_read_only(connection: Connection) -> None:
+    """Raise ReadOnlyServer where a transaction can't write, before anything was begun; the server is asked once."""
+    with connection.cursor() as cursor:
+        cursor.execute("select current_setting('transaction_read_only'), pg_is_in_recovery()")
+        row = cursor.fetchone()
+    if row and row[0] == "on":
+        raise read_only("it is a standby" if row[1] else "default_transaction_read_only is on")

@@ -40,6 +40,7 @@ HINTS = (
     ("too many clients", "raise max_connections, or lower POSTGRES_MAX_CONNECTIONS"),
     ("remaining connection slots", "raise max_connections, or lower POSTGRES_MAX_CONNECTIONS"),
     ("too many connections", "raise its CONNECTION LIMIT, or lower POSTGRES_MAX_CONNECTIONS"),
+    ("closed the connection unexpectedly", "try again; the server's log says more"),
     ("starting up", "wait a moment"),
     ("shutting down", "wait until it is back"),
     ("Connection refused", "is PostgreSQL running there, and is POSTGRES_PORT right?"),
@@ -50,8 +51,12 @@ HINTS = (
     ("definition of service", "unset PGSERVICE, which Callytics has no use for"),
     ("service file", "unset PGSERVICE and PGSERVICEFILE, which Callytics has no use for"),
 )
-# libpq asks a question of its own after some failures, which HINTS answers better.
-QUESTION = re.compile(r"\s*Is the server running [^?]*\?")
+# What libpq asks or supposes after some failures, over several lines; HINTS knows better.
+GUESS = re.compile(
+    r"\s*(Is the server running [^?]*\?|This probably means the server terminated [^.]*\.)"
+    # ADBC's own words before libpq's.
+    r"|^IO: \[libpq\] Failed to connect: "
+)
 AGAIN = "try again"
 # https://www.postgresql.org/docs/15/errcodes-appendix.html; the longest prefix of a code decides.
 CONNECTION_LOST = ("08", "57P")
@@ -66,7 +71,8 @@ KINDS: dict[str, tuple[type[CallyticsError], str]] = {
     ),
     "25006": (
         ReadOnlyServer,
-        "the server takes no writes ({line}): let POSTGRES_HOST name the primary, or every host of the cluster",
+        "the server takes no writes ({line}): let POSTGRES_HOST name the primary, or every host of the cluster; on a "
+        "primary, reset default_transaction_read_only of the database and the role",
     ),
     "42501": (PrivilegeMissing, "role {role} may not do this ({line}): {grant}"),
     "57014": (TooSlow, "the statement took longer than it may ({line}): try again at a quieter time"),
@@ -127,9 +133,15 @@ def translated(
         raise found from error
 
 
+def read_only(why: str) -> ReadOnlyServer:
+    """Return what a server that takes no writes is refused with before it has to refuse a statement."""
+    _kind, words = KINDS["25006"]
+    return ReadOnlyServer(words.format(line=why))
+
+
 def unreachable(settings: Settings, owner: bool, error: BaseException) -> DatabaseUnavailable:
     """Say in one line who could not enter where, why, and what to do."""
-    text = QUESTION.sub("", str(error))
+    text = GUESS.sub("", str(error))
     lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
     hint = next((hint for words, hint in HINTS if words in text), "see 'callytics env check'")
     user, password = settings.login_variables(owner=owner)
@@ -171,12 +183,16 @@ def ours(
         # Whoever asked for a transaction that only reads hears from the driver that it does.
         return None
     return kind(
-        words.format(line=summary(error), then=then, role=_role(settings, owner), grant=_grant(settings, owner))
+        words.format(line=summary(error), then=then, role=_role(error, settings, owner), grant=_grant(settings, owner))
     )
 
 
-def _role(settings: Settings | None, owner: bool) -> str:
-    return settings.login(owner=owner)[0] if settings else "of this connection"
+def _role(error: BaseException, settings: Settings | None, owner: bool) -> str:
+    """Return whose connection it was, by the settings or else by what the driver knows."""
+    if settings:
+        return settings.login(owner=owner)[0]
+    cursor = getattr(error, "cursor", None)
+    return cursor.connection.info.user if cursor is not None else "of this connection"
 
 
 def _grant(settings: Settings | None, owner: bool) -> str:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer.records.entries import OrphanedKey, entries
+from callytics.postgres.errors import translated
 from callytics.postgres.sql import Queries
 from callytics.schema.importing import check_ready, import_connection
 from callytics.settings import Settings
@@ -122,8 +123,8 @@ class KeySummary:
 @contextmanager
 def records(settings: Settings) -> Iterator[Connection]:
     """Yield a connection to a database with records; `TargetError` where it is not migrated."""
-    with closing(import_connection(settings)) as connection:
-        check_ready(connection)
+    with translated(settings, owner=True), closing(import_connection(settings)) as connection:
+        check_ready(connection, writes=False)
         yield connection
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import DatabaseUnavailable
+from callytics.exceptions import CallyticsError, DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Part, Queries
@@ -87,7 +87,7 @@ def examine(settings: Settings) -> Diagnosis:
     Nothing is written: the connections are read-only, and each statement ends after 30 seconds. A database that
     can't be reached is a finding, not an exception.
     """
-    with ExitStack() as stack, translated(settings):
+    with ExitStack() as stack:
         connections = {}
         findings = []
         for name in ("application", "owner") if settings.owner_user else ("application",):
@@ -100,8 +100,17 @@ def examine(settings: Settings) -> Diagnosis:
                 user, _password = settings.login(owner=name == "owner")
                 findings.append(Finding("connection", "ok", f"{user} can connect to database {settings.database}"))
         if connections:
-            findings += _examine(_probe(settings, connections))
+            findings += _told(settings, connections)
     return Diagnosis(findings)
+
+
+def _told(settings: Settings, connections: dict[str, Connection]) -> Iterator[Finding]:
+    """Yield what is found until the checks end, or the connection does: then that is the last finding."""
+    try:
+        with translated(settings):
+            yield from _examine(_probe(settings, connections))
+    except CallyticsError as error:
+        yield Finding("connection", "error", *_apart(str(error)))
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -120,9 +129,9 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _connect(settings: Settings, *, owner: bool) -> Connection:
     connection = connect(settings, owner=owner)
-    # A check that fails must not end the transaction of those after it.
-    connection.set_session(readonly=True, autocommit=True)
-    with connection.cursor() as cursor:
+    with translated(settings, owner=owner), connection.cursor() as cursor:
+        # A check that fails must not end the transaction of those after it.
+        connection.set_session(readonly=True, autocommit=True)
         cursor.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
     return connection
 
@@ -152,7 +161,7 @@ def _probe(settings: Settings, connections: dict[str, Connection]) -> Probe:
 
 def _examine(probe: Probe) -> Iterator[Finding]:
     """Yield what each check finds, or that all is well where it finds nothing."""
-    behind = bool(pending(probe.witness))
+    behind = _is_behind(probe)
     for name, (check, all_is_well) in CHECKS.items():
         try:
             found = [_finding(name, *said) for said in check(probe)]
@@ -166,6 +175,14 @@ def _examine(probe: Probe) -> Iterator[Finding]:
         except errors.QueryCanceled:
             found = [Finding(name, "warning", f"could not be told within {STATEMENT_TIMEOUT}", "try at a quieter time")]
         yield from found or [Finding(name, "ok", all_is_well)]
+
+
+def _is_behind(probe: Probe) -> bool:
+    try:
+        return bool(pending(probe.witness))
+    except errors.InsufficientPrivilege:
+        # Neither login may see it, and the check of the privileges says so.
+        return False
 
 
 def _finding(check: str, level: Level, what: str, fix: str) -> Finding:
@@ -184,6 +201,18 @@ def _asked(**queries: Say) -> Check:
             yield from probe.told(query, say)
 
     return check
+
+
+def _check_server(probe: Probe) -> Iterator[Words]:
+    yield from probe.told("standby", words.standby)
+    # Each role may have a default of its own.
+    defaults = [
+        said
+        for owner in (False, True)
+        for said in probe.told("read_only_default", words.read_only_default, owner=owner)
+    ]
+    yield from dict.fromkeys(defaults)
+    yield from probe.told("encoding", words.encoding)
 
 
 def _check_tls(probe: Probe) -> Iterator[Words]:
@@ -283,7 +312,7 @@ def _check_transactions(probe: Probe) -> Iterator[Words]:
 # Each check with what is said when it finds nothing, in the order in which one explains the next.
 CHECKS: dict[str, tuple[Check, str]] = {
     "version": (_asked(version=words.version), ""),
-    "server": (_asked(standby=words.standby, encoding=words.encoding), "takes writes, UTF-8"),
+    "server": (_check_server, "takes writes, UTF-8"),
     "tls": (_check_tls, ""),
     "schema": (_check_schema, "every migration is applied, none was edited"),
     "roles": (_check_roles, "no role may do more than it is for"),

@@ -33,6 +33,25 @@ select current_setting('server_version') as version, current_setting('server_ver
 select true as standby
 where pg_is_in_recovery()
 
+-- name: read_only_default
+-- What makes transactions read-only: a setting of the database, of one of our roles, or of the server. This session is
+-- read-only by its own choice, hence the value that it would have otherwise.
+select
+    case
+        when s.setdatabase is null then 'SYSTEM'
+        when s.setrole = 0 then 'DATABASE ' || quote_ident(current_database())
+        when s.setdatabase = 0 then 'ROLE ' || quote_ident(r.rolname)
+        else 'ROLE ' || quote_ident(r.rolname) || ' IN DATABASE ' || quote_ident(current_database())
+    end as place
+from pg_settings as p
+left join
+    pg_db_role_setting as s
+    on s.setconfig::text like '%%default_transaction_read_only=%%'
+        and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+        and (s.setrole = 0 or s.setrole = (select oid from pg_roles where rolname = current_user))
+left join pg_roles as r on r.oid = s.setrole
+where p.name = 'default_transaction_read_only' and p.reset_val = 'on'
+
 -- name: encoding
 -- An encoding that can't hold every text.
 select datname as database, pg_encoding_to_char(encoding) as encoding

@@ -123,6 +123,12 @@ def standby(_fact: Fact, _site: Site) -> Words:
     return "error", "the server is a standby and takes no writes", fix
 
 
+def read_only_default(fact: Fact, _site: Site) -> Words:
+    """Every write would be refused, by a server that could take it."""
+    fix = f"as a superuser: ALTER {fact['place']} RESET default_transaction_read_only"
+    return "error", "transactions are read-only by default and take no writes", fix
+
+
 def encoding(fact: Fact, _site: Site) -> Words:
     """Text of other alphabets could not be stored."""
     fix = "create it again: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"

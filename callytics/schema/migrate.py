@@ -35,7 +35,7 @@ from yoyo.migrations import Migration, MigrationList, default_migration_table
 from yoyo.scripts.main import InvalidArgument
 
 from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
-from callytics.postgres import connect
+from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, summary
 from callytics.postgres.sql import Queries
 from callytics.schema import roles, versions
@@ -87,6 +87,7 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
     """
     with _errors("the migrations", settings), Backend(settings=settings, report=report) as backend:
         versions.check_not_newer(backend.connection)
+        refuse_read_only(backend.connection)
         backend.init_database()
         with backend.lock():
             missing = backend.to_apply(read())

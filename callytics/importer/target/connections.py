@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
 
+from callytics.postgres.errors import unreachable
 from callytics.schema.importing import SQL
 from callytics.settings import Settings
 
@@ -14,8 +16,14 @@ ASYNCHRONOUS = "set synchronous_commit = off"
 
 
 def import_arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
-    """Open the owner's ADBC connection for an import, with the session that `import_connection` has too."""
-    connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+    """Open the owner's ADBC connection for an import, with the session that `import_connection` has too.
+
+    Raises DatabaseUnavailable.
+    """
+    try:
+        connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+    except adbc_driver_manager.OperationalError as error:
+        raise unreachable(settings, True, error) from None
     with connection.cursor() as cursor:
         cursor.execute(SQL["session"])
         # The driver runs a query only as its rows are fetched.

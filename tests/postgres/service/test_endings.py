@@ -17,9 +17,8 @@ from click.testing import CliRunner
 
 from callytics.cli import cli
 from callytics.settings import Settings
-from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
-from tests.support.servers import Databases, execute, superuser
+from tests.support.servers import execute
 
 # Arguments with which each command gets as far as the database. A new command has to be added to one of the two.
 WITH_DATABASE = {
@@ -119,62 +118,6 @@ def test_with_a_database_that_a_newer_version_migrated(command: str, folder: Pat
 @pytest.mark.parametrize("command", [command for command in WITH_DATABASE if command != "migrate"])
 def test_before_the_migrations(command: str, folder: Path, empty_database: Settings) -> None:
     ends_in_one_line(command, variables(empty_database), "run 'callytics migrate'")
-
-
-STRANGER = {"user": "stranger", "password": "unknown", "owner_user": "stranger", "owner_password": "unknown"}
-# Whoever owns the tables can do what the others must be granted.
-WITHOUT_PRIVILEGES = dict.fromkeys(
-    ("migrate", "import", "verify", "sync", "undo"),
-    "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates",
-) | {"grants": "set POSTGRES_OWNER_USER to it"}
-# What a server that takes no writes is asked first; 'agent list' and 'serve' have nothing else to ask.
-READING = {
-    "verify": "was never imported here: run 'callytics import",
-    "sync": "was never imported here (imported: none)",
-    "undo": "there is no import 1",
-    "report": "there is no import to report",
-}
-
-
-@pytest.fixture(scope="module")
-def stranger(server: EmbeddedPostgres, databases: Databases, template: Settings) -> Iterator[Settings]:
-    """A migrated database with a login that owns nothing and was granted nothing."""
-    superuser(server, "create role stranger login password 'unknown'")
-    with databases.clone(template) as settings:
-        yield replace(settings, **STRANGER)
-    superuser(server, "drop role stranger")
-
-
-@pytest.mark.parametrize("command", WITH_DATABASE)
-def test_without_privileges(command: str, folder: Path, stranger: Settings) -> None:
-    ends_in_one_line(command, variables(stranger), WITHOUT_PRIVILEGES.get(command, "'callytics doctor' says what to"))
-
-
-@pytest.fixture
-def without_connections(server: EmbeddedPostgres, stranger: Settings) -> Iterator[Settings]:
-    superuser(server, "alter role stranger connection limit 0")
-    yield stranger
-    superuser(server, "alter role stranger connection limit -1")
-
-
-@pytest.mark.parametrize("command", WITH_DATABASE)
-def test_with_all_connections_taken(command: str, folder: Path, without_connections: Settings) -> None:
-    ends_in_one_line(command, variables(without_connections), "raise its CONNECTION LIMIT")
-
-
-@pytest.fixture(scope="module")
-def read_only(server: EmbeddedPostgres, databases: Databases, template: Settings) -> Iterator[Settings]:
-    with databases.clone(template) as settings:
-        superuser(server, "alter database {} set default_transaction_read_only = on", settings.database)
-        yield settings
-
-
-@pytest.mark.parametrize("command", [name for name in WITH_DATABASE if name != "serve"])
-def test_with_a_server_that_takes_no_writes(command: str, folder: Path, read_only: Settings) -> None:
-    if command == "agent list":
-        assert CliRunner().invoke(cli, command.split(), env=variables(read_only)).exit_code == 0
-        return
-    ends_in_one_line(command, variables(read_only), READING.get(command, "let POSTGRES_HOST name the primary"))
 
 
 PROGRAM = [sys.executable, "-m", "callytics.cli"]
