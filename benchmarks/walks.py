@@ -9,6 +9,7 @@ pool, caches) is not counted for requests, and is for commands, which start anew
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -117,6 +118,9 @@ def store_call(client: Any, headers: dict[str, str]) -> Any:
     return client.post("/analyses", json=CALL, headers=headers)
 
 
+REQUESTS = {"login": log_in, "analysis": store_call}
+
+
 def follow(tree: Path, walk: str, arguments: list[str]) -> None:
     """Run one walk in this process and print its figures to the stream that nothing else writes to."""
     tracer = Tracer(tree / "callytics")
@@ -124,7 +128,7 @@ def follow(tree: Path, walk: str, arguments: list[str]) -> None:
     if walk == "command":
         walk_command(tracer, *arguments)
     else:
-        walk_request(tracer, {"login": log_in, "analysis": store_call}[walk])
+        walk_request(tracer, REQUESTS[walk])
     sys.setprofile(None)
     print(json.dumps(tracer.figures()), file=sys.stderr)
 
@@ -189,8 +193,21 @@ def main(tree: Path) -> None:
         print(f"{name:34}{told['files']:>8}{told['functions']:>11}{told['hops']:>8}{told['depth']:>8}")
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("path", nargs="?", type=Path, default=Path(__file__).parents[1], help="a checkout")
+    # How it starts itself for each walk, in a process that has prepared nothing.
+    parser.add_argument("walk", nargs="?", choices=("command", *REQUESTS), help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if not (given.path / "callytics/__init__.py").is_file():
+        parser.error(f"{given.path} is not a checkout of Callytics")
+    return given
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        follow(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    given = arguments()
+    if given.walk:
+        follow(given.path, given.walk, given.command)
     else:
-        main(Path(sys.argv[1]).resolve())
+        main(given.path.resolve())
