@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from psycopg2 import sql
 from pydantic import BaseModel, Field
 
 from callytics import __version__
-from callytics.api.shared import Shared
 from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.jobs import look
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("status.sql"))
@@ -22,6 +25,8 @@ SECONDS = 1.8
 COUNTED_ROWS = 10_000
 # The tables are counted no more often than this, however many people look at the page.
 COUNT_SECONDS = 10.0
+
+Result = TypeVar("Result")
 
 
 class PoolState(BaseModel):
@@ -74,6 +79,31 @@ class Counts(BaseModel):
 
 class Unhealthy(CallyticsError):
     """The database can't be used; the message says why, naming no host, role or password."""
+
+
+class Shared(Generic[Result]):
+    """The result of some work, shared by all who ask while it runs and until ``seconds`` after it started."""
+
+    def __init__(self, work: Callable[[], Awaitable[Result]], seconds: float = 0.0) -> None:
+        self.work = work
+        self.seconds = seconds
+        self._task: asyncio.Future[Result] | None = None
+        self._started = 0.0
+
+    async def get(self) -> Result:
+        """Return the result. Errors are not cached; cancelling one caller does not cancel the work for the others."""
+        if self._task is None or self._is_old(self._task):
+            self._task = asyncio.ensure_future(self.work())
+            # If every caller has gone, nobody retrieves its error, which asyncio would log with its message.
+            self._task.add_done_callback(look)
+            self._started = time.monotonic()
+        return await asyncio.shield(self._task)
+
+    def _is_old(self, task: asyncio.Future[Result]) -> bool:
+        if not task.done():
+            return False
+        failed = task.cancelled() or task.exception() is not None
+        return failed or time.monotonic() - self._started >= self.seconds
 
 
 class Probe:

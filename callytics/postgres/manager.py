@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
@@ -17,9 +17,9 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import ReadOnlyServer
 from callytics.postgres.async_bridge import AsyncBridge
 from callytics.postgres.errors import ours, translated
-from callytics.postgres.fetching import FETCH, Fetch, Row
 from callytics.postgres.health import HEALTH_SECONDS, Health, Prober
 from callytics.postgres.jobs import Job
+from callytics.postgres.sql import FETCH, Fetch, Parameters, Row
 from callytics.postgres.statistics import Counters, Statistics
 from callytics.postgres.transactions import Isolation, Transaction, begin, commit, roll_back
 from callytics.settings import Settings
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from callytics.postgres.pool import Pool, PooledConnection
 
 Query = str | sql.Composable
-Parameters = Sequence[Any] | Mapping[str, Any] | None
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 

@@ -1,13 +1,16 @@
-"""Named queries: SQL kept in .sql files, each headed by a line ``-- name: …`` and a comment that says what it does."""
+"""Named queries, and what any statement returns to its caller: rows as dicts, one of them, a value, or a count.
+
+SQL is kept in .sql files, each query headed by a line ``-- name: …`` and a comment that says what it does.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -18,6 +21,7 @@ NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 Part = str | Sequence[str] | sql.Composable
 Row = dict[str, Any]
+Fetch = Literal["all", "one", "val", "none"]
 
 
 class Queries(Mapping[str, str]):
@@ -53,19 +57,17 @@ class Queries(Mapping[str, str]):
     def run(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> int:
         """Run a query and return how many rows it touched."""
         with self._executed(connection, name, parameters, parts) as cursor:
-            return cursor.rowcount
+            return _none(cursor)
 
     def one(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Row | None:
         """Return the first row by its columns' names, None where there is none."""
         with self._executed(connection, name, parameters, parts) as cursor:
-            row = cursor.fetchone()
-            return None if row is None else dict(zip(_columns(cursor), row, strict=True))
+            return _one(cursor)
 
     def all(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> list[Row]:
         """Return every row by its columns' names."""
         with self._executed(connection, name, parameters, parts) as cursor:
-            names = _columns(cursor)
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return _all(cursor)
 
     def rows(
         self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part
@@ -77,8 +79,7 @@ class Queries(Mapping[str, str]):
     def value(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Any:
         """Return the first value of the first row, None where there is none."""
         with self._executed(connection, name, parameters, parts) as cursor:
-            row = cursor.fetchone()
-            return None if row is None else row[0]
+            return _val(cursor)
 
     @contextmanager
     def _executed(
@@ -116,11 +117,40 @@ def _composed(part: Part) -> sql.Composable:
     return sql.SQL(", ").join(map(sql.Identifier, part))
 
 
-def _columns(cursor: Cursor) -> list[str]:
-    return [column.name for column in cursor.description or ()]
-
-
 @cache
 def _texts(path: Path) -> dict[str, str]:
     _, *parts = NAME.split(path.read_text(encoding="utf-8"))
     return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
+
+
+def _names(cursor: Any) -> list[str]:
+    names = [column[0] for column in cursor.description]
+    # A dict would keep the last of the two without a word.
+    if len(set(names)) < len(names):
+        raise ValueError(f"two columns have the same name, rename one with AS: {', '.join(names)}")
+    return names
+
+
+def _all(cursor: Any) -> list[Row]:
+    if cursor.description is None:
+        return []
+    names = _names(cursor)
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _one(cursor: Any) -> Row | None:
+    row = cursor.fetchone() if cursor.description is not None else None
+    return None if row is None else dict(zip(_names(cursor), row, strict=True))
+
+
+def _val(cursor: Any) -> Any:
+    row = cursor.fetchone() if cursor.description is not None else None
+    return None if row is None else row[0]
+
+
+def _none(cursor: Any) -> int:
+    count: int = cursor.rowcount
+    return count
+
+
+FETCH: Mapping[Fetch, Callable[[Any], Any]] = {"all": _all, "one": _one, "val": _val, "none": _none}

@@ -1,8 +1,16 @@
-"""Which text PostgreSQL can hold: any but NUL and half characters (lone surrogates), which Python's str may have."""
+"""Which text and which JSON PostgreSQL can hold.
+
+Text: any but NUL and half characters (lone surrogates), which Python's str may have. jsonb keeps the value of a JSON
+text, not the text: it refuses the same two, keeps the last of repeated keys, and holds numbers as `numeric`
+(https://www.postgresql.org/docs/15/datatype-json.html).
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
 # An escape in JSON that is not itself escaped: "\\u0000" is a backslash and five letters.
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -29,3 +37,56 @@ def storable_json(text: str) -> str:
 def replaced(text: str, by: str) -> str:
     """Return the text with ``by`` in place of each character that PostgreSQL can't hold."""
     return UNSTORABLE.sub(by, text)
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON so that two texts are equal exactly when jsonb holds the same value; `ValueError` when it is not JSON.
+
+    Numbers become tagged Decimals, so that 1 and true, and numbers beyond a double, stay apart.
+    """
+    return json.loads(
+        text,
+        parse_int=_number,
+        parse_float=_number,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object,
+    )
+
+
+def is_exact_json(text: str) -> bool:
+    """Tell whether jsonb can hold this text without losing anything but white space and the order of keys.
+
+    Not so: text that is not JSON, repeated keys, NUL or half a surrogate pair, numbers beyond `numeric`.
+    """
+    try:
+        parse_json(text)
+        # Only an escape can bring what the text itself does not hold: NUL, or half a surrogate pair.
+        if "\\u" in text:
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+            return NUL_IN_JSON.search(text) is None
+    # Nested deeper than Python's stack; PostgreSQL's parser has a limit, too (max_stack_depth).
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _number(text: str) -> tuple[str, Decimal]:
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError("an exponent beyond reason") from error
+    # numeric keeps 16,383 digits after the point and rounds the rest away.
+    if abs(number.adjusted()) > 1000 or (len(text) > 1000 and int(number.as_tuple().exponent) < -15_000):
+        raise ValueError("a number beyond what numeric should be asked to hold")
+    return ("number", number)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is repeated")
+    return members

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from callytics.importer.convert.arrow import all_true
 from callytics.importer.convert.values import Text, Unfit, convert
-from callytics.postgres.jsonb import is_exact_json
+from callytics.postgres.text import is_exact_json
 
 # The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types.
 # A table whose column has another type is refused by `Target.columns` before anything is written.

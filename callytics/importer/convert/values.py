@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from callytics.postgres.jsonb import is_exact_json
+from callytics.postgres.text import is_exact_json
 
 ARRAY_LENGTH = re.compile(r"^(?P<name>\w+)\[(?P<position>\d+)\]$")
 

@@ -25,14 +25,18 @@ from callytics.importer.options import Options, Progress
 from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.connections import ASYNCHRONOUS, import_arrow_connection
 from callytics.importer.target.load import Loader
 from callytics.importer.target.verify import Verifier
-from callytics.schema.importing import import_connection
+from callytics.postgres.errors import unreachable
+from callytics.schema.importing import SQL, import_connection
 from callytics.settings import Settings
 
 # How often the caller of the pool gets to look at the workers.
 WATCH_SECONDS = 0.5
+# For a session whose commits need not wait for the disk, because a later one of another session does. A crash of the
+# server takes away the end of what was committed, never something from the middle: checkpoints go with their rows, and
+# an index with the note that it is back.
+ASYNCHRONOUS = "set synchronous_commit = off"
 
 
 class Stopped(Exception):
@@ -73,7 +77,7 @@ class Worker:
     @cached_property
     def arrow(self) -> adbc_driver_postgresql.dbapi.Connection:
         """Return ADBC's connection, as the owner."""
-        connection = import_arrow_connection(self.settings)
+        connection = _arrow_connection(self.settings)
         with connection.cursor() as cursor:
             cursor.execute(ASYNCHRONOUS)
         connection.commit()
@@ -133,6 +137,23 @@ class Worker:
         for name in ("arrow", "connection"):
             if name in self.__dict__:
                 getattr(self, name).close()
+
+
+def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
+    """Open the owner's ADBC connection for an import, with the session that `import_connection` has too.
+
+    Raises DatabaseUnavailable.
+    """
+    try:
+        connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+    except adbc_driver_manager.OperationalError as error:
+        raise unreachable(settings, True, error) from None
+    with connection.cursor() as cursor:
+        cursor.execute(SQL["session"])
+        # The driver runs a query only as its rows are fetched.
+        cursor.fetchall()
+    connection.commit()
+    return connection
 
 
 # What a kind of step does, given a worker and the step's subject.

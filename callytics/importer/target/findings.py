@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from callytics.postgres.jsonb import parse_json
+from callytics.postgres.text import parse_json
 
 
 @dataclass(frozen=True)
