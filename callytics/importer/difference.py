@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
@@ -18,7 +19,7 @@ from callytics.importer.source.reader import RowRange, Source
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.compare import Comparer
 from callytics.importer.target.found import Found, MappedPair, Pair, Side, Sink, UnmappedPair
-from callytics.importer.target.staging import Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
+from callytics.importer.target.staging import SQL, Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
 
 # An application that writes to the same rows all the time could keep a sync comparing for ever.
 ATTEMPTS = 3
@@ -56,14 +57,12 @@ def begin(connection: Connection, *, lock: bool) -> str:
     before the first query: that fixes what the transaction sees, and rows written between the two would be missed.
     """
     tables = lockable(connection) if lock else []
+    # The transaction that read the catalogue ends here: the next statement must be the first of its own.
     connection.rollback()
-    with connection.cursor() as cursor:
-        # Must be the first statement of the transaction, hence the rollback of the one that read the catalogue.
-        cursor.execute("set transaction isolation level repeatable read")
-        if tables:
-            cursor.execute(f"lock table {', '.join(tables)} in share row exclusive mode")
-        cursor.execute("select pg_export_snapshot()")
-        return str(cursor.fetchone()[0])  # type: ignore[index]
+    SQL.run(connection, "one_moment")
+    if tables:
+        SQL.run(connection, "lock_tables", tables=sql.SQL(", ").join(map(sql.SQL, tables)))
+    return str(SQL.value(connection, "export_moment"))
 
 
 class Comparison:

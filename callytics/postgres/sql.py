@@ -48,35 +48,35 @@ class Queries(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._texts)
 
-    def text(self, name: str, **parts: Part) -> sql.Composable:
+    def text(self, name: str, /, **parts: Part) -> sql.Composable:
         """Return a query with its identifiers, to be run by a PostgreSQLManager or given to COPY."""
         # Only composed with parts: other queries may use braces as JSON and arrays have them.
         query = sql.SQL(self._texts[name])
         return query.format(**{part: _composed(value) for part, value in parts.items()}) if parts else query
 
-    def run(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> int:
+    def run(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> int:
         """Run a query and return how many rows it touched."""
         with self._executed(connection, name, parameters, parts) as cursor:
             return _none(cursor)
 
-    def one(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Row | None:
+    def one(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> Row | None:
         """Return the first row by its columns' names, None where there is none."""
         with self._executed(connection, name, parameters, parts) as cursor:
             return _one(cursor)
 
-    def all(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> list[Row]:
+    def all(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> list[Row]:
         """Return every row by its columns' names."""
         with self._executed(connection, name, parameters, parts) as cursor:
             return _all(cursor)
 
     def rows(
-        self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part
+        self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part
     ) -> list[tuple[Any, ...]]:
         """Return every row as a tuple."""
         with self._executed(connection, name, parameters, parts) as cursor:
             return cursor.fetchall()
 
-    def value(self, connection: Connection, name: str, parameters: Parameters = None, **parts: Part) -> Any:
+    def value(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> Any:
         """Return the first value of the first row, None where there is none."""
         with self._executed(connection, name, parameters, parts) as cursor:
             return _val(cursor)

@@ -1,4 +1,4 @@
--- What migrate.py asks and records beside yoyo's own tables.
+-- What migrate.py and versions.py ask and record beside yoyo's own tables.
 
 -- name: create_contents_table
 -- The contents of what is applied: yoyo remembers names only.
@@ -85,3 +85,8 @@ lock table {table} in share update exclusive mode
 
 -- name: drop_index
 drop index concurrently {index}
+
+-- name: recorded
+-- What a table has on record of each applied migration.
+select migration_id, {column}
+from {table}

@@ -8,6 +8,9 @@ from pathlib import Path
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import MigrationError, NewerSchema, NotMigrated
+from callytics.postgres.sql import Queries
+
+SQL = Queries(Path(__file__).with_name("migrate.sql"))
 
 # What yoyo calls its own table, and ours: the contents of what was applied.
 APPLIED = "_yoyo_migration"
@@ -81,9 +84,6 @@ def sha256(path: Path) -> str:
 
 def _recorded(connection: Connection, table: str, column: str) -> dict[str, str]:
     """Return a column of what is recorded of each applied migration, by the migration's id."""
-    with connection.cursor() as cursor:
-        cursor.execute("select to_regclass(%s) is not null", (table,))
-        if cursor.fetchone() != (True,):
-            return {}
-        cursor.execute(f"select migration_id, {column} from {table}")  # noqa: S608 (constants)
-        return dict(cursor.fetchall())
+    if not SQL.value(connection, "relation_exists", {"name": table}):
+        return {}
+    return dict(SQL.rows(connection, "recorded", table=table, column=column))

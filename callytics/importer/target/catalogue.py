@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_postgresql.dbapi
 import psycopg2
 import psycopg2.errors
+import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -62,7 +64,7 @@ class Target:
 
     def columns(self, table: str) -> dict[str, str]:
         """Return the columns that can be written and their types; a type outside the exact pairs is refused."""
-        columns = dict(self._all("columns", table=table))
+        columns = dict(SQL.rows(self.connection, "columns", {"table": table}))
         for name, type_name in columns.items():
             if type_name not in ARROW_TYPES:
                 raise TargetError(
@@ -76,19 +78,20 @@ class Target:
 
     def highest_id(self, table: str) -> int:
         """Return the highest id that a table holds or has given out, 0 for none."""
-        return int(self._one("highest_id", table=table)[0])
+        return int(SQL.value(self.connection, "highest_id", {"table": table}, table=sql.Identifier(table)))
 
     def ids_taken(self, table: str, first: int, last: int) -> bool:
         """Tell whether some row has an id from `first` to `last`."""
-        return bool(self._one("ids_taken", table=table, first=first, last=last)[0])
+        ends = {"first": first, "last": last}
+        return bool(SQL.value(self.connection, "ids_taken", ends, table=sql.Identifier(table)))
 
     def drop_untouched_topic(self) -> None:
         """Make room for an import's own topic 1."""
-        self._run("drop_untouched_topic")
+        SQL.run(self.connection, "drop_untouched_topic")
 
     def restore_topic(self) -> None:
         """Put topic 1 back if the import did not bring one."""
-        self._run("restore_topic")
+        SQL.run(self.connection, "restore_topic")
 
     def ensure_months(self, table: str, months: list[str]) -> None:
         """Make the monthly partitions for rows of these months (`2024-05`) of a partitioned table."""
@@ -99,13 +102,13 @@ class Target:
 
     def is_partitioned(self, table: str) -> bool:
         """Tell whether a table is divided into monthly partitions."""
-        return bool(self._one("is_partitioned", table=table)[0])
+        return bool(SQL.value(self.connection, "is_partitioned", {"table": table}))
 
     def set_sequence(self, table: str, highest: int) -> None:
         """Let the next id be larger than `highest` and than every id there is."""
         highest = max(highest, self.highest_id(table))
         if highest:
-            self._one("set_sequence", table=table, highest=highest)
+            SQL.run(self.connection, "set_sequence", {"table": table, "highest": highest})
 
     def definitions(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
         """Return (kind, table, name, definition) of what is deferred: foreign keys, and indexes of empty tables.
@@ -115,9 +118,9 @@ class Target:
         found: list[tuple[str, str, str, str]] = []
         for table in tables:
             for leaf in self.leaves(table):
-                found += [("foreign key", leaf, *row) for row in self._all("foreign_keys", table=leaf)]
+                found += [("foreign key", leaf, *row) for row in self._of("foreign_keys", leaf)]
             if self.is_empty(table):
-                found += [("index", table, *row) for row in self._all("indexes", table=table)]
+                found += [("index", table, *row) for row in self._of("indexes", table)]
         return found
 
     def primary_keys(self, tables: Iterable[str]) -> list[tuple[str, str, str, str]]:
@@ -130,51 +133,44 @@ class Target:
             for table in tables
             if self.is_empty(table)
             for leaf in self.leaves(table)
-            for row in self._all("primary_key", table=leaf)
+            for row in self._of("primary_key", leaf)
         ]
 
     def leaves(self, table: str) -> list[str]:
         """Return the partitions of a table, by their names as SQL reads them; the table itself where it has none."""
-        return [leaf for (leaf,) in self._all("leaves", table=table)] or [table]
+        return [leaf for (leaf,) in self._of("leaves", table)] or [table]
 
     def defer(self, kind: str, table: str, name: str) -> None:
         """Drop an index or a foreign key; its definition must be recorded in the same transaction."""
         # The index of a primary key can be dropped only along with the key.
         if kind == "index" and name not in self._constraints(table):
-            drop = "drop index if exists {name}"
+            SQL.run(self.connection, "drop_index", index=sql.Identifier(name))
         else:
-            drop = "alter table {table} drop constraint if exists {name}"
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql.SQL(drop).format(table=sql.SQL(table), name=sql.Identifier(name)))
+            SQL.run(self.connection, "drop_constraint", table=sql.SQL(table), constraint=sql.Identifier(name))
 
     def _constraints(self, table: str) -> list[str]:
-        return [name for (name,) in self._all("constraints", table=table)]
+        return [name for (name,) in self._of("constraints", table)]
 
     def restore_index(self, table: str, name: str, definition: str) -> None:
         """Build an index again, that of a primary key with its key; nothing where it exists."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("select to_regclass(%s) is not null", (f"public.{quote(name)}",))
-            if cursor.fetchone()[0]:  # type: ignore[index]
-                return
-            try:
-                cursor.execute(definition)
-            except psycopg2.errors.UniqueViolation as error:
-                raise TargetError(
-                    f"while the import ran, somebody wrote rows to {table} with ids of the import's own: remove them, "
-                    "and run the same command again to go on from there"
-                ) from error
-            if definition.startswith(PRIMARY_KEY):
-                # Takes over the index that was just built. The column is NOT NULL already, so that no row is read.
-                key = sql.SQL("alter table {} add primary key using index {}")
-                cursor.execute(key.format(sql.SQL(table), sql.Identifier(name)))
+        if SQL.value(self.connection, "index_exists", {"index": f"public.{quote(name)}"}):
+            return
+        try:
+            self._execute(definition)
+        except psycopg2.errors.UniqueViolation as error:
+            raise TargetError(
+                f"while the import ran, somebody wrote rows to {table} with ids of the import's own: remove them, "
+                "and run the same command again to go on from there"
+            ) from error
+        if definition.startswith(PRIMARY_KEY):
+            # Takes over the index that was just built. The column is NOT NULL already, so that no row is read.
+            SQL.run(self.connection, "add_primary_key", table=sql.SQL(table), index=sql.Identifier(name))
 
     def restore_share(self, leaf: str, definition: str) -> None:
         """Build a partition's share of an index before the parent's, which then takes it; nothing where it exists."""
         _, method = definition.split(" USING ", 1)
-        with self.connection.cursor() as cursor:
-            cursor.execute(SQL["has_index"], {"table": leaf, "kind": method})
-            if not cursor.fetchone()[0]:  # type: ignore[index]
-                cursor.execute(sql.SQL("create index on {} using {}").format(sql.SQL(leaf), sql.SQL(method)))
+        if not SQL.value(self.connection, "has_index", {"table": leaf, "kind": method}):
+            SQL.run(self.connection, "create_share", table=sql.SQL(leaf), method=sql.SQL(method))
 
     def restore_foreign_key(self, table: str, name: str, definition: str) -> int:
         """Declare a foreign key again and validate it; returns the orphans, for which it stays NOT VALID (0: valid).
@@ -187,11 +183,9 @@ class Target:
 
     def declare_foreign_key(self, table: str, name: str, definition: str) -> None:
         """Declare a foreign key again, for rows to come; nothing where it exists."""
-        add = sql.SQL("alter table {} add constraint {} {} not valid").format(
-            sql.SQL(table), sql.Identifier(name), sql.SQL(definition)
-        )
         if name not in self._constraints(table):
-            self._execute(add)
+            parts = {"table": sql.SQL(table), "constraint": sql.Identifier(name), "definition": sql.SQL(definition)}
+            SQL.run(self.connection, "declare_foreign_key", **parts)
 
     def validate_foreign_key(self, table: str, name: str, definition: str) -> int:
         """Validate a declared foreign key; returns the orphans, for which it stays NOT VALID (0: valid).
@@ -199,7 +193,7 @@ class Target:
         Rolls back where there are any.
         """
         try:
-            self._execute(f"alter table {table} validate constraint {quote(name)}")
+            SQL.run(self.connection, "validate_foreign_key", table=sql.SQL(table), constraint=sql.Identifier(name))
         except psycopg2.errors.ForeignKeyViolation:
             self.connection.rollback()
             return self._orphans(table, definition)
@@ -216,7 +210,7 @@ class Target:
 
     def analyze(self, table: str) -> None:
         """Refresh the planner's statistics of a table and its partitions."""
-        self._execute(f"analyze {quote(table)}")
+        SQL.run(self.connection, "analyze", table=sql.Identifier(table))
 
     def busy(self, pids: Sequence[int]) -> dict[int, tuple[str, int, int]]:
         """Return, by session, how far the server is with an index or with statistics: phase, done, total.
@@ -225,26 +219,34 @@ class Target:
         """
         return {
             pid: (phase, tuples, all_tuples) if all_tuples else (phase, blocks, all_blocks)
-            for pid, phase, blocks, all_blocks, tuples, all_tuples in self._all("busy", pids=list(pids))
+            for pid, phase, blocks, all_blocks, tuples, all_tuples in SQL.rows(
+                self.connection, "busy", {"pids": list(pids)}
+            )
         }
 
-    def _execute(self, statement: str | sql.Composable) -> None:
+    def _of(self, query: str, table: str) -> list[tuple[Any, ...]]:
+        return SQL.rows(self.connection, query, {"table": table})
+
+    def _execute(self, statement: str) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
 
-    def _run(self, query: str, **parameters: Any) -> None:
-        self._fetch(query, parameters, lambda cursor: None)
 
-    def _one(self, query: str, **parameters: Any) -> tuple[Any, ...]:
-        return self._fetch(query, parameters, lambda cursor: cursor.fetchone())  # type: ignore[no-any-return]
+def read_back(
+    connection: Connection,
+    arrow: adbc_driver_postgresql.dbapi.Connection,
+    table: str,
+    key: str,
+    columns: Iterable[str],
+    ends: tuple[int, int],
+) -> pa.Table:
+    """Return a table's rows with keys from the first to the last of ``ends``, in key order, read over ``arrow``.
 
-    def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        return self._fetch(query, parameters, lambda cursor: cursor.fetchall())  # type: ignore[no-any-return]
-
-    def _fetch(self, query: str, parameters: dict[str, Any], fetch: Callable[[Any], Any]) -> Any:
-        statement = sql.SQL(SQL[query])
-        if "{table}" in SQL[query]:
-            statement = statement.format(table=sql.Identifier(parameters["table"]))  # type: ignore[assignment]
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return fetch(cursor)
+    ``connection`` only quotes: ADBC takes neither compositions nor, for a COPY, parameters.
+    """
+    first, last = map(sql.Literal, ends)
+    parts = {"table": sql.Identifier(table), "key": sql.Identifier(key), "first": first, "last": last}
+    query = SQL.text("rows_between", columns=list(columns), **parts)
+    with arrow.cursor() as cursor:
+        cursor.execute(query.as_string(connection))
+        return cursor.fetch_arrow_table()

@@ -109,3 +109,37 @@ select ensure_month_partitions(%(table)s, %(first_day)s, %(first_day)s)
 select count(*)
 from {child} as c
 where c.{column} is not null and not exists (select from {parent} as p where p.{key} = c.{column})
+
+-- name: drop_index
+drop index if exists {index}
+
+-- name: drop_constraint
+alter table {table} drop constraint if exists {constraint}
+
+-- name: index_exists
+select to_regclass(%(index)s) is not null
+
+-- name: add_primary_key
+-- A primary key that takes over an index.
+alter table {table} add primary key using index {index}
+
+-- name: create_share
+-- A partition's share of an index.
+create index on {table} using {method}
+
+-- name: declare_foreign_key
+-- For rows to come; those that are there are not looked at.
+alter table {table} add constraint {constraint} {definition} not valid
+
+-- name: validate_foreign_key
+alter table {table} validate constraint {constraint}
+
+-- name: analyze
+analyze {table}
+
+-- name: rows_between
+-- The rows with keys of a range, in their order.
+select {columns}
+from public.{table}
+where {key} between {first} and {last}
+order by {key}

@@ -25,6 +25,7 @@ from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
+from callytics.importer.target.catalogue import read_back
 from callytics.importer.target.findings import same_json, same_values
 from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
 from callytics.postgres.sql import literal, quote
@@ -250,17 +251,13 @@ class Mapped:
     def _read(self, keys: pa.Array, base_keys: pa.Array) -> pa.Table:
         """Return the rows that PostgreSQL holds under these keys, in key order."""
         wanted = pa.concat_arrays([keys, base_keys])
-        columns = ", ".join(map(quote, self.conversion.columns))
-        key = quote(self.conversion.key)
         # A range instead of thousands of ids: most of them follow one another, and what lies between is left out below.
         ends = pc.min_max(wanted).as_py() if len(wanted) else {"min": 0, "max": -1}
-        query = (
-            f"select {columns} from public.{quote(self.conversion.target)} "
-            f"where {key} between {ends['min']} and {ends['max']} order by {key}"
+        both = ends["min"], ends["max"]
+        conversion, comparer = self.conversion, self.comparer
+        ours = read_back(
+            comparer.connection, comparer.arrow, conversion.target, conversion.key, conversion.columns, both
         )
-        with self.comparer.arrow.cursor() as cursor:
-            cursor.execute(query)
-            ours = cursor.fetch_arrow_table()
         ours = ours.filter(pc.is_in(ours[self.conversion.key], wanted)).combine_chunks()
         here = one_array(ours[self.conversion.key])
         # Possible only where somebody has dropped the primary key.

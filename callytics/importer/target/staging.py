@@ -11,14 +11,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert.arrow import one_array
@@ -100,6 +98,19 @@ class Stage:
         """Return the temporary table of keys to be deleted."""
         return sql.Identifier("pg_temp", f"gone_{self.target}")
 
+    @property
+    def parts(self) -> dict[str, sql.Composable]:
+        """Return the identifiers of its queries."""
+        names = list(map(sql.Identifier, self.columns))
+        return {
+            "staged": self.staged,
+            "gone": self.gone,
+            "target": sql.Identifier(self.target),
+            "key": sql.Identifier(self.key),
+            "columns": sql.SQL(", ").join(names),
+            "staged_columns": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+        }
+
 
 class Staging:
     """Collects changes as a `changes.Sink` and applies them; all in the transaction of its connection."""
@@ -137,14 +148,14 @@ class Staging:
     def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Bring imports.rejected up to date."""
         with self._lock:
-            self._execute("delete_rejected", table=pair.record.id, rowids=list(outdated))
+            SQL.run(self.connection, "delete_rejected", {"table": pair.record.id, "rowids": list(outdated)})
             self.ledger.reject(pair.record.id, pair.record.source_table, refused)
 
     def keep_unmapped(self, pair: UnmappedPair, outdated: Sequence[int], rows: Sequence[tuple[int, str]]) -> None:
         """Bring imports.unmapped up to date."""
         record = pair.record
         with self._lock, self.connection.cursor() as cursor:
-            self._execute("delete_unmapped", table=record.id, rowids=list(outdated))
+            SQL.run(self.connection, "delete_unmapped", {"table": record.id, "rowids": list(outdated)})
             values = [
                 (record.id, record.source_table, rowid, keepable(row, record.source_table, rowid))
                 for rowid, row in rows
@@ -159,12 +170,12 @@ class Staging:
 
     def _create(self, stage: Stage) -> None:
         self.stages[stage.target] = stage
-        self._execute("stage_rows", stage)
-        self._execute("stage_keys", stage)
+        SQL.run(self.connection, "stage_rows", **stage.parts)
+        SQL.run(self.connection, "stage_keys", **stage.parts)
 
     def _copy(self, stage: Stage, query: str, text: io.BytesIO) -> None:
         with self.connection.cursor() as cursor:
-            cursor.copy_expert(self._compose(query, stage).as_string(self.connection), text)
+            cursor.copy_expert(SQL.text(query, **stage.parts), text)
 
     @property
     def empty(self) -> bool:
@@ -175,12 +186,13 @@ class Staging:
         """Make ready what was collected: indexes, statistics, and the months that rows go to."""
         target = Target(self.connection)
         for stage in self.stages.values():
-            self._execute("index_rows", stage)
-            self._execute("analyze_keys", stage)
+            SQL.run(self.connection, "index_rows", **stage.parts)
+            SQL.run(self.connection, "analyze_keys", **stage.parts)
             if target.is_partitioned(stage.target):
-                target.ensure_months(stage.target, [month for (month,) in self._all("months", stage)])
+                months = SQL.rows(self.connection, "months", **stage.parts)
+                target.ensure_months(stage.target, [month for (month,) in months])
         if "topics" in self.stages:
-            self._execute("keep_topic", self.stages["topics"])
+            SQL.run(self.connection, "keep_topic", **self.stages["topics"].parts)
 
     def remaining_children(self) -> list[Child]:
         """Return rows that refer to rows to be deleted and are not to be deleted themselves, the first of each key."""
@@ -204,10 +216,9 @@ class Staging:
         for key in list(self._foreign_keys(deleting)):
             if key.parent in deleting:
                 child = self._stage_of(key.child)
-                with self.connection.cursor() as cursor:
-                    cursor.execute(self._along(key, "add_children", stays=self._stays(key.child)), {"child": key.child})
-                    child.keys += cursor.rowcount
-                    added += cursor.rowcount
+                rows = SQL.run(self.connection, "add_children", {"child": key.child}, **self._along(key))
+                child.keys += rows
+                added += rows
         return added
 
     def _stage_of(self, target: str) -> Stage:
@@ -217,11 +228,9 @@ class Staging:
         return self.stages[target]
 
     def _remaining(self, key: ForeignKey) -> Iterator[Child]:
-        query = self._along(key, "remaining_children", stays=self._stays(key.child))
-        with self.connection.cursor() as cursor:
-            cursor.execute(query, {"child": key.child, "limit": MOST_CHILDREN})
-            for number, run in cursor.fetchall():
-                yield Child(key.child, number, key.parent, run)
+        found = {"child": key.child, "limit": MOST_CHILDREN}
+        for number, run in SQL.rows(self.connection, "remaining_children", found, **self._along(key)):
+            yield Child(key.child, number, key.parent, run)
 
     def _stays(self, table: str, alias: str = "c") -> sql.Composable:
         """Return the condition that a row of a table is not staged for deletion."""
@@ -231,20 +240,20 @@ class Staging:
             gone=self.stages[table].gone, row=sql.Identifier(alias, self.stages[table].key)
         )
 
-    def _along(self, key: ForeignKey, query: str, stays: sql.Composable) -> sql.Composed:
-        """Return a query about the children `c` of rows to be deleted."""
+    def _along(self, key: ForeignKey) -> dict[str, sql.Composable]:
+        """Return the parts of a query about the children `c` of rows to be deleted that stay themselves."""
         child = self.stages.get(key.child)
-        return sql.SQL(SQL[query]).format(
-            child=sql.Identifier(key.child),
-            child_key=sql.Identifier(self._key_column(key.child)),
-            child_gone=child.gone if child else sql.SQL(""),
-            column=sql.Identifier(key.column),
-            parent=sql.Identifier(key.parent),
-            parent_column=sql.Identifier(key.parent_column),
-            parent_key=sql.Identifier(self.stages[key.parent].key),
-            gone=self.stages[key.parent].gone,
-            stays=stays,
-        )
+        return {
+            "child": sql.Identifier(key.child),
+            "child_key": sql.Identifier(self._key_column(key.child)),
+            "child_gone": child.gone if child else sql.SQL(""),
+            "column": sql.Identifier(key.column),
+            "parent": sql.Identifier(key.parent),
+            "parent_column": sql.Identifier(key.parent_column),
+            "parent_key": sql.Identifier(self.stages[key.parent].key),
+            "gone": self.stages[key.parent].gone,
+            "stays": self._stays(key.child),
+        }
 
     def mistaken_references(
         self, column: str, child: MappedPair, parent: MappedPair, ids: str
@@ -253,23 +262,19 @@ class Staging:
         stage = self.stages.get(child.conversion.target)
         if stage is None or not stage.rows:
             return []
-        query = sql.SQL(SQL["mistaken_references"]).format(
-            staged=stage.staged,
-            key=sql.Identifier(stage.key),
+        return SQL.rows(
+            self.connection,
+            "mistaken_references",
+            {"table": child.record.id, "ids": ids, "limit": MOST_CHILDREN},
+            **stage.parts,
             column=sql.Identifier(column),
             parent=sql.Identifier(parent.conversion.target),
             parent_key=sql.Identifier(parent.conversion.key),
             stays=self._stays(parent.conversion.target, "p"),
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute(query, {"table": child.record.id, "ids": ids, "limit": MOST_CHILDREN})
-            return cursor.fetchall()
 
     def _key_column(self, table: str) -> str:
-        with self.connection.cursor() as cursor:
-            cursor.execute(SQL["key_column"], {"table": table})
-            row = cursor.fetchone()
-        return str(row[0]) if row else "id"
+        return str(SQL.value(self.connection, "key_column", {"table": table}) or "id")
 
     def apply(self, *, defer: bool) -> list[ForeignKey]:
         """Write everything; returns the foreign keys that were dropped and added again NOT VALID.
@@ -278,19 +283,21 @@ class Staging:
         Raises `ForeignKeysInTheWay` where the changes cannot be made without that, and `Overtaken` where the same
         rows were written to since they were compared.
         """
+        target = Target(self.connection)
         keys = list(self._foreign_keys(list(self.stages))) if defer else []
         try:
-            with self.connection.cursor() as cursor:
-                self._drop(cursor, keys)
-                self._apply(cursor, defer=defer)
-                self._add(cursor, keys)
+            for key in keys:
+                target.defer("foreign key", key.table, key.name)
+            self._apply(defer=defer)
+            for key in keys:
+                target.declare_foreign_key(key.table, key.name, key.definition)
         except psycopg2.errors.ForeignKeyViolation as error:
             raise ForeignKeysInTheWay from error
         except psycopg2.errors.SerializationFailure as error:
             raise Overtaken from error
         return keys
 
-    def _apply(self, cursor: Cursor, *, defer: bool) -> None:
+    def _apply(self, *, defer: bool) -> None:
         order = self._parents_first()
         for stage in self.stages.values():
             stage.refused.clear()
@@ -298,27 +305,25 @@ class Staging:
         # Children first, or their foreign keys would refuse it.
         for stage in reversed(order):
             if stage.keys:
-                self._execute("delete_rows", stage)
+                SQL.run(self.connection, "delete_rows", **stage.parts)
         # Updates before inserts: one may give up a unique value that a new row takes.
         for present in (True, False):
             for stage in order:
-                for number, reason in self._write(cursor, stage, (0, stage.rows - 1), present=present):
+                for number, reason in self._write(stage, (0, stage.rows - 1), present=present):
                     if present:
                         self._make_room(stage, number, defer=defer)
                     else:
                         self._refuse(stage, number, reason)
         for stage in order:
-            self._execute("no_longer_rejected", stage)
+            SQL.run(self.connection, "no_longer_rejected", **stage.parts)
 
-    def _write(
-        self, cursor: Cursor, stage: Stage, span: tuple[int, int], *, present: bool
-    ) -> Iterator[tuple[int, str]]:
+    def _write(self, stage: Stage, span: tuple[int, int], *, present: bool) -> Iterator[tuple[int, str]]:
         """Write the staged rows of a span, and yield those that PostgreSQL refuses, with the reason."""
         query = "update_rows" if present else "insert_rows"
 
         def write(first: int, last: int) -> None:
             try:
-                self._execute(query, stage, first=first, last=last)
+                SQL.run(self.connection, query, {"first": first, "last": last}, **stage.parts)
             except psycopg2.errors.ForeignKeyViolation as error:
                 raise ForeignKeysInTheWay from error
             except psycopg2.errors.UniqueViolation as error:
@@ -327,22 +332,22 @@ class Staging:
                     raise Overtaken from error
                 raise
 
-        return refused_of(cursor, write, *span)
+        with self.connection.cursor() as cursor:
+            yield from refused_of(cursor, write, *span)
 
     def _make_room(self, stage: Stage, number: int, *, defer: bool) -> None:
         if not defer:
             raise ForeignKeysInTheWay
         stage.moved.add(number)
-        self._execute("make_room", stage, n=number)
+        SQL.run(self.connection, "make_room", {"n": number}, **stage.parts)
 
     def _refuse(self, stage: Stage, number: int, reason: str) -> None:
-        for table_id, rowid in self._all("refuse_row", stage, n=number):
+        for table_id, rowid in SQL.rows(self.connection, "refuse_row", {"n": number}, **stage.parts):
             stage.refused.append(Refused(table_id, rowid, reason, number in stage.moved))
 
     def _foreign_keys(self, tables: Iterable[str]) -> Iterator[ForeignKey]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(SQL["foreign_keys"], {"tables": list(tables)})
-            yield from (ForeignKey(*row) for row in cursor.fetchall())
+        for row in SQL.rows(self.connection, "foreign_keys", {"tables": list(tables)}):
+            yield ForeignKey(*row)
 
     def not_validated(self, tables: Iterable[str] = ()) -> list[ForeignKey]:
         """Return the foreign keys from and to the changed tables, and these, that are not valid: they may be now."""
@@ -362,48 +367,10 @@ class Staging:
                 del parents[target]
         return order
 
-    def _drop(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
-        for key in keys:
-            cursor.execute(_alter(key, "drop constraint {name}"))
-
-    def _add(self, cursor: Cursor, keys: Sequence[ForeignKey]) -> None:
-        for key in keys:
-            cursor.execute(_alter(key, "add constraint {name} {definition} not valid"))
-
-    def _compose(self, query: str, stage: Stage | None) -> sql.Composed:
-        if stage is None:
-            return sql.Composed([sql.SQL(SQL[query])])
-        names = list(map(sql.Identifier, stage.columns))
-        return sql.SQL(SQL[query]).format(
-            staged=stage.staged,
-            gone=stage.gone,
-            target=sql.Identifier(stage.target),
-            key=sql.Identifier(stage.key),
-            columns=sql.SQL(", ").join(names),
-            staged_columns=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
-        )
-
-    def _execute(self, query: str, stage: Stage | None = None, **parameters: Any) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(self._compose(query, stage), parameters)
-
-    def _all(self, query: str, stage: Stage, **parameters: Any) -> list[tuple[Any, ...]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(self._compose(query, stage), parameters)
-            return cursor.fetchall()
-
-
-def _alter(key: ForeignKey, what: str) -> sql.Composed:
-    return sql.SQL("alter table {table} " + what).format(
-        table=sql.SQL(key.table), name=sql.Identifier(key.name), definition=sql.SQL(key.definition)
-    )
-
 
 def lockable(connection: Connection) -> list[str]:
     """Return the tables that an import may fill, as they are written in SQL."""
-    with connection.cursor() as cursor:
-        cursor.execute(SQL["lockable"])
-        return [table for (table,) in cursor.fetchall()]
+    return [table for (table,) in SQL.rows(connection, "lockable")]
 
 
 def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, MappedPair, Refused]]:

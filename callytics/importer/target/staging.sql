@@ -151,3 +151,15 @@ on conflict (table_id, source_rowid) do update
 -- name: delete_rejected
 delete from imports.rejected r using unnest(%(rowids)s::bigint[]) as gone (rowid)
 where r.table_id = %(table)s and r.source_rowid = gone.rowid
+
+-- name: one_moment
+-- Must be the first statement of its transaction: what is read in it is as of its first query.
+set local transaction_isolation = 'repeatable read'
+
+-- name: lock_tables
+-- Others may read, and write when the transaction has ended.
+lock table {tables} in share row exclusive mode
+
+-- name: export_moment
+-- Other sessions can read as of this transaction's moment.
+select pg_export_snapshot()

@@ -25,8 +25,8 @@ from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
+from callytics.importer.target.catalogue import read_back
 from callytics.importer.target.findings import Difference, same_json, same_values
-from callytics.postgres.sql import quote
 
 EXAMPLES = 5
 
@@ -163,7 +163,7 @@ class Verifier:
         if not expected.num_rows:
             return
         keys = expected[conversion.key]
-        actual = self._read(conversion, keys[0].as_py(), keys[-1].as_py())
+        actual = self._read(conversion, (keys[0].as_py(), keys[-1].as_py()))
         if keys.equals(actual[conversion.key]):
             self._compare(record, conversion, expected, actual, found)
             return
@@ -185,16 +185,8 @@ class Verifier:
             if same is not None:
                 found.add(record.target_table, keys.filter(pc.invert(same)).to_pylist(), column, "differs")
 
-    def _read(self, conversion: Conversion, first: int, last: int) -> pa.Table:
-        columns = ", ".join(map(quote, conversion.columns))
-        key = quote(conversion.key)
-        query = (
-            f"select {columns} from public.{quote(conversion.target)} where {key} between {first} and {last} "
-            f"order by {key}"
-        )
-        with self.arrow.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetch_arrow_table()
+    def _read(self, conversion: Conversion, ends: tuple[int, int]) -> pa.Table:
+        return read_back(self.connection, self.arrow, conversion.target, conversion.key, conversion.columns, ends)
 
 
 def expected_rows(chunk: Chunk, conversion: Conversion, kept: dict[int, KeptRow]) -> pa.Table:
