@@ -78,8 +78,15 @@ def database(databases: Databases, template: Settings) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def shared_database(databases: Databases, template: Settings) -> Iterator[Settings]:
-    """One clone for all tests of a file, each of which begins by deleting what the one before has left."""
+    """One clone for all tests of a file: each leaves it as it is, or begins by deleting what the one before left."""
     with databases.clone(template) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def bare_database(databases: Databases) -> Iterator[Settings]:
+    """One database without any migration applied for all tests of a file that leave it as it is."""
+    with databases.empty() as settings:
         yield settings
 
 

@@ -41,11 +41,9 @@ WHO = "SELECT current_user || ' in ' || current_database()"
         "e\u0301",
     ]
 )
-def awkward(request: pytest.FixtureRequest, server: EmbeddedPostgres, empty_database: Settings) -> Iterator[Settings]:
+def awkward(request: pytest.FixtureRequest, server: EmbeddedPostgres, bare_database: Settings) -> Iterator[Settings]:
     """The settings of a role whose name and password need quoting everywhere."""
-    settings = replace(
-        empty_database, user="상담 user@/%", password=request.param, owner_user=None, owner_password=None
-    )
+    settings = replace(bare_database, user="상담 user@/%", password=request.param, owner_user=None, owner_password=None)
     server.provide(settings)
     yield settings
     connection = psycopg2.connect(server.superuser_conninfo())
@@ -98,16 +96,16 @@ def test_psql_takes_any_password(awkward: Settings, server: EmbeddedPostgres) ->
     assert answer.stdout == f"상담 user@/% in {awkward.database}\n"
 
 
-def test_database_name_needs_no_care(server: EmbeddedPostgres, empty_database: Settings) -> None:
-    strange = replace(empty_database, database="my db/100%?'\"")
+def test_database_name_needs_no_care(server: EmbeddedPostgres, bare_database: Settings) -> None:
+    strange = replace(bare_database, database="my db/100%?'\"")
     server.provide(strange)
     backend = get_backend(strange.yoyo_uri())
     assert backend.execute("SELECT current_database()").fetchone() == ("my db/100%?'\"",)
     backend.connection.close()
 
 
-def test_unreachable_hosts_are_passed_over(empty_database: Settings) -> None:
-    several = replace(empty_database, hosts=("nowhere.invalid", "127.0.0.1"))
+def test_unreachable_hosts_are_passed_over(bare_database: Settings) -> None:
+    several = replace(bare_database, hosts=("nowhere.invalid", "127.0.0.1"))
     connection = connect(several)
     connection.close()
     backend = get_backend(several.yoyo_uri())
@@ -140,9 +138,9 @@ def unused_port() -> int:
     ],
 )
 def test_refusal_is_one_line_with_a_hint_and_no_password(
-    empty_database: Settings, changes: dict[str, object], expected: str
+    bare_database: Settings, changes: dict[str, object], expected: str
 ) -> None:
-    wrong = replace(empty_database, **changes)
+    wrong = replace(bare_database, **changes)
     with pytest.raises(DatabaseUnavailable) as caught:
         connect(wrong)
     line = str(caught.value)
@@ -153,9 +151,9 @@ def test_refusal_is_one_line_with_a_hint_and_no_password(
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc to look into")
-def test_password_shows_in_no_process(empty_database: Settings) -> None:
-    connection = connect(empty_database, owner=True)
+def test_password_shows_in_no_process(bare_database: Settings) -> None:
+    connection = connect(bare_database, owner=True)
     shown = b"\n".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()).decode()
     connection.close()
-    assert f"callytics_owner {empty_database.database}" in shown
+    assert f"callytics_owner {bare_database.database}" in shown
     assert "owner @/%" not in shown

@@ -48,11 +48,11 @@ STATEMENTS: dict[str, tuple[str, type[CallyticsError], str]] = {
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_what_the_server_is_to_blame_for_becomes_ours(empty_database: Settings, name: str) -> None:
+def test_what_the_server_is_to_blame_for_becomes_ours(bare_database: Settings, name: str) -> None:
     statement, kind, words = STATEMENTS[name]
-    with pytest.raises(kind) as caught, connected(empty_database) as connection, connection.cursor() as cursor:
+    with pytest.raises(kind) as caught, connected(bare_database) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
-    assert words.format(user=empty_database.user) in str(caught.value)
+    assert words.format(user=bare_database.user) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value.__cause__, psycopg2.Error)
 
@@ -73,62 +73,62 @@ def raised(code: str) -> str:
         ("55P03", TooSlow, "somebody else holds a lock (told 55P03): try again at a quieter time"),
     ],
 )
-def test_both_drivers_say_the_same(empty_database: Settings, code: str, kind: type[CallyticsError], words: str) -> None:
+def test_both_drivers_say_the_same(bare_database: Settings, code: str, kind: type[CallyticsError], words: str) -> None:
     with (
         pytest.raises(kind) as by_psycopg2,
-        connected(empty_database, then="do it again") as connection,
+        connected(bare_database, then="do it again") as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute(raised(code))
     assert str(by_psycopg2.value).startswith(words)
     with (
         pytest.raises(kind) as by_adbc,
-        adbc_driver_postgresql.dbapi.connect(empty_database.conninfo()) as arrow,
+        adbc_driver_postgresql.dbapi.connect(bare_database.conninfo()) as arrow,
         arrow.cursor() as cursor,
-        translated(empty_database, then="do it again"),
+        translated(bare_database, then="do it again"),
     ):
         cursor.execute(raised(code))
     assert "somebody's words" not in f"{by_psycopg2.value}{by_adbc.value}"
     assert "\n" not in str(by_adbc.value)
 
 
-def test_a_missing_privilege_names_the_role_and_where_the_owner_is_set(database: Settings) -> None:
+def test_a_missing_privilege_names_the_role_and_where_the_owner_is_set(shared_database: Settings) -> None:
     with (
         pytest.raises(PrivilegeMissing) as caught,
-        connected(database, owner=True) as connection,
+        connected(shared_database, owner=True) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("create role somebody_else")
     assert str(caught.value) == (
-        f"role {database.owner_user} may not do this (permission denied to create role): set POSTGRES_OWNER_USER and "
-        "POSTGRES_OWNER_PASSWORD to the role that migrates"
+        f"role {shared_database.owner_user} may not do this (permission denied to create role): "
+        "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
     )
 
 
 @pytest.mark.parametrize("statement", ["select 1 / 0", "selec", "do $$ begin raise unique_violation; end $$"])
-def test_what_a_statement_is_to_blame_for_stays_the_drivers(empty_database: Settings, statement: str) -> None:
-    with pytest.raises(psycopg2.Error), connected(empty_database) as connection, connection.cursor() as cursor:
+def test_what_a_statement_is_to_blame_for_stays_the_drivers(bare_database: Settings, statement: str) -> None:
+    with pytest.raises(psycopg2.Error), connected(bare_database) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
 
 
-def test_errors_of_others_pass(empty_database: Settings) -> None:
-    with pytest.raises(KeyError), translated(empty_database):
+def test_errors_of_others_pass(bare_database: Settings) -> None:
+    with pytest.raises(KeyError), translated(bare_database):
         raise KeyError("ours")
 
 
-def test_a_connection_that_is_lost_in_autocommit_leaves_the_outcome_unknown(empty_database: Settings) -> None:
-    with closing(connect(empty_database)) as connection:
+def test_a_connection_that_is_lost_in_autocommit_leaves_the_outcome_unknown(bare_database: Settings) -> None:
+    with closing(connect(bare_database)) as connection:
         connection.autocommit = True
         with (
             pytest.raises(OutcomeUnknown, match=r"look whether it took effect, then try again: server closed"),
-            translated(empty_database, connection=connection),
+            translated(bare_database, connection=connection),
             connection.cursor() as cursor,
         ):
             cursor.execute("select pg_terminate_backend(pg_backend_pid())")
 
 
-def test_a_summary_is_one_line_without_values(empty_database: Settings) -> None:
-    with closing(connect(empty_database)) as connection, connection.cursor() as cursor:
+def test_a_summary_is_one_line_without_values(bare_database: Settings) -> None:
+    with closing(connect(bare_database)) as connection, connection.cursor() as cursor:
         with pytest.raises(psycopg2.DataError) as caught:
             cursor.execute("select %s::integer", ('a "secret" word',))
         assert summary(caught.value) == 'invalid input syntax for type integer: "…"'
@@ -138,16 +138,16 @@ def test_a_summary_is_one_line_without_values(empty_database: Settings) -> None:
         assert summary(violated.value) == 'duplicate key value violates unique constraint "t_a_key"'
 
 
-def test_an_error_at_the_login_has_no_question_inside(empty_database: Settings) -> None:
+def test_an_error_at_the_login_has_no_question_inside(bare_database: Settings) -> None:
     with pytest.raises(DatabaseUnavailable) as caught:
-        connect(replace(empty_database, port=1))
+        connect(replace(bare_database, port=1))
     line = str(caught.value)
     assert line.endswith("Connection refused: is PostgreSQL running there, and is POSTGRES_PORT right?")
     assert line.count("?") == 1
 
 
-def test_a_wrong_password_names_where_it_is_set(database: Settings) -> None:
+def test_a_wrong_password_names_where_it_is_set(shared_database: Settings) -> None:
     with pytest.raises(DatabaseUnavailable, match="correct POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD, or create"):
-        connect(replace(database, owner_password="wrong"), owner=True)
+        connect(replace(shared_database, owner_password="wrong"), owner=True)
     with pytest.raises(DatabaseUnavailable, match="correct POSTGRES_USER and POSTGRES_PASSWORD, or create the role"):
-        connect(replace(database, password="wrong"))
+        connect(replace(shared_database, password="wrong"))

@@ -62,13 +62,13 @@ def of_adbc(settings: Settings) -> object:
 @pytest.mark.parametrize("name", ALTERING)
 @pytest.mark.parametrize("session", [of_psycopg2, of_the_pool, of_adbc])
 def test_no_variable_changes_a_connection(
-    session: object, name: str, database: Settings, monkeypatch: pytest.MonkeyPatch
+    session: object, name: str, shared_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(session)
     monkeypatch.setenv(name, ALTERING[name])
-    assert session(database) == (
-        database.database,
-        database.user,
+    assert session(shared_database) == (
+        shared_database.database,
+        shared_database.user,
         "off",
         '"$user", public',
         "UTF8",
@@ -76,20 +76,22 @@ def test_no_variable_changes_a_connection(
     )
 
 
-def test_a_service_that_is_not_there_is_named(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_not_there_is_named(shared_database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library can't take the variable away from the program that it is part of; a command does."""
     monkeypatch.setenv("PGSERVICE", "elsewhere")
     with pytest.raises(DatabaseUnavailable, match="unset PGSERVICE, which Callytics has no use for"):
-        connect(database)
-    assert commands.invoke(database, "migrate", "--check").exit_code == 0
+        connect(shared_database)
+    assert commands.invoke(shared_database, "migrate", "--check").exit_code == 0
 
 
-def test_a_service_leads_nowhere_else(database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_leads_nowhere_else(
+    shared_database: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "services").write_text("[elsewhere]\nhost=127.0.0.2\nhostaddr=127.0.0.2\noptions=-c work_mem=64\n")
     monkeypatch.setenv("PGSERVICE", "elsewhere")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     for session in (of_psycopg2, of_the_pool, of_adbc):
-        assert session(database)[0] == database.database  # type: ignore[index]
+        assert session(shared_database)[0] == shared_database.database  # type: ignore[index]
 
 
 EVERYTHING = {**ALTERING, "PGTZ": "Asia/Seoul", "PGDATESTYLE": "German", "PGSERVICE": "elsewhere"}
@@ -97,16 +99,16 @@ EVERYTHING = {**ALTERING, "PGTZ": "Asia/Seoul", "PGDATESTYLE": "German", "PGSERV
 
 @pytest.mark.parametrize("command", ["migrate", "migrate --check", "grants", "partitions ahead", "agent list"])
 def test_commands_are_proof_against_all_of_them(
-    command: str, database: Settings, monkeypatch: pytest.MonkeyPatch
+    command: str, shared_database: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in EVERYTHING.items():
         monkeypatch.setenv(name, text)
-    result = commands.invoke(database, *command.split())
+    result = commands.invoke(shared_database, *command.split())
     assert result.exit_code == 0, result.output
 
 
-def test_yoyo_is_proof_against_all_of_them(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in {**EVERYTHING, **commands.environment(database)}.items():
+def test_yoyo_is_proof_against_all_of_them(shared_database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {**EVERYTHING, **commands.environment(shared_database)}.items():
         monkeypatch.setenv(name, text)
     with Backend() as backend:
         assert backend.execute("show timezone").fetchone() == ("UTC",)

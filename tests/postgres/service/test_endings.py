@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import click
-import psycopg2
 import pytest
 from click.testing import CliRunner
 
@@ -59,10 +58,17 @@ def test_no_command_is_forgotten() -> None:
     assert set(commands(cli)) == set(WITH_DATABASE) | WITHOUT_DATABASE
 
 
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("calls") / "calls.sqlite"
+    write_sample(path, generation=2, calls=1, seed=0)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    write_sample(tmp_path / "calls.sqlite", generation=2, calls=1, seed=0)
+    shutil.copy(calls, tmp_path)
     return tmp_path
 
 
@@ -95,29 +101,35 @@ def test_without_settings(command: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", WITH_DATABASE)
-def test_with_the_server_away(command: str, folder: Path, empty_database: Settings) -> None:
-    away = replace(empty_database, port=1)
+def test_with_the_server_away(command: str, folder: Path, bare_database: Settings) -> None:
+    away = replace(bare_database, port=1)
     ends_in_one_line(command, variables(away), "is PostgreSQL running there, and is POSTGRES_PORT right?")
 
 
 @pytest.mark.parametrize("command", WITH_DATABASE)
-def test_with_a_wrong_password(command: str, folder: Path, empty_database: Settings) -> None:
-    wrong = replace(empty_database, password="wrong", owner_password="wrong")
+def test_with_a_wrong_password(command: str, folder: Path, bare_database: Settings) -> None:
+    wrong = replace(bare_database, password="wrong", owner_password="wrong")
     ends_in_one_line(command, variables(wrong), "or create the role if it is not there yet")
 
 
-@pytest.mark.parametrize("command", [name for name in WITH_DATABASE if name not in ("grants", "partitions ahead")])
-def test_with_a_database_that_a_newer_version_migrated(command: str, folder: Path, database: Settings) -> None:
-    with closing(psycopg2.connect(database.conninfo(owner=True))) as owner, owner, owner.cursor() as cursor:
-        cursor.execute(
-            "insert into _yoyo_migration (migration_hash, migration_id, applied_at_utc) values ('x', '9999.x', now())"
+@pytest.fixture(scope="module")
+def newer(databases: Databases, template: Settings) -> Iterator[Settings]:
+    with databases.clone(template) as settings:
+        execute(
+            settings,
+            "insert into _yoyo_migration (migration_hash, migration_id, applied_at_utc) values ('x', '9999.x', now())",
         )
-    ends_in_one_line(command, variables(database), "was migrated by a newer version of Callytics (9999.x): install")
+        yield settings
+
+
+@pytest.mark.parametrize("command", [name for name in WITH_DATABASE if name not in ("grants", "partitions ahead")])
+def test_with_a_database_that_a_newer_version_migrated(command: str, folder: Path, newer: Settings) -> None:
+    ends_in_one_line(command, variables(newer), "was migrated by a newer version of Callytics (9999.x): install")
 
 
 @pytest.mark.parametrize("command", [command for command in WITH_DATABASE if command != "migrate"])
-def test_before_the_migrations(command: str, folder: Path, empty_database: Settings) -> None:
-    ends_in_one_line(command, variables(empty_database), "run 'callytics migrate'")
+def test_before_the_migrations(command: str, folder: Path, bare_database: Settings) -> None:
+    ends_in_one_line(command, variables(bare_database), "run 'callytics migrate'")
 
 
 PROGRAM = [sys.executable, "-m", "callytics.cli"]
