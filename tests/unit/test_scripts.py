@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.places import REPOSITORY
 
-QUICK = ["-m", "not slow and not demo and not infra", "--ignore", "tests/infra"]
+QUICK = ["-m", "quick or not (slow or demo or infra)", "--ignore", "tests/infra"]
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_every_test_is_run(checkout: Path) -> None:
 
 def test_quick_leaves_out_what_is_slow(checkout: Path) -> None:
     assert given_to_pytest(checkout, "--quick") == ["-m", "pytest", "--numprocesses", "auto", *QUICK]
+
+
+@pytest.mark.parametrize("linter", ["ruff", "sqlfluff", "mypy"])
+def test_what_a_linter_finds_ends_it_before_any_test(checkout: Path, linter: str) -> None:
+    (checkout / ".venv-test" / "bin" / linter).write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        given_to_pytest(checkout)
+    assert "<pytest>" not in ended.value.stdout
 
 
 @pytest.mark.parametrize("quick", [[], ["--quick"]])

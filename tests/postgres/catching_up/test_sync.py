@@ -215,6 +215,7 @@ def test_dates_that_move_a_row_to_another_month(office: Installation) -> None:
     assert office.problems() == []
 
 
+@pytest.mark.quick
 def test_the_next_id_is_past_those_that_sqlite_gave(office: Installation) -> None:
     office.write("insert into audio_files (id, file_path, file_name) values (500, '/x', 'x');")
     office.write("delete from audio_files where id = 500;")
@@ -223,6 +224,7 @@ def test_the_next_id_is_past_those_that_sqlite_gave(office: Installation) -> Non
     assert office.one("select max(id) from audio_files") == 501
 
 
+@pytest.mark.quick
 def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(office: Installation) -> None:
     """On both sides, in PostgreSQL only, deleted there, and deleted in SQLite: each is named, none by its content."""
     office.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")

@@ -45,6 +45,7 @@ def test_one_of_two_installations_goes_and_the_other_stays(office: Installation,
     }
 
 
+@pytest.mark.quick
 def test_after_undo_the_database_is_as_empty_as_before(office: Installation, database: Settings) -> None:
     """Nothing of it is left, in whatever table, and the next ids are past those that it had."""
     with closing(psycopg2.connect(database.conninfo(owner=True))) as untouched:

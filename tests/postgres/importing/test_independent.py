@@ -110,6 +110,7 @@ def test_all_real_installations_together(database: Settings, connection: Connect
     assert unreferenced(connection) == []
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("generation", [1, 2, 3])
 def test_every_value_of_a_generated_installation_is_there(
     generation: int, samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options

@@ -152,6 +152,7 @@ def test_a_path_through_a_file(desk: Desk) -> None:
         refused(desk.run("import", "x" * 300), "cannot be read", desk.settings)
 
 
+@pytest.mark.quick
 def test_one_bad_file_among_good_ones(desk: Desk) -> None:
     """All files or none: the good one before the bad one leaves no snapshot either."""
     write(desk.folder / "good.sqlite", AUDIO)

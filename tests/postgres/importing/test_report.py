@@ -130,6 +130,7 @@ def test_an_import_that_does_not_exist(imported: Reported) -> None:
         imported.report(run=7, format="html")
 
 
+@pytest.mark.quick
 def test_the_page_tells_everything(imported: Reported) -> None:
     """Verdict, rows, rejects, normalisations, orphans, checksums: each figure is counted here once more."""
     page = Reader(imported.report(format="html"))

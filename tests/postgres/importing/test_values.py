@@ -324,6 +324,7 @@ CASES: dict[str, list[tuple[Any, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", CASES)
 def test_every_value_has_its_outcome(kind: str, trial: Trial) -> None:
     """What is written down beside each value is what becomes of it: this value in PostgreSQL, or a rejected row."""

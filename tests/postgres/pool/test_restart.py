@@ -221,6 +221,7 @@ def test_killed_and_restarted_under_fifty_callers(
     assert repeated == []
 
 
+@pytest.mark.quick
 def test_a_server_that_takes_no_writes_any_more_is_left(empty_database: Settings) -> None:
     """A refused statement is sent again, to the host that takes writes; a transaction begins anew with the next."""
     settings = replace(empty_database, hosts=("127.0.0.1", "127.0.0.1"))

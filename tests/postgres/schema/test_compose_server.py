@@ -107,6 +107,7 @@ def ask(settings: Settings, statement: str, *, owner: bool = False) -> Any:
         return cursor.fetchall()
 
 
+@pytest.mark.quick
 def test_rules_and_command_agree_on_the_file() -> None:
     targets = {config["source"]: config["target"] for config in POSTGRES["configs"]}
     assert f"hba_file={targets['pg_hba']}" in POSTGRES["command"]

@@ -104,6 +104,7 @@ def test_nothing_can_be_written(database: Settings) -> None:
         run(connection, "create table mine ()")
 
 
+@pytest.mark.quick
 def test_missing_migrations(empty_database: Settings) -> None:
     ((level, what),) = found(empty_database, "schema")
     assert (level, what.partition(" ")[2]) == ("error", "migrations missing, from 0001.tables")
@@ -129,6 +130,7 @@ def test_unknown_migration(database: Settings, owner: Connection) -> None:
     assert found(database, "schema") == [("warning", text.replace("9999.later", "0001.of-ours"))]
 
 
+@pytest.mark.quick
 def test_table_that_was_dropped(database: Settings, owner: Connection) -> None:
     run(owner, "drop table imports.definitions")
     assert found(database, "imports") == [("error", 'relation "imports.definitions" does not exist')]

@@ -106,6 +106,7 @@ def test_long_path_in_any_language(
         assert ask(server, "SELECT datctype FROM pg_database WHERE datname = 'template1'") == "C.UTF-8"
 
 
+@pytest.mark.quick
 def test_only_passwords_let_in(server: EmbeddedPostgres, empty_database: Settings) -> None:
     """Nobody enters without a password, and no socket lies about."""
     assert ask(server, "SHOW unix_socket_directories") == ""
@@ -184,6 +185,7 @@ def test_failed_start_tells_the_servers_reason(private: Callable[..., EmbeddedPo
 ORIGINAL = "Callytics_new.sqlite"
 
 
+@pytest.mark.quick
 def test_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     """A server there would have to be told apart from the files around it when it is removed."""
     (tmp_path / ORIGINAL).write_text("calls")

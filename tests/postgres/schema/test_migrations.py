@@ -86,6 +86,7 @@ def test_an_index_is_built_concurrently_outside_a_transaction(path: Path) -> Non
         assert "create table" not in text
 
 
+@pytest.mark.quick
 def test_migrate_applies_everything_once(empty_database: Settings) -> None:
     assert migrate.migrate(empty_database, report=silent) == IDS
     assert migrate.migrate(empty_database, report=silent) == []

@@ -64,6 +64,7 @@ def test_without_a_database_it_does_not_start(own_database: Settings, tmp_path: 
     is_one_line(refused(replace(own_database, port=free_port()), tmp_path), saying="is PostgreSQL running there")
 
 
+@pytest.mark.quick
 def test_without_its_schema_it_does_not_start(empty_database: Settings, tmp_path: Path) -> None:
     is_one_line(refused(empty_database, tmp_path), saying=r"0001\.tables first: run 'callytics migrate'")
 
