@@ -18,6 +18,7 @@ if "app" in host.groups:
     data = host.data
     kept_key = keys.KeptKey(Path(data.deploy_folder, "jwt_secret_key"))
     settings = {
+        # By the name that this machine has in its own server's certificate.
         "POSTGRES_HOST": ",".join("localhost" if name == host.name else name for name in data.app_database_hosts),
         "POSTGRES_PORT": data.postgres_port,
         "POSTGRES_DB": data.postgres_database,
@@ -79,6 +80,7 @@ if "app" in host.groups:
         name="Make callytics a command", path="/usr/local/bin/callytics", target=f"{data.app_folder}/bin/callytics"
     )
 
+    # Once for all application hosts: they share one database.
     application.migrated(name="Apply the migrations", folder=data.app_folder, env_file=admin_env, _run_once=True)
     application.granted(
         name="Give the roles their privileges, no more and no fewer",

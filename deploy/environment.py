@@ -17,6 +17,7 @@ from pyinfra.api import HiddenValue, InventoryError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ENV_FILE = Path(os.environ.get("CALLYTICS_ENV_FILE") or CHECKOUT / ".env")
+# Without interpolation: a password may hold a $.
 VALUES = {**dotenv_values(ENV_FILE, interpolate=False), **os.environ}
 # The two rules that callytics/settings has as well: neither side imports the other, and a test compares them.
 PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)

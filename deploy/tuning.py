@@ -192,6 +192,7 @@ def _refuse(memory_bytes: int, cores: int, max_connections: int) -> None:
 
 def _connections(machine: Machine, wanted: int) -> int:
     """Return how many connections fit with the least work_mem that they need, at most ``wanted``."""
+    # By halving: if some number of connections fits, so does every smaller one.
     low, high = FEWEST_CONNECTIONS, wanted
     while low < high:
         middle = (low + high + 1) // 2

@@ -229,6 +229,7 @@ class AgentAccounts:
         return int(agent_id)
 
     def _grant(self, agent_id: int, grant: Grant, granted_by: int | None) -> None:
+        # A type has one level at a time: granting read takes write away.
         self._run("revoke", agent_id=agent_id, permission_type=grant.permission_type)
         self._run("grant", agent_id=agent_id, granted_by=granted_by, **asdict(grant))
 

@@ -172,6 +172,7 @@ class AgentAuth:
             opened = self.postgres.execute_query(SQL["enter"], parameters, fetch="one")
             if opened is None:
                 return None
+            # Here, so that no timer is needed: each login removes more than it adds.
             self.postgres.execute_query(SQL["forget_sessions"], fetch="none")
             agent = self._agent(session_id, str(attempt.account_id))
             if agent is None:

@@ -126,5 +126,6 @@ def _store(databases: MultiDatabaseManager, analysis: NewAnalysis) -> Stored:
 
 def _given(part: Recorded | Quality, but: str = "") -> dict[str, Any]:
     """Return the parts that were sent; null means the same as leaving a part out."""
+    # Not what the model filled in: a column's own default applies to what was left out.
     given = {name: getattr(part, name) for name in part.model_fields_set if name != but}
     return {name: value for name, value in given.items() if value is not None}

@@ -65,6 +65,7 @@ async def login(request: Request, credentials: Credentials) -> Login:
         ip_address=address or None,
         user_agent=request.headers.get("user-agent"),
     )
+    # For the log, which names who asked: this request brought no token.
     request.state.agent = session.agent
     agent = AgentView.model_validate(session.agent)
     return Login(access_token=session.token, expires_at=session.expires_at, agent=agent)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from callytics.postgres import PostgreSQLManager
 
+# In seconds, up to the limit of an answer and past it.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Metric: (field of the pool's statistics, help text). Metrics keep their names: dashboards and alerts use them.

@@ -70,6 +70,7 @@ def _document(language: str) -> str:
     words = tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
     # The script's texts are in a data block, which is not executed, so the policy needs no exception for it.
     texts = json.dumps(words["script"], ensure_ascii=False).replace("<", "\\u003c")
+    # Our own words, which may hold & and <.
     escaped = {name: escape(text) for name, text in words["page"].items()}
     template = Template((STATIC / "status.html").read_text(encoding="utf-8"))
     return template.substitute(escaped, language=language, texts=texts)

@@ -116,6 +116,7 @@ class Probe:
     async def ask(self) -> Healthy:
         """Return the database's health; raise Unhealthy within 2 seconds if it is unavailable or hangs."""
         try:
+            # Around this caller's wait: when it ends, the look goes on for the others.
             async with asyncio.timeout(SECONDS):
                 return await self.shared.get()
         except TimeoutError:

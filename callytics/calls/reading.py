@@ -132,6 +132,7 @@ class Reading(OnCalls):
     def _count(self, tables: Sequence[str]) -> dict[str, int]:
         if not tables:
             return {}
+        # One statement for all tables, or each would cost a round trip.
         counts = [SQL.text("count", label=sql.Literal(table), table=table) for table in tables]
         found = self.postgres.execute_query(sql.SQL(" union all ").join(counts))
         return {row["name"]: row["rows"] for row in found}

@@ -107,6 +107,7 @@ class Recordings(OnCalls):
             for name in ("metrics", "features"):
                 if part := getattr(given, name):
                     self._store.replace(part, name, file_id)
+            # By the statement that also records when it was completed.
             self.update_audio_processing_status(file_id, given.status, given.error_message)
         return {"audio_file_id": file_id, "segment_ids": segment_ids, "transcription_ids": transcription_ids}
 

@@ -76,6 +76,7 @@ def agent_add(
 
     Asks for what is missing. Permissions are described by 'callytics agent grant --help'.
     """
+    # Only here: argon2 takes a while to import, which no other command should wait for.
     from callytics.agents.accounts import Profile
 
     if expires and not permissions:

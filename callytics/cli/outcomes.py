@@ -98,6 +98,7 @@ def _figures(table: TableSummary) -> tuple[str, str, str, str]:
 
 def verdict(outcome: Outcome) -> str:
     """Sum up an import or a verification in one sentence."""
+    # A table with unmapped columns is on record twice: its rows count once.
     rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
     rejected = sum(table.rejected for table in outcome.tables)
     different = sum(table.different_rows or 0 for table in outcome.tables)

@@ -75,7 +75,12 @@ def partitions() -> None:
 
 @partitions.command("ahead")
 @click.option(
-    "--months", type=click.IntRange(0, 120), default=3, show_default=True, help="How many months after the current one."
+    # Ten years at most: each month is a table, and a typing mistake would make thousands.
+    "--months",
+    type=click.IntRange(0, 120),
+    default=3,
+    show_default=True,
+    help="How many months after the current one.",
 )
 @as_json_option
 @click.pass_obj

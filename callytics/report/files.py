@@ -43,6 +43,7 @@ def _is_report(file: Path) -> bool:
         beginning = stream.read(BEGINNING_BYTES).decode(errors="replace")
     title = "|".join(re.escape(Words(language)("title")) for language in LANGUAGES)
     forms = (
+        # Markdown, HTML, and JSON, each as its writer begins.
         rf"# (?:{title})\s*$",
         rf"<!doctype html>.*<title>(?:{title}): ",
         r'\[\s*\{\s*"id": [0-9]+,\s*"status": "',

@@ -69,6 +69,7 @@ def _compared(settings: Settings) -> Iterator[tuple[Connection, list[Difference]
     """Yield the owner's connection, in whose open transaction the privileges are right, and what differed before."""
     with connected(settings, owner=True) as connection:
         _refuse_another_login(connection, settings)
+        # Before anything is locked: a busy database must not wait for us for long.
         SQL.run(connection, "patience")
         SQL.run(connection, "application", {"application": roles.application(settings)})
         before = _privileges(connection)

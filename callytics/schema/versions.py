@@ -79,6 +79,7 @@ def unknown(connection: Connection) -> list[str]:
 
 def sha256(path: Path) -> str:
     """Return the digest of a migration's SQL, the same wherever git has put other line ends."""
+    # Read as text, which turns CR LF into LF.
     return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 

@@ -97,6 +97,7 @@ def _check_numbers(values: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _is_number(text: str, limit: int) -> bool:
+    # int() would also take 1_000 and the digits of other scripts.
     return bool(re.fullmatch(r"[0-9]{1,9}", text)) and 1 <= int(text) <= limit
 
 

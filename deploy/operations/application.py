@@ -43,6 +43,7 @@ class Checkout:
         """Return a name for the sources as they are now: the same content has the same name."""
         digest = hashlib.sha256()
         for path in self._files():
+            # The name, too: the same content in another file is another program.
             digest.update(f"{path.relative_to(self.folder)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
@@ -150,6 +151,7 @@ def installed(checkout: Checkout, folder: str) -> Generator[PyinfraCommand, None
     wheel = checkout.wheel(digest)
     assert wheel is not None, "pip wheel ended well without a wheel"
     pip, dest = f"{folder}/bin/python -m pip --quiet --disable-pip-version-check", f"{folder}/{wheel.name}"
+    # The note goes first: a run that is killed from here on leaves none, and the next one repeats it.
     yield StringCommand(f"umask 022 && rm -f {folder}/installed && {{ {pip} --version >/dev/null 2>&1 ||",
                         f"python3 -m venv --clear {folder}; }}")  # fmt: skip
     yield FileUploadCommand(str(wheel), dest)

@@ -54,10 +54,12 @@ class Authority:
             return
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _subject("Callytics deployment authority")
+        # It signs servers and no other authority.
         basic = x509.BasicConstraints(ca=True, path_length=0)
         usage = _key_usage(key_cert_sign=True, crl_sign=True)
         builder = _builder(subject, subject, key, AUTHORITY_DAYS).add_extension(basic, critical=True)
         certificate = builder.add_extension(usage, critical=True).sign(key, hashes.SHA256())
+        # The key first: where there is a certificate, `create` takes the authority for complete.
         _write(self.key, _key_bytes(key))
         _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -187,6 +189,7 @@ def _alternatives(names: Iterable[str]) -> list[x509.GeneralName]:
 
 def _alternative(name: str) -> x509.GeneralName:
     try:
+        # Clients look for an address among a certificate's addresses, for a name among its names.
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)

@@ -10,6 +10,7 @@ SPARE = 3
 RESERVED = 3
 MONITOR = 3
 MOST_OWNER, MOST_READONLY = 20, 10
+# An import with its usual two jobs has five connections: its session's, and two for each worker.
 LEAST_OWNER, LEAST_READONLY = 5, 1
 USUAL = 100
 

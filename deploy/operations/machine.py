@@ -26,6 +26,7 @@ class Machine(FactBase[MachineDict]):
     def command(self) -> str:
         """Return the command that asks."""
         return (
+            # nproc knows how many processors a container may use; MemTotal is its host's, so the limit is read as well.
             "awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo; nproc; "
             "systemd-detect-virt --quiet --container && echo yes || echo no; "
             "cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max"

@@ -37,6 +37,7 @@ def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
     if state["altered"]:
         statements.append("alter system reset all")
     if state["everybody"]:
+        # The roles' own settings stay: deploy/roles.py declares them.
         statements.append("alter role all reset all")
     if statements:
         yield run_sql(statements, cluster=cluster, transaction=False)
@@ -57,6 +58,7 @@ def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, Non
         yield wait_until_ready(cluster)
         state = host.get_fact(SettingsState, cluster=cluster)
     _refuse_errors(state)
+    # While changes are collected, mistakes pass the check above: the files that correct them are yet to be written.
     if is_stale(state, host.get_fact(ModificationTimes, paths=files)) or _mistakes(state):
         yield _reload(cluster)
         state = host.get_fact(SettingsState, cluster=cluster)

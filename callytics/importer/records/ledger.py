@@ -160,6 +160,7 @@ class Ledger:
             for row in rows
         ]
         with self.connection.cursor() as cursor:
+            # Many statements a round trip; executemany would send them one by one.
             execute_batch(cursor, SQL["insert_rejected"], parameters)
 
     def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:

@@ -53,6 +53,7 @@ def _why_left(path: Path) -> str | None:
     """Say why a path in a folder is not taken; None where it is an SQLite file."""
     if path.is_dir():
         return "a folder"
+    # A WAL without its database is somebody's file, and is looked at like any other.
     databases = [path.name.removesuffix(suffix) for suffix in SIDECARS if path.name.endswith(suffix)]
     if any(path.with_name(name).exists() for name in databases):
         return "read along with its database"

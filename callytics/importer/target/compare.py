@@ -129,6 +129,7 @@ class Unmapped:
                         found.updated + (before is not None),
                     )
         found.copied = found.rows
+        # What is left was not found in the file.
         found.deleted += len(kept)
         if rows or kept:
             found.changed.append((theirs, base))
@@ -203,6 +204,7 @@ class Mapped:
             self.found.rejections += len(refused) - len(same) + len(untrue)
             return set()
         fine = self._numbers(chunk) & set(kept) if chunk and kept else set()
+        # It was PostgreSQL that refused these: what stood in their way may be gone.
         retried = {rowid for rowid in fine if kept[rowid].column is None}
         outdated = [rowid for rowid in kept if rowid not in same and rowid not in retried]
         new = [refused[rowid] for rowid in refused if rowid not in same]
@@ -332,6 +334,7 @@ class Mapped:
 
     def _taken(self, keys: pa.Array) -> None:
         for number in keys.to_pylist():
+            # No choice helps: the id belongs to a row that is not the file's.
             self.found.clash(self.conversion.target, number, (), "was given to another row in PostgreSQL", final=True)
 
     def _deleted_here(self, rows: pa.Table) -> None:

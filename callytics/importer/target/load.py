@@ -175,6 +175,7 @@ def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
 
 def unmapped_table(record: TableRecord, rows: Iterable[tuple[int, dict[str, Any]]]) -> pa.Table:
     """Return rows for `imports.unmapped`."""
+    # Encoded as JSON that keeps storage classes apart: nothing is known of what these columns mean.
     numbered = [(rowid, keepable(encode_row(values), record.source_table, rowid)) for rowid, values in rows]
     return pa.table(
         {

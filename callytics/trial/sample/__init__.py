@@ -92,6 +92,7 @@ def _refuse(path: Path, generation: int, calls: int) -> None:
 @contextmanager
 def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
     """Lend a folder beside (or, where the folder exists already, in) the target and remove it in the end."""
+    # On the same file system as the target, so that renaming is all that is left to do.
     beside = path if folder and path.is_dir() else path.parent
     try:
         staging = Path(tempfile.mkdtemp(prefix=".callytics-sample-", dir=beside))
