@@ -64,9 +64,7 @@ class Worker:
     def connection(self) -> Connection:
         """Return psycopg2's connection, as the owner; raises DatabaseUnavailable."""
         connection = import_connection(self.settings)
-        with connection.cursor() as cursor:
-            cursor.execute(ASYNCHRONOUS)
-        connection.commit()
+        _commit_unsynchronised(connection)
         return connection
 
     @property
@@ -78,9 +76,7 @@ class Worker:
     def arrow(self) -> adbc_driver_postgresql.dbapi.Connection:
         """Return ADBC's connection, as the owner."""
         connection = _arrow_connection(self.settings)
-        with connection.cursor() as cursor:
-            cursor.execute(ASYNCHRONOUS)
-        connection.commit()
+        _commit_unsynchronised(connection)
         return connection
 
     @cached_property
@@ -154,6 +150,12 @@ def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connec
         cursor.fetchall()
     connection.commit()
     return connection
+
+
+def _commit_unsynchronised(connection: Connection | adbc_driver_postgresql.dbapi.Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(ASYNCHRONOUS)
+    connection.commit()
 
 
 # What a kind of step does, given a worker and the step's subject.
