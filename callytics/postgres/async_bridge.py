@@ -1,8 +1,8 @@
-"""Tasks of asyncio on a pool of connections that block: what they ask for runs in threads, on their behalf.
+"""Asyncio tasks on a pool of blocking connections: their functions run in threads on their behalf.
 
-Who calls decides which transaction a statement belongs to. That is the task; in a thread that works for one it is
-still the task, and any other thread is its own. Context variables carry transaction and job along, and what asyncio or
-a thread has merely inherited through its context must not count: so both remember whose they are.
+The caller decides which transaction a statement belongs to. The caller is the task, also in a thread that works for
+one; any other thread is a caller of its own. Context variables carry transaction and job along. A child task or thread
+inherits them with its context but must not use them, so that both record whose they are.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class AsyncBridge:
         self._job: ContextVar[Job | None] = ContextVar("job", default=None)
 
     def open(self, threads: int) -> None:
-        """Have as many threads as the pool has places: a job holds a place, so none of them waits for a thread."""
+        """Start with as many threads as the pool has places: a job holds a place, so it never waits for a thread."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="callytics-postgres")
 
     def close(self) -> None:
-        """Start no thread any more; what runs comes to its end."""
+        """Start no more jobs; those that run are completed."""
         # A connection that is in use comes back later, by a thread of the event loop's own.
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False)
 
     def caller(self) -> object:
-        """Return who calls: the task, the thread, or the task that a thread of the pool works for."""
+        """Return the caller: the task, the thread, or the task that a thread of the pool works for."""
         job = self.job()
         if job is not None:
             return job.owner
@@ -123,7 +123,7 @@ class AsyncBridge:
     async def finish(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Run what must not be left half done in a thread: a cancelled task waits for its end."""
+        """Run in a thread what must not be left half done: even a cancelled task waits for its end."""
         future = self.start(function, *args, **kwargs)
         try:
             return await asyncio.shield(future)
@@ -133,7 +133,7 @@ class AsyncBridge:
             raise
 
     async def check_out(self, pool: Pool, timeout: float) -> PoolProxiedConnection:
-        """Take a place and a connection, in a thread, since another may have to be opened."""
+        """Take a place and check a connection out, in a thread, since one may have to be opened."""
         await pool.places.aacquire(timeout)
         try:
             future = self.start(pool.check_out)
@@ -150,7 +150,7 @@ class AsyncBridge:
             raise
 
     async def check_in(self, pool: Pool, proxy: PoolProxiedConnection) -> None:
-        """Give connection and place back, in a thread, since what is left of a transaction is rolled back."""
+        """Return connection and place, in a thread, since an open transaction has to be rolled back."""
         await self.finish(_give_back, pool, proxy)
 
     def _work(
@@ -162,7 +162,7 @@ class AsyncBridge:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        """Do a job in one of the pool's threads; its place is free again when it has ended."""
+        """Run a job in one of the pool's threads; its place is freed when it has ended."""
         job.thread = threading.get_ident()
         # In the copy of the context that `start` made, which ends with the call: nothing to reset.
         self._job.set(job)
@@ -186,7 +186,7 @@ def _give_back(pool: Pool, proxy: PoolProxiedConnection) -> None:
 
 
 def _untake(pool: Pool, taken: asyncio.Future[PoolProxiedConnection]) -> None:
-    """Give back what arrived after its task was cancelled."""
+    """Return a connection that arrived after its task was cancelled."""
     if not taken.cancelled() and taken.exception() is None:
         pool.check_in(taken.result())
     pool.places.release()

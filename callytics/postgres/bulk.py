@@ -1,4 +1,4 @@
-"""Rows of Python into a table by COPY, batch by batch."""
+"""Bulk insert: Python rows into a table by COPY, batch by batch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from callytics.postgres.encoders import Encoder, binary_encoder, text_encoder
 from callytics.postgres.sql import Queries, identifier
 
 SQL = Queries(Path(__file__).with_name("bulk.sql"))
-# Bytes encoded at a time: the server stores one batch while the next is encoded. The first batch has so many rows, as
-# their size is not known yet; no batch has more than MOST_ROWS.
+# Bytes encoded at a time: the server stores one batch while the next is encoded. The size of a row is not known before
+# the first batch, which has FIRST_ROWS rows; no batch has more than MOST_ROWS.
 BATCH_BYTES = 400_000
 FIRST_ROWS = 200
 MOST_ROWS = 10_000
 TURNED_ROWS = 500
-# Batches whose line numbers are remembered: the server complains about a row some megabytes after it was sent.
+# Batches whose line numbers are remembered: the server may report a row when megabytes more have been sent.
 REMEMBERED = 256
 
 
@@ -39,13 +39,11 @@ def copy_rows(
     rows: Iterable[Sequence[Any]],
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> int:
-    """Insert the rows in the connection's transaction and return how many; each batch calls ``check_cancelled``.
+    """Insert the rows in the connection's transaction and return their number; each batch calls ``check_cancelled``.
 
-    Values must be of the column's type: int, float or int, bool, str, bytes, Decimal, date, datetime (with a zone
-    for timestamptz, without one for timestamp), time, timedelta, UUID, a list for an array, anything that
-    json.dumps takes for json and jsonb, str for other types. Raises RowRefused with the index of the row and its
-    column, and no value, for what does not fit, whether it is noticed here or by the server; the transaction
-    must be rolled back then, as for any error.
+    Values must be of the column's type, as :meth:`PostgreSQLManager.bulk_insert` lists them. Raises RowRefused, which
+    names the row by its index and the column but not the value, for a value that does not fit, whether it is noticed
+    here or by the server. The transaction must be rolled back then, as after any error.
     """
     source = _source(connection, table, columns, rows, check_cancelled)
     statement = SQL.text("copy", table=table, columns=columns, format=sql.SQL(source.format))
@@ -64,7 +62,7 @@ def copy_rows(
 
 
 class BinarySource:
-    """The rows as a file for COPY, made while it is read, in its binary form."""
+    """The rows as a file for COPY in binary form, produced while COPY reads it."""
 
     format = "binary"
 
@@ -89,21 +87,21 @@ class BinarySource:
     trailer = TRAILER
 
     def read(self, _size: int = -1) -> bytes:
-        """Return the next batch, whatever its size, or nothing at the end."""
+        """Return the next batch, whatever size was asked for, and nothing at the end."""
         try:
             self._check_cancelled()
             return self._next()
         except BaseException as error:
             self.error = error
-            # psycopg2 sends what it catches to the server, whose log is no place for the caller's values.
+            # psycopg2 sends the text of what it catches to the server, and the caller's values must not be in its log.
             raise OSError("the rows can't be read") from None
 
     def readline(self, _size: int = -1) -> bytes:
-        """Return what read does; psycopg2's types ask for it, psycopg2 does not."""
+        """Return what `read` does; only the type annotations of psycopg2 ask for this method."""
         return self.read()
 
     def refusal(self, table: str, error: psycopg2.Error) -> RowRefused:
-        """Return what the server has against a row, found by the number of its line."""
+        """Return the server's objection to a row, which it reports by line number."""
         head = f"COPY {table.split('.')[-1]}"
         # A type's input function may add lines of its own before COPY's.
         # Only the context tells line and column. lc_messages may translate it, but not COPY, the number and the names.
@@ -117,7 +115,7 @@ class BinarySource:
         return RowRefused(_words(self.row(int(found[0])), column, reason))
 
     def row(self, line: int) -> int:
-        """Return the index of the row in a line; the first line is 1."""
+        """Return the index of the row on a line; lines count from 1."""
         return line - 1
 
     def write(self, arrays: Sequence[pa.Array]) -> bytes:
@@ -143,7 +141,7 @@ class BinarySource:
         width = len(self._columns)
         columns: list[list[Any]] = [[] for _ in range(width)]
         with suppress(ValueError):
-            # So few at a time stay in the processor's cache, which makes it twice as fast.
+            # In blocks that stay in the processor's cache, which is twice as fast.
             for begin in range(0, len(rows), TURNED_ROWS):
                 turned = zip(*rows[begin : begin + TURNED_ROWS], strict=True)
                 for column, values in zip(columns, turned, strict=True):
@@ -188,21 +186,21 @@ class CsvSource(BinarySource):
         return text
 
     def row(self, line: int) -> int:
-        """Return the index of the row in a line; a text may have several."""
+        """Return the index of the row on a line; a row takes several lines if its text has line ends."""
         batch = next(batch for batch in reversed(self._remembered) if batch.line <= line)
         return batch.row + batch.index(line - batch.line)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Where a batch begins; with its arrays, where a text in it has more than one line."""
+    """Where a batch begins, by row and line; with its arrays if some of its rows take more than one line."""
 
     row: int
     line: int
     arrays: Sequence[pa.Array]
 
     def index(self, line: int) -> int:
-        """Return the index of the row in which this line of the batch stands."""
+        """Return the index in the batch of the row that this line belongs to."""
         end = 0
         for index, row in enumerate(zip(*(array.to_pylist() for array in self.arrays), strict=True)):
             # CSV keeps line ends inside quotes, and the server counts them as lines.
@@ -219,7 +217,10 @@ def _source(
     rows: Iterable[Sequence[Any]],
     check_cancelled: Callable[[], None],
 ) -> BinarySource:
-    """Return the rows in the binary form where every column's is known; of a missing column COPY will complain."""
+    """Return the rows in binary form if we have that of every column, as CSV otherwise.
+
+    A column that the table lacks counts as text: COPY reports it.
+    """
     columns_of_table = SQL.rows(connection, "columns", (identifier(table).as_string(connection),))
     types = {name: (type_name, is_array) for name, type_name, is_array in columns_of_table}
     found = [types.get(column, ("text", False)) for column in columns]

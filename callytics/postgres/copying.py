@@ -1,4 +1,4 @@
-"""Arrow arrays as what COPY reads: its binary form, put together by Arrow's kernels, or CSV.
+"""Arrow arrays in the forms that COPY reads: binary, assembled by Arrow's kernels, or CSV.
 
 https://www.postgresql.org/docs/15/sql-copy.html#id-1.9.3.55.9.4
 """
@@ -20,20 +20,20 @@ TRAILER = b"\xff\xff"
 NOTHING = pa.scalar(b"", pa.binary())
 # A length of -1, with no bytes to follow.
 NULL = b"\xff\xff\xff\xff"
-# How the array module calls whole numbers of so many bytes; a float is swapped like one.
+# The array module's type codes for integers of a width in bytes; a float's bytes are swapped the same way.
 CODES = {2: "h", 4: "i", 8: "q"}
 
 
 def pack(arrays: Sequence[pa.Array]) -> bytes:
-    """Return rows in the binary form, without signature and trailer.
+    """Return rows in binary form, without signature and trailer.
 
-    Numbers, durations, text and bytes are understood, each as PostgreSQL's type of the same form: a date is an
-    int32 of days, a timestamp a duration, both since 2000.
+    Takes numbers, durations, text and bytes, each for the PostgreSQL type of the same form: a date as an int32 of days,
+    a timestamp as a duration, both since 2000.
     """
     cells: list[pa.Array | pa.Scalar] = [_bytes_of(len(arrays), 2)]
     for column in arrays:
         pieces = _pieces(column)
-        # A piece is NULL where the value is, and only as a whole may it be replaced.
+        # Length and bytes are joined first: where the value is NULL both are, and NULL stands for them once.
         cells += [_join(pieces)] if column.null_count else pieces
     rows = pc.binary_join_element_wise(*cells, NOTHING, null_handling="replace", null_replacement=NULL)
     packed: bytes = rows.buffers()[2].to_pybytes()
@@ -41,7 +41,7 @@ def pack(arrays: Sequence[pa.Array]) -> bytes:
 
 
 def as_csv(arrays: Sequence[pa.Array]) -> bytes:
-    """Return rows of text as CSV, with NULL empty and an empty text in quotes."""
+    """Return rows of text as CSV; NULL is an empty field, an empty text is a pair of quotes."""
     sink = pa.BufferOutputStream()
     batch = pa.RecordBatch.from_arrays(list(arrays), [str(number) for number in range(len(arrays))])
     csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))
@@ -50,7 +50,7 @@ def as_csv(arrays: Sequence[pa.Array]) -> bytes:
 
 
 def _pieces(column: pa.Array) -> list[pa.Array | pa.Scalar]:
-    """Return what a column's cells consist of: the number of bytes, and the bytes."""
+    """Return the two parts of a column's cells: the number of bytes, and the bytes."""
     if pa.types.is_string(column.type):
         column = column.cast(pa.binary())
     if pa.types.is_binary(column.type):
@@ -62,7 +62,7 @@ def _pieces(column: pa.Array) -> list[pa.Array | pa.Scalar]:
 
 
 def _swapped(column: pa.Array) -> pa.Array:
-    """Return numbers as bytes, the highest first."""
+    """Return numbers as big-endian bytes."""
     width = column.type.bit_width // 8
     # From the buffer's beginning: arrays come fresh from an encoder, never as a slice with an offset.
     valid, values = column.buffers()
@@ -78,7 +78,7 @@ def _swapped(column: pa.Array) -> pa.Array:
 
 @cache
 def _ends(width: int, number: int) -> pa.Buffer:
-    """Return where each of so many values ends; there may be fewer values."""
+    """Return the offsets of that many values of a fixed width; an array may use only the first ones."""
     return pa.py_buffer(array("i", range(0, (number + 1) * width, width)))
 
 

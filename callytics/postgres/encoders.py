@@ -1,7 +1,7 @@
-"""Values of Python as Arrow arrays that mean exactly the same to PostgreSQL.
+"""Python values as Arrow arrays that mean exactly the same to PostgreSQL.
 
-What Arrow would cast on its own (1.5 to 1, bytes to text, a time without a zone to UTC, a time to its day) is refused
-by the values' types before it sees them.
+Arrow would silently cast some values (1.5 to 1, bytes to text, a time without a zone to UTC, a time to its day). These
+are refused by their Python type before Arrow sees them.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ Values = Sequence[Any]
 
 
 class Refused(TypeError):
-    """A value of a type that does not belong into the column."""
+    """A value whose type does not belong in the column."""
 
 
 @dataclass(frozen=True)
 class Encoder:
     """How a column's values become an Arrow array.
 
-    Values of the type ``plain`` go to Arrow as they are, or, where none is None, through ``shortcut``; others
-    through ``convert``, which raises TypeError or ValueError for what does not belong here.
+    Values of the type ``plain`` go to Arrow unchanged or, if the encoder has a ``shortcut`` and no value is None,
+    through that. All others go through ``convert``, which raises TypeError or ValueError for a value that does not
+    belong in the column.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Encoder:
     shortcut: Callable[[Any], Any] | None = None
 
     def encode(self, values: Values) -> pa.Array:
-        """Return the array; raises TypeError, ValueError, OverflowError, or Arrow's kinds of these."""
+        """Return the array; raises TypeError, ValueError, OverflowError, or Arrow's subclasses of these."""
         # By exact type: a subclass (bool of int, IntEnum) may mean something else, which `convert` judges.
         types = set(map(type, values))
         if self.shortcut is None and types <= {self.plain, NONE}:
@@ -61,7 +62,7 @@ class Encoder:
         return pa.array([None if value is None else convert(value) for value in values], self.type)
 
     def first_wrong(self, values: Values) -> tuple[int, str]:
-        """Return the index of the first value that can't be encoded, and why not, without the value."""
+        """Return the index of the first value that can't be encoded and the reason, which does not quote it."""
         for index, value in enumerate(values):
             try:
                 pa.array([None if value is None else self.convert(value)], self.type)
@@ -73,7 +74,7 @@ class Encoder:
 
 
 def binary_encoder(type_name: str, is_array: bool) -> Encoder | None:
-    """Return the encoder of a type whose binary form is known here."""
+    """Return the encoder into a type's binary form; None if we don't have that form."""
     return None if is_array else BINARY.get(type_name)
 
 
@@ -109,7 +110,7 @@ def _bool(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Refused("is not a str")
-    # A subclass may have its own idea of str().
+    # A subclass may override __str__.
     return str.__str__(value)
 
 
@@ -159,7 +160,7 @@ def _since_first_wall_time(value: Any) -> timedelta:
 
 
 def _minus(begin: datetime) -> Callable[[Any], Any]:
-    """Return what subtracts this from a datetime without calling any Python; TypeError for the other kind of time."""
+    """Return a function in C that subtracts this from a datetime; TypeError if only one of the two has a zone."""
     subtract: Callable[[Any], Any] = begin.__rsub__  # type: ignore[attr-defined]
     return subtract
 
@@ -192,7 +193,7 @@ def _enum_text(value: Any) -> str:
 
 
 def _other_text(value: Any) -> str:
-    """Return the text of a type that has no counterpart here: an address's, a range's."""
+    """Return the text of a value for a type without an encoder of its own, such as an address or a range."""
     if isinstance(value, bool | float | bytes | bytearray | dict | list | tuple | set | date):
         raise Refused("is not a str")
     return str(value)

@@ -1,4 +1,4 @@
-"""How the database is, told in a bounded time and by one connection at most, whoever asks."""
+"""The database's health, checked within a bounded time and by one connection at most, however many callers ask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Borrow = Callable[[float], AbstractContextManager[Connection]]
 
 @dataclass(frozen=True)
 class Health:
-    """How the database is: ``status`` is healthy or unhealthy, then with a reason that names no host and no role.
+    """The database's health; an unhealthy ``status`` comes with a reason, which names neither host nor role.
 
     ``size`` counts open connections, ``waiting`` callers that wait for one.
     """
@@ -43,7 +43,7 @@ class Health:
 
 @dataclass
 class Probe:
-    """One look at the database."""
+    """One check of the database."""
 
     done: threading.Event = field(default_factory=threading.Event)
     reason: str | None = "the database does not answer"
@@ -51,7 +51,7 @@ class Probe:
     server_version: str = ""
 
     def health(self, now: Statistics) -> Health:
-        """Return what it has found until now: a look that has not ended is an answer as well."""
+        """Return what is known so far: that the check has not ended is an answer, too."""
         reason = self.reason if self.done.is_set() else "the database does not answer"
         return Health(
             status="unhealthy" if reason else "healthy",
@@ -66,10 +66,10 @@ class Probe:
 
 
 class Prober:
-    """Looks at the database in a thread of its own, which nobody has to wait for.
+    """Checks the database in a thread of its own, so that no caller has to wait for it.
 
-    There is never more than one: a database that hangs would otherwise keep a thread, and a connection, of every
-    health check. The thread is none of the pool's, since these may all be waiting for the same database.
+    There is never more than one: with a database that hangs, every health check would otherwise hold a thread and a
+    connection. The thread is not one of the pool's, which may all be waiting for the same database.
     """
 
     def __init__(self, borrow: Borrow) -> None:
@@ -78,7 +78,7 @@ class Prober:
         self._probe: Probe | None = None
 
     def probe(self) -> Probe:
-        """Return the look that is under way, or begin one."""
+        """Return the check in progress, or start one."""
         with self._lock:
             if self._probe is None or self._probe.done.is_set():
                 self._probe = Probe()

@@ -1,4 +1,4 @@
-"""Functions in threads for tasks of asyncio: a task that is cancelled cancels the query its function waits for."""
+"""Functions that run in threads for asyncio tasks: cancelling the task cancels the query that its function runs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
-# Seconds between two attempts to stop a query, which may just not have begun, and until a cancelled task goes on
-# although its query has not ended: the server is out of reach then.
+# Seconds between two attempts to cancel a query, which may not have started at the first one; and until a cancelled
+# task goes on although its query has not ended, as happens if the server can't be reached.
 CANCEL_EVERY = 0.2
 CANCEL_PATIENCE = 5.0
 
 
 @dataclass
 class Job:
-    """A function in one of the pool's threads: for whom, on which connection, and whether it is still wanted.
+    """A function in one of the pool's threads: for which task, on which connection, and whether it was cancelled.
 
-    ``place`` tells whether it brought a place in the pool that nothing has taken yet.
+    ``place`` tells whether it holds a place in the pool that no connection uses yet.
     """
 
     owner: object
@@ -32,14 +32,14 @@ class Job:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def bring(self) -> bool:
-        """Take the place that was brought, and tell whether there was one."""
+        """Give up the place that it holds for a connection, and tell whether there was one."""
         brought, self.place = self.place, False
         return brought
 
     def use(self, connection: Connection) -> Connection | None:
-        """Cancel queries on this connection from now on, and return the previous one.
+        """Make this the connection whose queries `cancel` cancels, and return the previous one.
 
-        Raises QueryCanceled when nobody waits any more.
+        Raises QueryCanceled if the task was cancelled already.
         """
         with self._lock:
             # Inside the lock: a cancellation that came before it is seen here, a later one finds the connection.
@@ -48,17 +48,17 @@ class Job:
             return previous
 
     def release(self, previous: Connection | None) -> None:
-        """Go back to the previous connection: no query on the other is cancelled for us once this returns."""
+        """Go back to the previous connection: once this returns, no query on the other one is cancelled."""
         with self._lock:
             self._connection = previous
 
     def check(self) -> None:
-        """Raise QueryCanceled when nobody waits any more."""
+        """Raise QueryCanceled if the task was cancelled."""
         if self.cancelled:
             raise errors.QueryCanceled("the caller was cancelled")
 
     def cancel(self) -> None:
-        """Have the server stop what runs on the connection, if anything does."""
+        """Have the server cancel the query that runs on the connection, if there is one."""
         with self._lock:
             self.cancelled = True
             if self._connection is None or self._connection.closed:
@@ -71,7 +71,7 @@ class Job:
 
 
 async def give_up(job: Job, future: asyncio.Future[Any]) -> None:
-    """Cancel what the job runs, until it has ended or can't be made to."""
+    """Cancel the job's query until the job has ended, or the time is up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CANCEL_PATIENCE
     while not future.done() and loop.time() < deadline:
@@ -83,6 +83,6 @@ async def give_up(job: Job, future: asyncio.Future[Any]) -> None:
 
 
 def look(future: asyncio.Future[Any]) -> None:
-    """Look at an error that nobody waits for, so that asyncio does not complain about it."""
+    """Retrieve an error that no one awaits any more, so that asyncio does not log it as never retrieved."""
     if not future.cancelled():
         future.exception()

@@ -1,4 +1,4 @@
-"""The one way to the database for the application: a pool for threads and coroutines alike."""
+"""The application's access to the database: one connection pool for threads and coroutines alike."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ Result = TypeVar("Result")
 
 
 class PostgreSQLManager:
-    """PostgreSQL for threads and tasks, by one pool of at most POSTGRES_MAX_CONNECTIONS connections.
+    """PostgreSQL for threads and tasks, over one pool of at most POSTGRES_MAX_CONNECTIONS connections.
 
-    The constructor stores; :meth:`initialize` opens POSTGRES_MIN_CONNECTIONS of them, :meth:`close` closes all;
-    it is a context manager too. Methods that begin with ``a`` are coroutines: they don't hold up the event loop,
-    and a cancelled one cancels its query.
+    The constructor only stores its arguments; :meth:`initialize` opens POSTGRES_MIN_CONNECTIONS connections and
+    :meth:`close` closes all of them; a ``with`` block does both. Methods that begin with ``a`` are coroutines: they do
+    not block the event loop, and cancelling one cancels its query.
 
-    Whoever finds no free connection waits ``timeout`` seconds, then gets PoolExhausted. The server stops a
-    statement after ``statement_timeout`` seconds (None: never), which raises TooSlow.
-    DatabaseUnavailable: the database can't be reached, or was lost and nothing was stored; OutcomeUnknown, one of
-    these: lost at a moment when only a look can tell; others as :mod:`callytics.postgres.errors` has them. What the
-    server says about a statement and its values stays psycopg2.Error.
+    A caller who finds no free connection waits up to ``timeout`` seconds, then PoolExhausted is raised. The server
+    cancels a statement after ``statement_timeout`` seconds (None: never), which raises TooSlow. DatabaseUnavailable
+    means that the database can't be reached, or was lost and nothing was stored; its subclass OutcomeUnknown, that the
+    connection was lost at a moment when only a look at the data can tell. :mod:`callytics.postgres.errors` lists the
+    others. Errors about a statement or its values remain psycopg2.Error.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PostgreSQLManager:
         self._prober = Prober(self._borrowed)
 
     def initialize(self) -> None:
-        """Open the pool; raise DatabaseUnavailable with one line when there is no database. Once is enough."""
+        """Open the pool; raise DatabaseUnavailable, one line, if there is no database. Does nothing if it is open."""
         if self._pool is not None:
             return
         from callytics.postgres.pool import Pool
@@ -78,7 +78,7 @@ class PostgreSQLManager:
         self._pool = pool
 
     def close(self) -> None:
-        """Close every connection; one in use is closed when it comes back. Closing twice does nothing."""
+        """Close every connection, one in use as soon as it is returned. Closing twice does nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -114,9 +114,9 @@ class PostgreSQLManager:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a connection of its own, in autocommit, whatever transaction is open.
+        """Lend a separate connection, in autocommit, even inside a transaction.
 
-        What was SET on it, its locks and temporary tables end when it goes back.
+        Settings, locks and temporary tables end when it is returned.
         """
         from callytics.postgres.sessions import refresh
 
@@ -128,11 +128,11 @@ class PostgreSQLManager:
 
     @contextmanager
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Iterator[Connection]:
-        """Commit what is done inside, or nothing of it when an exception leaves the block.
+        """Commit what the block does, or none of it if an exception leaves the block.
 
-        Everything of this manager that the same thread or task calls inside joins. A transaction inside one is a
-        savepoint, in the outer one's isolation. Threads and tasks that are started inside have no part in it.
-        Raises OutcomeUnknown when the connection is lost during COMMIT, DatabaseUnavailable when it is lost before.
+        Calls of this manager by the same thread or task join it. A transaction inside another one is a savepoint with
+        the outer one's isolation. Threads and tasks that are started inside do not take part. Raises OutcomeUnknown
+        if the connection is lost during COMMIT, DatabaseUnavailable if it is lost before.
         """
         outer = self._bridge.transaction()
         if outer is not None:
@@ -158,10 +158,10 @@ class PostgreSQLManager:
     @overload
     def execute_query(self, query: Query, params: Parameters = None, *, fetch: Literal["none"]) -> int: ...
     def execute_query(self, query: Query, params: Parameters = None, fetch: Fetch = "all") -> Any:
-        """Run a statement: in the open transaction, or else in one round trip that commits it.
+        """Run a statement: in the open transaction, or otherwise committed in the same round trip.
 
-        Returns all rows or the first one as dicts, the first value of the first row, or the number of rows that it
-        touched. Raises OutcomeUnknown when the connection is lost while it runs.
+        Returns all rows or the first one as dicts, the first value of the first row, or the number of affected rows.
+        Raises OutcomeUnknown if the connection is lost while it runs outside a transaction.
         """
         joined = self._bridge.transaction()
         if joined is not None:
@@ -183,8 +183,8 @@ class PostgreSQLManager:
     ) -> Result:
         """Return ``function(connection, *args)``, run in a transaction.
 
-        After a serialization failure or a deadlock it is run again, up to ``retries`` times. Inside an open
-        transaction it runs once, in a savepoint: only the whole can be tried again.
+        After a serialization failure or a deadlock it is retried up to ``retries`` times. Inside an open transaction
+        it runs once, in a savepoint, since only the whole transaction can be retried.
         """
         left = retries if self._bridge.transaction() is None else 0
         while True:
@@ -195,16 +195,16 @@ class PostgreSQLManager:
                 if left <= 0:
                     raise
             left -= 1
-            # At once they would meet again.
+            # Immediately, the same two would collide again.
             time.sleep(random.uniform(0, 0.05))
 
     def bulk_insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Insert rows by COPY as they come, all or none, and return how many; joins an open transaction.
+        """Insert rows by COPY as the iterable yields them, all or none, and return their number.
 
-        ``table`` may have its schema before a dot. Values must be of the column's type: int, float, bool, str,
-        bytes, Decimal, date, datetime (with a zone for timestamptz, without one for timestamp), time, timedelta,
-        UUID, a list for an array, what json.dumps takes for json and jsonb, str for others. Raises RowRefused with
-        the index of the row and its column, and without the value, for what does not fit.
+        Joins an open transaction. ``table`` may have its schema before a dot. Values must be of the column's type: int,
+        float, bool, str, bytes, Decimal, date, datetime (with a zone for timestamptz, without one for timestamp), time,
+        timedelta, UUID, a list for an array, what json.dumps takes for json and jsonb, str for others. Raises
+        RowRefused, which names the row by its index and the column but not the value, for a value that does not fit.
         """
         from callytics.postgres.bulk import copy_rows
 
@@ -213,13 +213,13 @@ class PostgreSQLManager:
             return copy_rows(connection, table, columns, rows, self._bridge.check_cancelled)
 
     def health_check(self) -> Health:
-        """Ask the database how it is; answers within 2 seconds, and raises nothing when the database is away."""
+        """Check the database's health: returns within 2 seconds, and raises nothing if the database is unavailable."""
         probe = self._prober.probe()
         probe.done.wait(HEALTH_SECONDS)
         return probe.health(self.statistics())
 
     def statistics(self) -> Statistics:
-        """Return the pool's numbers; the database is not asked."""
+        """Return the pool's figures, without a query."""
         counters, pool = self._counters, self._pool
         if pool is None:
             return Statistics(limit=self.settings.max_connections)
@@ -243,11 +243,11 @@ class PostgreSQLManager:
     async def in_thread(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Run a function that uses this manager in one of the pool's threads, and return what it returns.
+        """Run a function that uses this manager in one of the pool's threads, and return its result.
 
-        It joins the task's transaction. It waits for a place in the pool first, so that threads are never short.
-        When the task is cancelled the function's query is, which raises psycopg2.errors.QueryCanceled in it; the
-        task ends after the function, or after 5 seconds where the server can't be reached.
+        It joins the task's transaction. It first waits for a place in the pool, so that there is always a thread for
+        it. Cancelling the task cancels the function's query, which raises psycopg2.errors.QueryCanceled in it; the task
+        ends when the function has ended, or after 5 seconds if the server can't be reached.
         """
         return await self._bridge.run(self._opened(), self.timeout, function, *args, **kwargs)
 
@@ -280,7 +280,7 @@ class PostgreSQLManager:
         return await self.in_thread(self.bulk_insert, table, columns, rows)
 
     async def ahealth_check(self) -> Health:
-        """Ask the database how it is, as :meth:`health_check` does."""
+        """Check the database's health as :meth:`health_check` does."""
         probe = self._prober.probe()
         deadline = time.monotonic() + HEALTH_SECONDS
         # Polled: the thread that looks belongs to no event loop, and callers from several loops may share it.
@@ -292,9 +292,9 @@ class PostgreSQLManager:
     async def atransaction(
         self, *, isolation: Isolation | None = None, read_only: bool = False
     ) -> AsyncIterator[Connection]:
-        """Hold a transaction across awaits, with all that :meth:`transaction` promises.
+        """Hold a transaction across awaits, with the guarantees of :meth:`transaction`.
 
-        Use it by the manager's coroutines: what is called on the connection itself holds up the event loop.
+        Use the manager's coroutines inside: calls on the connection itself block the event loop.
         """
         outer = self._bridge.transaction()
         if outer is not None:
@@ -324,7 +324,7 @@ class PostgreSQLManager:
 
     @asynccontextmanager
     async def _aborrowed(self) -> AsyncIterator[PooledConnection]:
-        """Lend a connection of the pool; taken and given back in a thread, since both may have to ask the server."""
+        """Lend a connection of the pool; checked out and in by a thread, since both may take a round trip."""
         pool = self._opened()
         proxy = await self._bridge.check_out(pool, self.timeout)
         connection = cast("PooledConnection", proxy.dbapi_connection)
@@ -338,7 +338,7 @@ class PostgreSQLManager:
 
     @contextmanager
     def _borrowed(self, timeout: float) -> Iterator[PooledConnection]:
-        """Lend a connection of the pool; a job that has brought a place does not wait for one."""
+        """Lend a connection of the pool; a job that already holds a place does not wait for another."""
         pool, job = self._opened(), self._bridge.job()
         brought = job is not None and job.bring()
         if not brought:
@@ -372,7 +372,7 @@ class PostgreSQLManager:
             pool.check_in(proxy)
 
     def _judge(self, pool: Pool, connection: Connection, error: BaseException) -> None:
-        """Act on what an error says about the server, and raise ours for it."""
+        """Retire connections that an error shows to be useless, and raise our own error for it."""
         found = ours(error, self.settings, owner=self.owner, connection=connection) or error
         # Where the server takes no writes any more, another host does.
         if connection.closed or (isinstance(found, ReadOnlyServer) and len(self.settings.hosts) > 1):

@@ -1,4 +1,4 @@
-"""A bounded pool of connections: SQLAlchemy's QueuePool behind one queue of waiting threads and tasks."""
+"""A bounded connection pool: SQLAlchemy's QueuePool behind one queue for waiting threads and tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from callytics.postgres.semaphore import FairSemaphore
 
 
 class PooledConnection(Connection):
-    """A connection of psycopg2 that knows when it was opened and how to look at its socket."""
+    """A psycopg2 connection that knows its generation and can check its socket."""
 
     generation: int
     poller: select.poll
@@ -32,9 +32,9 @@ class PooledConnection(Connection):
 
     @property
     def alive(self) -> bool:
-        """Whether the server has not ended the session, as far as this machine knows; costs no round trip."""
+        """Whether the session has not ended, as far as this machine knows; takes no round trip."""
         try:
-            # An idle session has nothing to read, unless it has ended or the server has something to remark.
+            # An idle session has nothing to read unless it has ended, or the server has sent a notice.
             while not self.closed and self.poller.poll(0):
                 self.poll()
         except psycopg2.Error:
@@ -43,11 +43,11 @@ class PooledConnection(Connection):
 
 
 class Pool:
-    """Connections, at most ``size`` of them, opened when needed and kept; the one used last is used first.
+    """At most ``size`` connections, opened when needed and kept; the one used last is used first.
 
-    Acquire one of ``places`` before checking a connection out, and release it once that is back. What is checked out is
-    in autocommit, outside any transaction, and alive as far as this machine knows: where the server has ended the
-    session another is opened, and in time another for each that is as old.
+    Acquire one of ``places`` before checking a connection out, and release it once the connection is checked in. A
+    connection that is checked out is in autocommit, outside any transaction, and alive as far as this machine knows. If
+    the server has ended its session it is replaced, and so is, in time, every other of the same generation.
     """
 
     def __init__(self, connect: Callable[[], PooledConnection], size: int) -> None:
@@ -67,7 +67,7 @@ class Pool:
         event.listen(self._queue, "close", self._count_closed)
 
     def fill(self, number: int) -> None:
-        """Open so many connections; all or none."""
+        """Open that many connections; all or none."""
         proxies: list[PoolProxiedConnection] = []
         try:
             for _ in range(number):
@@ -81,18 +81,18 @@ class Pool:
                 self.check_in(proxy)
 
     def close(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
+        """Close idle connections now, and those in use when they are checked in."""
         self._over = True
         self._queue.dispose()
 
     def check_out(self) -> PoolProxiedConnection:
-        """Return the proxy of a connection; raise DatabaseUnavailable when there is none to be had."""
+        """Return the proxy of a connection; raise DatabaseUnavailable if none can be opened."""
         if self._over:
             raise DatabaseUnavailable("the pool of connections was closed: open another")
         return self._queue.connect()
 
     def check_in(self, proxy: PoolProxiedConnection) -> None:
-        """Take a connection back as it was handed out, or close it where that can't be done."""
+        """Restore a connection to the state in which it was checked out, or close it if that fails."""
         connection = cast(PooledConnection, proxy.dbapi_connection)
         try:
             _reset(connection)

@@ -1,4 +1,4 @@
-"""The places of a pool, and the one queue of threads and tasks that wait for one."""
+"""The places of a pool, and the one queue in which threads and tasks wait for them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from callytics.exceptions import PoolExhausted
 
 
 class Waiter(Protocol):
-    """A caller in the queue, who is told when it is their turn."""
+    """A caller in the queue."""
 
     def admit(self) -> bool:
-        """Let them in; False when they are no longer there."""
+        """Tell the caller that a place is theirs; return False if they have gone."""
 
 
 @dataclass(eq=False)
@@ -54,10 +54,10 @@ class WaitingTask:
 
 
 class FairSemaphore:
-    """So many places; threads and tasks that find none wait in one queue, first come, first served.
+    """A semaphore for threads and tasks, which wait in one queue, first come, first served.
 
-    The semaphores of threading and asyncio know one kind of caller each; with one of either, tasks would overtake
-    threads, and the pool's size would have to be split between them.
+    Those of threading and asyncio serve one kind of caller each. With one of either, the pool's size would have to be
+    divided between the two, and tasks could overtake threads.
     """
 
     def __init__(self, size: int) -> None:
@@ -80,7 +80,7 @@ class FairSemaphore:
         return len(self._queue)
 
     def acquire(self, timeout: float) -> None:
-        """Wait for a place for so many seconds; raise PoolExhausted when there was none."""
+        """Wait for a place, up to ``timeout`` seconds; raise PoolExhausted if there was none."""
         # Without a waiter at first: most callers find a place, and an Event costs more than that.
         if self._acquire():
             return
@@ -93,7 +93,7 @@ class FairSemaphore:
         self._count(time.perf_counter() - began, acquired)
 
     async def aacquire(self, timeout: float) -> None:
-        """Wait as :meth:`acquire` does, without holding up the loop."""
+        """Wait as :meth:`acquire` does, without blocking the event loop."""
         if self._acquire():
             return
         loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class FairSemaphore:
         self._count(time.perf_counter() - began, waiter.turn.done() or not self._leave_queue(waiter))
 
     def release(self) -> None:
-        """Give the place to the next in the queue."""
+        """Give the place to the first in the queue, or free it."""
         with self._lock:
             while self._queue:
                 # Handed over rather than freed: somebody who comes now must not overtake the queue.
@@ -120,7 +120,7 @@ class FairSemaphore:
             self._free += 1
 
     def _acquire(self, waiter: Waiter | None = None) -> bool:
-        """Take a free place, or else queue up, and tell whether there was one."""
+        """Take a free place, or queue up; return whether there was one."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -131,7 +131,7 @@ class FairSemaphore:
             return False
 
     def _leave_queue(self, waiter: Waiter) -> bool:
-        """Wait no longer; False when the place was given meanwhile."""
+        """Give up waiting; return False if the place was given meanwhile."""
         with self._lock:
             try:
                 self._queue.remove(waiter)

@@ -1,4 +1,4 @@
-"""The sessions of a pool: how they are opened, and made like new for the next who borrows one."""
+"""The sessions of a pool: opening them, and restoring them for the next borrower."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callytics.postgres.pool import PooledConnection
 from callytics.postgres.transactions import forget_session
 from callytics.settings import Settings
 
-# A server that vanished without a word is noticed after half a minute, not after the kernel's two hours.
+# A server that vanished silently is noticed after half a minute, not after the kernel's two hours.
 # https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 KEEPALIVES = {
     "keepalives": "1",
@@ -21,7 +21,7 @@ KEEPALIVES = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-# Seconds that a transaction may lie idle before the server ends it, and with it whatever it locks.
+# Seconds a transaction may be idle before the server ends the session and releases its locks.
 IDLE_IN_TRANSACTION = 300
 TIMEOUTS = """
 select
@@ -43,7 +43,7 @@ def open_session(settings: Settings, *, owner: bool, statement_timeout: float | 
 
 
 def refresh(connection: Connection, statement_timeout: float | None) -> None:
-    """Make a session like new, or close it: what was done on it stands either way."""
+    """Restore a session to its initial state, or close it; what was committed stands either way."""
     try:
         forget_session(connection)
         _set_timeouts(connection, statement_timeout)

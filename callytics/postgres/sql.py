@@ -28,7 +28,7 @@ class Queries(Mapping[str, str]):
     """The queries of a .sql file by name, and the one way to run them on a connection of psycopg2.
 
     ``queries["name"]`` is a query's text, for :meth:`PostgreSQLManager.execute_query` and for SQLite. The methods run
-    one in the connection's own transaction: they neither commit nor translate errors, which is for whoever opened it.
+    one in the connection's transaction: they neither commit nor translate errors, which is up to its owner.
 
     Parameters are a mapping for ``%(name)s`` or a sequence for ``%s``. Keywords fill ``{name}``: a text becomes an
     identifier, with its schema before a dot, several texts become a list of columns, anything composed stays as it is.
@@ -103,8 +103,7 @@ def quote(name: str) -> str:
 def literal(text: str) -> str:
     """Return a text as a literal of SQL, for statements that take no parameters.
 
-    It means the same to SQLite and to PostgreSQL with standard_conforming_strings, which is on unless somebody turned
-    it off.
+    It means the same to SQLite and to PostgreSQL with standard_conforming_strings on, which is the default.
     """
     return "'" + text.replace("'", "''") + "'"
 

@@ -1,4 +1,4 @@
-"""What has happened in a pool, in numbers."""
+"""The figures of a pool."""
 
 from __future__ import annotations
 

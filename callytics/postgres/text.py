@@ -40,7 +40,7 @@ def replaced(text: str, by: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON so that two texts are equal exactly when jsonb holds the same value; `ValueError` when it is not JSON.
+    """Parse JSON so that two results are equal exactly if jsonb holds the same value; `ValueError` if it is not JSON.
 
     Numbers become tagged Decimals, so that 1 and true, and numbers beyond a double, stay apart.
     """
@@ -54,9 +54,10 @@ def parse_json(text: str) -> Any:
 
 
 def is_exact_json(text: str) -> bool:
-    """Tell whether jsonb can hold this text without losing anything but white space and the order of keys.
+    """Tell whether jsonb can hold this text with no loss but that of white space and the order of keys.
 
-    Not so: text that is not JSON, repeated keys, NUL or half a surrogate pair, numbers beyond `numeric`.
+    It can't if the text is not JSON, repeats a key, contains NUL or half a surrogate pair, or a number that `numeric`
+    would round.
     """
     try:
         parse_json(text)

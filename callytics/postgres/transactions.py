@@ -1,4 +1,4 @@
-"""Transactions and savepoints on a connection of psycopg2, and what becomes of them when it is lost."""
+"""Transactions and savepoints on a psycopg2 connection, and what becomes of them if it is lost."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNDO = "rollback to savepoint {0}; release savepoint {0}"
 
 @dataclass
 class Transaction:
-    """An open transaction and whose it is: a task's or a thread's."""
+    """An open transaction and its owner, a task or a thread."""
 
     connection: Connection
     owner: object
     depth: int = 0
 
     def open_savepoint(self) -> str:
-        """Begin what can be undone on its own, and return its name."""
+        """Set a savepoint and return its name."""
         # A name for each depth: one that is used twice would hide the outer savepoint.
         name = f"callytics_{self.depth + 1}"
         self._execute("savepoint {0}", name)
@@ -37,19 +37,19 @@ class Transaction:
         return name
 
     def keep(self, name: str) -> None:
-        """Let what was done since the savepoint be part of the transaction."""
+        """Release the savepoint: what was done since then is part of the transaction."""
         self.depth -= 1
         self._execute(RELEASE, name)
 
     def undo(self, name: str) -> None:
-        """Undo what was done since the savepoint; where the connection is lost, the server does."""
+        """Undo what was done since the savepoint; if the connection is lost, the server does it."""
         self.depth -= 1
         if not self.connection.closed:
             self._execute(UNDO, name)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Keep what is done inside, or nothing of it when an exception leaves the block."""
+        """Keep what the block does, or none of it if an exception leaves the block."""
         name = self.open_savepoint()
         try:
             yield
@@ -72,7 +72,7 @@ def begin(connection: Connection, isolation: Isolation | None, read_only: bool) 
 
 
 def commit(connection: Connection) -> None:
-    """Commit; raise OutcomeUnknown when the connection is lost meanwhile."""
+    """Commit; raise OutcomeUnknown if the connection is lost meanwhile."""
     try:
         connection.commit()
     except psycopg2.Error as error:
@@ -84,7 +84,7 @@ def commit(connection: Connection) -> None:
 
 
 def roll_back(connection: Connection) -> None:
-    """Undo everything; where the connection is lost, the server does."""
+    """Undo everything; if the connection is lost, the server does it."""
     try:
         connection.rollback()
     except psycopg2.Error:

@@ -13,7 +13,7 @@ from callytics.report.blocks import Article, Document, Heading, Listing, Section
 from callytics.report.facts import Facts, Import
 from callytics.report.words import Words
 
-# Imports that are told in full.
+# Imports that are reported in full.
 MOST_IMPORTS = 20
 
 

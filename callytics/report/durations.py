@@ -1,4 +1,4 @@
-"""What an import cost: when what ran, for how long, and how large the tables became."""
+"""The cost of an import: what ran when and for how long, and the sizes of the tables."""
 
 from __future__ import annotations
 

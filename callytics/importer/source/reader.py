@@ -1,4 +1,4 @@
-"""The snapshot as the importer reads it: tables, row numbers, chunks, and rows clean or as they are."""
+"""The snapshot as the importer reads it: tables, row numbers, chunks, and rows, clean or value by value."""
 
 from __future__ import annotations
 

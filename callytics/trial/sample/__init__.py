@@ -1,8 +1,8 @@
 """Realistic SQLite files of any generation and size, for demos, tests and measurements.
 
-Python makes the calls (`callytics.trial.sample.calls`), SQLite makes the rows: a batch of calls goes into a temporary
-table, and the statements of the folder rows join it with the stock of scripts and words. Tables are filled
-without their secondary indexes, which follow at the end as the application created them.
+Python invents the calls (`callytics.trial.sample.calls`), SQLite makes the rows: a batch of calls goes into a temporary
+table, which the statements in rows/ join with the stock of scripts and words. Secondary indexes, as the application
+created them, are added after the rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from callytics.trial.sample.scripts import Agent, Keyword, Phase, Scenario, Scri
 SAMPLE_PASSWORD = "callytics-sample"
 
 HERE = Path(__file__).parent
-# What a generation's files are called (None: as the user says) and where their tables and rows are described.
+# The names of a generation's files (None: the user's choice) and where their tables and rows are described.
 FILES: dict[int, dict[str | None, str]] = {
     1: {None: "generation_1"},
     2: {None: "generation_2"},
@@ -57,14 +57,14 @@ def write_sample(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
-    """Write a database of a generation with so many calls and return the number of rows of each table.
+    """Write a database of a generation with a number of calls and return the number of rows of each table.
 
     Generations 1 and 2 write the file ``path``, generation 3 the files audio_analysis.sqlite and
     consultation_quality.sqlite into the folder ``path``, which must be absent or empty. The same seed gives the same
     bytes (with the same SQLite version). Nothing has its final name before it is complete, and nothing that exists is
-    overwritten; a run killed outright may leave a folder .callytics-sample-… behind. ``progress`` is told after each
-    batch how many calls it added. Memory does not grow with ``calls``. Raises CallyticsError for a path or number
-    that can't be used.
+    overwritten; a run that is killed may leave a folder .callytics-sample-… behind. ``progress`` is called after each
+    batch with the number of calls in it. Memory does not grow with ``calls``. Raises CallyticsError for a path or
+    number that can't be used.
     """
     _refuse(path, generation, calls)
     # A text as seed is hashed with SHA-512, unlike by hash(), which differs from process to process.
@@ -91,7 +91,7 @@ def _refuse(path: Path, generation: int, calls: int) -> None:
 
 @contextmanager
 def _staging(path: Path, *, folder: bool) -> Iterator[Path]:
-    """Lend a folder beside (or, where the folder exists already, in) the target and remove it in the end."""
+    """Lend a folder beside the target, or in it if it is an existing folder, and remove it afterwards."""
     # On the same file system as the target, so that renaming is all that is left to do.
     beside = path if folder and path.is_dir() else path.parent
     try:
@@ -176,7 +176,7 @@ class SampleFile:
         self.connection.close()
 
     def begin(self, stock: Stock, words: dict[str, list[dict[str, Any]]]) -> None:
-        """Create the tables, without indexes, and write what is there before the first call."""
+        """Create the tables, without indexes, and the rows that do not depend on calls."""
         # Before the first transaction, inside which these pragmas change nothing.
         self.connection.executescript(FAST)
         self._run("\n".join(self.tables))
@@ -184,7 +184,7 @@ class SampleFile:
         self._run(self.rows["before"])
 
     def _stock(self, stock: Stock, words: dict[str, list[dict[str, Any]]]) -> None:
-        """Put what rows are made of into temporary tables."""
+        """Copy the stock of scripts and words into temporary tables."""
         languages = stock.languages
         self._table("scenario", Scenario._fields, stock.scenarios)
         self._table("keyword", Keyword._fields, (row for part in languages for row in part.keywords))
@@ -224,7 +224,7 @@ class SampleFile:
         self._run(self.rows["batch"])
 
     def finish(self) -> dict[str, int]:
-        """Write what comes last, create indexes, views and triggers, and return the rows of each table."""
+        """Write the last rows, create indexes, views and triggers, and return the number of rows of each table."""
         self._run(self.rows["after"])
         self._run("\n".join(self.rest))
         return dict(self._counts())

@@ -1,8 +1,8 @@
-"""Who called, when, about what and what was said: the made-up calls that `callytics.trial.sample` writes down.
+"""Invented calls: who called, when, about what, and what was said. `callytics.trial.sample` writes them to files.
 
-Everything is drawn from one `random.Random`, so the same seed gives the same calls whatever the machine, clock or
-locale. Conversations come from a stock of scripts, written once from the folder words; a call plays one of
-them in its own tempo, with its own names and amounts.
+Everything is drawn from one `random.Random`, so that the same seed gives the same calls on any machine, at any time
+and in any locale. Conversations come from a stock of scripts, composed once from the files in words/. A call plays one
+of them at its own tempo, with its own names and amounts.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Call(NamedTuple):
 
 
 class Stock:
-    """All a generation's calls are made of: languages with their scripts, and the agents."""
+    """What the calls of a generation are made of: languages with their scripts, and agents."""
 
     def __init__(self, generation: int, calls: int, rng: Random) -> None:
         self.generation = generation
@@ -81,7 +81,7 @@ class Stock:
         return [scenario for language in self.languages for scenario in language.scenarios]
 
     def language_of_agent(self, n: int) -> Language:
-        """The language that agent ``n`` speaks."""
+        """Return the language that agent ``n`` speaks."""
         return self.languages[n % len(self.languages)]
 
     def _agent(self, n: int, calls: int, rng: Random) -> Agent:
@@ -166,18 +166,18 @@ class Stock:
         )
 
     def scenario_of(self, script: Script) -> Scenario:
-        """What the script is about."""
+        """Return what a script is about."""
         language = self.language_of[script.n]
         return language.scenarios[script.scenario - language.scenarios[0].n]
 
 
 def agent_count(calls: int) -> int:
-    """How many agents answer that many calls."""
+    """Return the number of agents for a number of calls."""
     return max(12, min(400, calls // 250))
 
 
 def team_count(calls: int) -> int:
-    """Teams of about ten, at least three."""
+    """Return the number of teams: of about ten agents each, and at least three."""
     return max(3, agent_count(calls) // 10)
 
 

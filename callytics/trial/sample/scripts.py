@@ -1,4 +1,4 @@
-"""What is said in calls: scripts of conversations, written from the folder words and measured as calls are."""
+"""What is said in calls: scripts of conversations, composed from the files in words/ and measured as calls are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHASES = (
     "closing",
 )
 SCRIPTS_PER_SCENARIO = 40
-# Speaker diarization answers in steps of its frames, hence times such as 1.26284375.
+# Speaker diarization returns multiples of its frame, hence times such as 1.26284375.
 FRAME_SECONDS = 0.016875
 
 # The bits of a turn's marks, in this order.
@@ -34,7 +34,7 @@ LINE = re.compile(r"(?P<speaker>[AC])(?P<marks>[-+!?~]*) (?P<texts>.+)")
 
 
 class Scenario(NamedTuple):
-    """What a call is about, empty what a generation does not tell; the last three may have slots as {amount}."""
+    """What a call is about; empty where a generation has no such column. The last three may have slots as {amount}."""
 
     n: int
     topic: str
@@ -152,7 +152,7 @@ class Language:
         self.scripts.append(_measured(number, scenario, turns))
 
     def _conversation(self, entry: dict[str, Any], rng: Random) -> Iterator[tuple[int, str, str, str]]:
-        """Choose what is said: phase, speaker, marks, text."""
+        """Choose the sentences: phase, speaker, marks, text."""
         for number, phase in enumerate(PHASES):
             if phase == "objection_handling" and rng.random() < 0.5:
                 continue
@@ -162,7 +162,7 @@ class Language:
                     yield number, speaker, marks, pick(rng, texts.split(" | "))
 
     def _timed(self, script: int, conversation: Iterator[tuple[int, str, str, str]], rng: Random) -> Iterator[Turn]:
-        """Say it: a pause before each sentence, now and then an interruption, a wait after a ~."""
+        """Give the sentences their times: pauses, now and then an interruption, a long wait after a ~."""
         clock, start = 0.2, 0.0
         for n, (phase, speaker, marks, text) in enumerate(conversation):
             pause = -0.1 - 0.5 * rng.random() if n and rng.random() < 0.04 else 0.15 + 1.5 * rng.random() ** 2
@@ -193,12 +193,12 @@ class Language:
         return surname, given, self.words["name_form"].format(surname=surname, given=given)
 
     def date(self, day: date) -> str:
-        """Say a date as a caller would."""
+        """Return a date as a caller would say it."""
         return str(self.words["date_form"].format(month=self.words["months"][day.month - 1], day=day.day))
 
 
 def read_words(name: str) -> dict[str, Any]:
-    """Read a file of the folder words."""
+    """Read a file of words/."""
     return tomllib.loads((WORDS / f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -208,7 +208,7 @@ def pick(rng: Random, values: list[Any]) -> Any:
 
 
 def salt(rng: Random) -> int:
-    """Draw what a row multiplies a call's noise with: odd, and the product of the two fits 64 bits."""
+    """Draw the factor that a row applies to a call's noise: odd, and the product of the two fits 64 bits."""
     return rng.getrandbits(30) | 1
 
 
