@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from callytics.cli import cli
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
-from tests.support.servers import execute
+from tests.support.servers import Databases, execute
 
 # Arguments with which each command gets as far as the database. A new command has to be added to one of the two.
 WITH_DATABASE = {
