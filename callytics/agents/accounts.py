@@ -120,6 +120,19 @@ class AgentAccounts:
 
     aadd_agent = as_async(add_agent)
 
+    def check_new(self, username: str, grants: tuple[Grant, ...] = ()) -> None:
+        """Raise AgentError where ``add_agent`` would for these, before anybody is asked for the rest."""
+        username = _username(username)
+        for grant in grants:
+            _refuse_unknown(grant)
+        if self.postgres.execute_query(SQL["find"], spellings(username), fetch="one"):
+            raise _taken(username)
+
+    def check_known(self, username: str) -> None:
+        """Raise AgentError for an agent who does not exist, before anybody is asked for a password."""
+        with self.postgres.transaction():
+            self._find(username)
+
     def set_password(self, username: str, password: str) -> None:
         """Replace a password, end every session of the account, and lift a lock caused by wrong passwords.
 
@@ -218,7 +231,7 @@ class AgentAccounts:
     def _add_account(self, username: str, password_hash: str, profile: Profile) -> int:
         account_id = self._value("add_account", username=username, email=profile.email, password_hash=password_hash)
         if account_id is None:
-            raise AgentError(f"username '{username}' or the email is taken: 'callytics agent list' shows by whom")
+            raise _taken(username)
         return int(account_id)
 
     def _add_profile(self, account_id: int, profile: Profile) -> int:
@@ -284,6 +297,10 @@ def _username(text: str) -> str:
     if not username or spellings(username)["username"] is None:
         raise AgentError(f"the username must have 1 to {LONGEST_USERNAME} characters, all of which can be seen")
     return username
+
+
+def _taken(username: str) -> AgentError:
+    return AgentError(f"username '{username}' or the email is taken: 'callytics agent list' shows by whom")
 
 
 def _refuse_unknown(grant: Grant) -> None:

@@ -35,13 +35,23 @@ expires = click.option(
 
 
 class Asked(click.Option):
-    """An option that prompts for its value at a terminal, and is required elsewhere."""
+    """An option that is asked for at a terminal, once nothing else refuses the command, and is required elsewhere."""
+
+    LATER = "\0"
 
     def prompt_for_value(self, ctx: click.Context) -> Any:
-        """Prompt, if stdin is a terminal."""
+        """Put the question off, if stdin is a terminal."""
         if not sys.stdin.isatty():
             raise click.MissingParameter(ctx=ctx, param=self)
-        return super().prompt_for_value(ctx)
+        return self.LATER
+
+    @classmethod
+    def ask(cls, values: dict[str, str | None]) -> dict[str, str | None]:
+        """Ask for what was put off."""
+        return {
+            name: click.prompt(name.replace("_", " ").capitalize()) if value == cls.LATER else value
+            for name, value in values.items()
+        }
 
 
 @click.group()
@@ -83,7 +93,9 @@ def agent_add(
         raise click.UsageError("--expires ends a permission: give one with --permission")
     grants = tuple(_grant(permission, expires) for permission in permissions)
     with _accounts(env_file) as accounts:
-        accounts.add_agent(username, _password(password_stdin), Profile(**profile), grants)  # type: ignore[arg-type]
+        accounts.check_new(username, grants)
+        told = Profile(**Asked.ask(profile))  # type: ignore[arg-type]
+        accounts.add_agent(username, _password(password_stdin), told, grants)
     click.echo(f"{username} may log in")
 
 
@@ -97,6 +109,7 @@ def agent_passwd(env_file: Path, username: str, password_stdin: bool) -> None:
     Ends every login of the agent, and unlocks an account that was locked by wrong passwords.
     """
     with _accounts(env_file) as accounts:
+        accounts.check_known(username)
         accounts.set_password(username, _password(password_stdin))
     click.echo(f"{username} has a new password and is logged out everywhere")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from callytics.importer import (
     check_target,
     check_undo,
     files_of,
-    holds_calls,
     import_files,
     inspect_file,
     plan_files,
@@ -94,6 +94,7 @@ def inspect(files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool,
 
 def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool) -> list[Profile]:
     with Display(quiet, events=as_json) as display:
+        options = replace(options, notice=display.say)
         profiles = [inspect_file(file, options, display.update) for file in files]
     if as_json:
         click.echo(json_of(profiles))
@@ -137,10 +138,11 @@ def import_command(
         check_target(target)
         _dry_run(target, named, _options(**options), quiet, as_json, show_plan)
         return
-    if not yes and sys.stdin.isatty() and holds_calls(target, named):
-        click.confirm(f"{target.database} holds calls already: add these to them?", abort=True, err=True)
+    question = f"{target.database} holds calls already: add these to them?"
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
-        outcome = import_files(target, named, _options(cancellation=cancellation, **options), display.update)
+        options |= {"cancellation": cancellation, "notice": display.say}
+        confirm = (lambda: None) if yes or not sys.stdin.isatty() else lambda: display.ask(question)
+        outcome = import_files(target, named, _options(**options), display.update, confirm=confirm)
     _end(outcome, outcome_lines(outcome), as_json)
 
 
@@ -149,7 +151,7 @@ def _dry_run(
 ) -> None:
     if show_plan:
         with Display(quiet, events=as_json) as display:
-            plan = plan_files(target, files, options, display.update)
+            plan = plan_files(target, files, replace(options, notice=display.say), display.update)
         click.echo(json_of(plan.groups()) if as_json else plan)
         return
     for profile in _inspect(files, options, quiet, as_json):
@@ -178,7 +180,7 @@ def verify(
     """
     target, named = Settings.load(env_file=env_file), _files(files)
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
-        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation)
+        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation, notice=display.say)
         outcome = verify_files(target, named, options, display.update)
     _end(outcome, outcome_lines(outcome), as_json)
 
@@ -212,7 +214,7 @@ def sync(
     """
     target, named = Settings.load(env_file=env_file), _files(files)
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
-        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation)
+        options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation, notice=display.say)
         outcome = sync_files(target, named, options, display.update, choice=choice, dry_run=dry_run)
     _end(outcome, sync_lines(outcome), as_json)
 
@@ -281,10 +283,10 @@ def report(
     form: reports.Format = "json" if as_json else format or reports.format_of(output)
     if output:
         # Before the database is asked: a mistake in the name should cost no time.
-        reports.refuse_other_files(output)
+        reports.refuse_output(output)
     text = reports.completion_report(Settings.load(env_file=env_file), language=language, format=form, run=run)
     if output:
-        output.write_text(text, encoding="utf-8")
+        reports.write_report(output, text)
         click.echo(f"{output} written")
     else:
         click.echo(text)

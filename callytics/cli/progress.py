@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
+import click
+
 from callytics.importer import PHASE
 
 BAR_WIDTH = 20
+# Goes to the beginning of the line and empties it.
+CLEAR = "\r\033[K"
 # How often each kind of reader gets news: a terminal is redrawn, a log grows, a program parses each event.
 TERMINAL_SECONDS = 0.1
 LOG_SECONDS = 10.0
@@ -90,7 +94,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.terminal and not self.quiet:
-            self._write("\r\033[K")
+            self._write(CLEAR)
 
     def update(self, what: str, done: int, total: int) -> None:
         """Record that ``done`` of ``total`` rows of a step are done, or whatever unit the server counts in."""
@@ -104,6 +108,21 @@ class Display:
             show(step)
         if step.finished:
             self._forget(what)
+
+    def say(self, line: str) -> None:
+        """Write a line of its own at once, off a terminal too."""
+        if self.quiet:
+            return
+        if self.events:
+            self._write(json.dumps({"event": "notice", "text": line}, ensure_ascii=False) + "\n")
+        else:
+            self._write(f"{CLEAR if self.terminal else ''}{line}\n")
+
+    def ask(self, question: str) -> None:
+        """Ask a question below the bars, and raise click.Abort unless the answer is yes."""
+        if self.terminal and not self.quiet:
+            self._write(CLEAR)
+        click.confirm(question, abort=True, err=True)
 
     def _forget(self, what: str) -> None:
         for name in [name for name in self._tracked if name == what or name.startswith(f"{what}{PHASE}")]:
@@ -125,7 +144,7 @@ class Display:
         if self._due("", TERMINAL_SECONDS):
             lines = [progress_line(step, bar=True) for step in self._tracked.values() if not step.finished]
             # One column less than there are: a line that wraps could not be drawn over.
-            self._write(f"\r\033[K{' · '.join(lines)[: shutil.get_terminal_size().columns - 1]}")
+            self._write(f"{CLEAR}{' · '.join(lines)[: shutil.get_terminal_size().columns - 1]}")
 
     def _line(self, step: Tracked) -> None:
         if step.finished and step.seconds >= SLOW_SECONDS:

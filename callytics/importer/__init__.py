@@ -5,7 +5,7 @@ Ctrl-C passes it on through ``Options.cancellation``. Errors are ``CallyticsErro
 quotes a value.
 """
 
-from callytics.importer.import_ import check_target, holds_calls, import_files, plan_files
+from callytics.importer.import_ import check_target, import_files, plan_files
 from callytics.importer.inspect_ import inspect_file
 from callytics.importer.options import PHASE, Cancellation, Limits, Options, Progress, zone_named
 from callytics.importer.outcome import EXIT_CODES, Outcome, Synced
@@ -36,7 +36,6 @@ __all__ = [
     "check_undo",
     "drawing",
     "files_of",
-    "holds_calls",
     "import_files",
     "inspect_file",
     "plan_files",

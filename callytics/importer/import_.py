@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, readable_database, take_snapshot
+from callytics.importer.source.snapshot import Snapshot, take_snapshot
 from callytics.settings import Settings
 
 
@@ -37,26 +37,20 @@ def check_target(settings: Settings) -> None:
         pass
 
 
-def holds_calls(settings: Settings, files: Sequence[Path]) -> bool:
-    """Tell whether the target has recordings already.
-
-    Raises `CallyticsError` where an import of these files could not begin, so that nobody is asked in vain.
-    """
-    with open_session(settings, Options(), lambda *_: None, lock=False) as session:
-        # An import that was cut off goes on from its snapshots, even without the files.
-        resumed = {path for _run, paths in session.ledger.unfinished_runs() for path in paths}
-        for file in files:
-            if os.path.realpath(file) not in resumed:
-                readable_database(file)
-        return not session.target.is_empty("audio_files")
-
-
-def import_files(settings: Settings, files: Sequence[Path], options: Options, progress: Progress) -> Outcome:
+def import_files(
+    settings: Settings,
+    files: Sequence[Path],
+    options: Options,
+    progress: Progress,
+    *,
+    confirm: Callable[[], None] = lambda: None,
+) -> Outcome:
     """Import files as one import, each content once, and verify every value.
 
     An unfinished import of the same files is resumed first, from its snapshots. Rows are committed chunk by chunk, and
     rows that were in the target before are left alone; the files are only read. Content that was imported before
-    changes nothing and is noted in the outcome.
+    changes nothing and is noted in the outcome. ``confirm`` is called where rows are about to be added to a database
+    that holds calls, once nothing can be refused any more; what it raises ends the import before it has begun.
 
     Raises ``SourceError`` for a file that can't be read or has changed since its import, ``TargetError`` for a
     database that is not ready or that another import holds, ``DatabaseUnavailable`` and ``Interrupted``. What was
@@ -67,7 +61,7 @@ def import_files(settings: Settings, files: Sequence[Path], options: Options, pr
         # First: tables without their keys and indexes are no place to check the ids of another import.
         rest = _resume(session, files, outcome)
         if rest:
-            _import_new(session, rest, outcome)
+            _import_new(session, rest, outcome, confirm)
         return outcome
 
 
@@ -91,7 +85,7 @@ def plan_files(settings: Settings, files: Sequence[Path], options: Options, prog
         return _plan(session, works, definitions)
 
 
-def _import_new(session: Session, files: Sequence[Path], outcome: Outcome) -> None:
+def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confirm: Callable[[], None]) -> None:
     options = session.options
     with _discarded_on_failure(session) as snapshots:
         sources = _take_new(session, files, outcome, snapshots)
@@ -100,6 +94,10 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome) -> No
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
                 profile_file(source, snapshot, options.zone, session.progress).refuse_unclean()
+        if not session.target.is_empty("audio_files"):
+            # An answer may take its time, in which no transaction should stay open.
+            session.connection.commit()
+            confirm()
         run = _begin(session, sources, snapshots, outcome.runs)
     _finish(session, run, outcome)
 
@@ -126,7 +124,7 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
     sources: list[Source] = []
     for file in files:
         session.progress(f"snapshot {file.name}", 0, 1)
-        snapshot = take_snapshot(file, session.options.snapshots)
+        snapshot = take_snapshot(file, session.options.snapshots, session.options.notice)
         session.progress(f"snapshot {file.name}", 1, 1)
         if _is_known(session, file, snapshot, outcome):
             continue

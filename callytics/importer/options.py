@@ -73,7 +73,8 @@ class Options:
 
     ``snapshots`` is the folder that keeps snapshots, ``zone`` the zone of timestamps without an offset, ``jobs`` the
     number of workers. ``strict`` refuses files from which anything would be rejected, normalised or unmapped, and
-    ``again`` imports a file that has changed since its import as if it came from another installation.
+    ``again`` imports a file that has changed since its import as if it came from another installation. ``notice`` is
+    told at once what whoever waits should know, in one line.
     """
 
     snapshots: Path = Path("callytics-imports")
@@ -83,6 +84,7 @@ class Options:
     again: bool = False
     limits: Limits = Limits()
     cancellation: Cancellation = field(default_factory=Cancellation, compare=False)
+    notice: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
 
 def zone_named(name: str) -> tzinfo:

@@ -118,7 +118,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
 def borrowed_snapshot(file: Path, options: Options) -> Iterator[Snapshot]:
     """Yield a snapshot of a file in a scratch folder that is removed afterwards: for commands that only compare."""
     with no_new_folders(options.snapshots), scratch_folder(options.snapshots) as folder:
-        yield take_snapshot(file, folder)
+        yield take_snapshot(file, folder, options.notice)
 
 
 @contextmanager

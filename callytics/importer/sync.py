@@ -119,7 +119,7 @@ def _snapshots(session: Session, records: dict[Path, SourceRecord]) -> Iterator[
     taken: list[tuple[SourceRecord, Snapshot]] = []
     try:
         for path in sorted(records, key=lambda path: not _references_other_file(bases[path])):
-            taken.append((records[path], take_snapshot(path, folder)))
+            taken.append((records[path], take_snapshot(path, folder, session.options.notice)))
         yield list(reversed(taken))
     finally:
         outdated = {Path(record.snapshot_path) for record in records.values()}

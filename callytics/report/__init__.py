@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from callytics.report.facts import Facts, Import, gather
-from callytics.report.files import FORMATS, LANGUAGES, Format, format_of, refuse_other_files
+from callytics.report.files import FORMATS, LANGUAGES, Format, format_of, refuse_output, write_report
 from callytics.report.words import Words
 from callytics.settings import Settings
 
@@ -17,7 +17,8 @@ __all__ = [
     "Format",
     "completion_report",
     "format_of",
-    "refuse_other_files",
+    "refuse_output",
+    "write_report",
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -27,14 +29,36 @@ def format_of(file: Path | None) -> Format:
     raise OutputRefused(f"{file} has no suffix of a report: end its name in .html, .md or .json, or give --format")
 
 
-def refuse_other_files(file: Path) -> None:
-    """Raise OutputRefused for a file that is there and was not written by `callytics report`.
+def refuse_output(file: Path) -> None:
+    """Raise OutputRefused for a file that is there and was not written by `callytics report`, or that can't be made.
 
     A mistyped name must not cost the user a database or a document. Empty files, and what is no regular file (a pipe,
     /dev/stdout), hold nothing that could be lost.
     """
+    folder = file.resolve().parent
+    if not folder.is_dir():
+        raise OutputRefused(f"the folder of {file} is not there: create it first, or choose another")
+    if not file.exists() and not os.access(folder, os.W_OK):
+        raise OutputRefused(f"the folder of {file} takes no files of this user: choose another")
     if file.is_file() and file.stat().st_size and not _is_report(file):
         raise OutputRefused(f"{file} is already there and is not a report: choose another name, or move it away first")
+
+
+def write_report(file: Path, text: str) -> None:
+    """Write a report, which names files, for its owner only; an earlier one is replaced as a whole, or not at all."""
+    if file.exists() and not file.is_file():
+        file.write_text(text, encoding="utf-8")
+        return
+    # What a link leads to is replaced, not the link.
+    target = file.resolve()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _is_report(file: Path) -> bool:

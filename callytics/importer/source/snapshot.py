@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,11 @@ from callytics.exceptions import SourceError
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-journal", "-shm")
 LOCK_TIMEOUT_SECONDS = 30.0
+# Who waits is told after this long why, and Ctrl-C is heard between two tries.
+NOTICE_SECONDS = 2.0
+TRY_SECONDS = 0.5
+
+Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,18 +44,19 @@ class Snapshot:
     ended: float = field(default=0.0, compare=False)
 
 
-def take_snapshot(source: Path, folder: Path) -> Snapshot:
+def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: None) -> Snapshot:
     """Copy the database into `folder` by SQLite's backup API, what is still in its WAL included, and check it.
 
     The source is opened read-only. The copy is named after its content and has mode 0600, so that taking it twice
-    gives one file; nothing stays behind when it fails. Raises `SourceError` with one line for everything that is not
+    gives one file; nothing stays behind when it fails. A file that another program has locked is waited for, of which
+    ``notice`` is told. Raises `SourceError` with one line for everything that is not
     an intact SQLite database.
     """
     began = time.monotonic()
     source, folder = readable_database(source), folder.absolute()
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
-        _back_up(source, scratch)
+        _back_up(source, scratch, notice)
         # The check takes longest; meanwhile the copy is hashed and written to the disk.
         # All three release the interpreter while they work, so that threads are enough.
         with ThreadPoolExecutor(2) as side:
@@ -109,6 +115,14 @@ def _refuse_truncated(source: Path, header: bytes) -> None:
         raise SourceError(f"{source} is truncated: {actual} of {expected} bytes; restore it from a backup")
 
 
+def sized(number: int) -> str:
+    """Return a number of bytes for reading: 999 bytes, 1.5 kB, 2.1 GB."""
+    if number < 1000:
+        return f"{number} bytes"
+    power = min((len(str(number)) - 1) // 3, 4)
+    return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
 def _sidecar(source: Path, suffix: str) -> Path:
     return source.with_name(source.name + suffix)
 
@@ -127,9 +141,12 @@ def _make_folder(folder: Path, source: Path) -> None:
     # Before the room is measured: it may be what fills the disk.
     _remove_abandoned(folder)
     free = _make(folder)
-    if free < source.stat().st_size:
+    needed = source.stat().st_size
+    if free < needed:
+        # The folder that was named, not the scratch folder in it.
+        named = folder.parent if folder.name.startswith(".") else folder
         raise SourceError(
-            f"no room for a snapshot of {source}: {source.stat().st_size} bytes needed, {free} free in {folder}; "
+            f"no room for a snapshot of {source}: {sized(needed)} needed, {sized(free)} free in {named}; "
             "name another folder with --snapshots"
         )
 
@@ -185,30 +202,59 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(handle)
 
 
-def _back_up(source: Path, scratch: Path) -> None:
+def _back_up(source: Path, scratch: Path, notice: Notice) -> None:
     try:
         if _idle_wal_mode(source) and _back_up_idle(source, scratch):
             return
         if _abandoned_wal(source) and _back_up_abandoned(source, scratch):
             return
-        _copy_pages(f"{source.as_uri()}?mode=ro", scratch)
+        _copy_pages(f"{source.as_uri()}?mode=ro", scratch, lambda: notice(_waiting(source)))
     except sqlite3.DatabaseError as error:
         if not _needs_recovery(source, error):
             raise _snapshot_error(source, error) from error
         _back_up_recovered(source, scratch)
 
 
-def _copy_pages(uri: str, scratch: Path) -> None:
+def _copy_pages(uri: str, scratch: Path, tell_waiting: Callable[[], None] = lambda: None) -> None:
     """Copy all pages in one step, so that a writer cannot make the backup start over without end."""
     with (
-        closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_SECONDS)) as reader,
+        closing(sqlite3.connect(uri, uri=True, timeout=min(TRY_SECONDS, LOCK_TIMEOUT_SECONDS))) as reader,
         closing(sqlite3.connect(scratch)) as copy,
     ):
-        # Read first: what is wrong with the file is reported here, with the code by which `_needs_recovery` knows it.
-        reader.execute("select count(*) from sqlite_master").fetchone()
+        # A transaction: backup() would wait for a lock without end, and so finds that it holds one already.
+        reader.execute("begin")
+        _read_first(reader, tell_waiting)
         reader.backup(copy)
         # The header brings WAL mode along, and whoever opens the copy would create files beside it.
         copy.execute("pragma journal_mode = delete")
+
+
+def _read_first(reader: sqlite3.Connection, tell_waiting: Callable[[], None]) -> None:
+    """Wait until the file can be read, and look what is in it.
+
+    What is wrong with it is reported here, with the code by which `_needs_recovery` knows it.
+    """
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            reader.execute("select count(*) from sqlite_master").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            seconds = time.monotonic() - began
+            if not _is_locked(error) or seconds >= LOCK_TIMEOUT_SECONDS:
+                raise
+        if seconds >= NOTICE_SECONDS and not told:
+            tell_waiting()
+            told = True
+
+
+def _waiting(source: Path) -> str:
+    return f"{source} is locked by another program: waiting for up to {LOCK_TIMEOUT_SECONDS:.0f} s"
+
+
+def _is_locked(error: Exception) -> bool:
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith("SQLITE_BUSY") or name == "SQLITE_LOCKED"
 
 
 def _idle_wal_mode(source: Path) -> bool:
@@ -285,7 +331,7 @@ def _check_integrity(source: Path, scratch: Path) -> None:
 
 def _snapshot_error(source: Path, error: Exception) -> SourceError:
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_BUSY") or name == "SQLITE_LOCKED":
+    if _is_locked(error):
         return SourceError(f"{source} is locked by another program for {LOCK_TIMEOUT_SECONDS:.0f} s: try again later")
     if name == "SQLITE_NOTADB":
         return SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")

@@ -189,6 +189,24 @@ def test_at_a_terminal_everything_is_asked_for(typed: Type, auth: AgentAuth, mon
     assert enters(auth, NEW)
 
 
+def test_nobody_is_asked_in_vain(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(typed)
+
+    class Terminal:
+        @staticmethod
+        def isatty() -> bool:
+            return True
+
+    class System:
+        stdin = Terminal
+
+    monkeypatch.setattr(commands, "sys", System)
+    for arguments in (("add", "kim"), ("add", "lee", "--permission", "owner:read"), ("passwd", "park")):
+        refused = typed(*arguments, says="")
+        assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
+        assert refused.stderr.startswith("Error: ")
+
+
 def test_help_names_every_type_and_level() -> None:
     text = " ".join(CliRunner().invoke(cli, ["agent", "grant", "--help"]).output.split())
     assert [word for word in (*permissions.TYPES, *permissions.LEVELS) if word not in text] == []
