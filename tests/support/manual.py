@@ -27,6 +27,13 @@ def page(name: str) -> str:
     return text_of(MANUAL / f"{name}.md")
 
 
+def section(text: str, title: str) -> str:
+    """Return what stands under a heading of the second level."""
+    found = text.partition(f"\n## {title}\n")[2]
+    assert found, title
+    return found.partition("\n## ")[0]
+
+
 def blocks(text: str, kind: str) -> list[str]:
     """Return what stands in the fenced blocks of one kind."""
     return [block for found, block in BLOCK.findall(text) if found == kind]
