@@ -11,7 +11,7 @@ import re
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -229,9 +229,13 @@ def _flag(value: Any, zone: tzinfo) -> bool:
 
 def _instant(value: Any, zone: tzinfo) -> datetime:
     if isinstance(value, int | float):
-        return _epoch(value)
+        return _number_as_instant(value, zone)
+    if re.fullmatch("[1-9][0-9]{,18}", value):
+        return _number_as_instant(int(value), zone)
     if re.search(r"\.\d{6}\d*[1-9]", value):
         raise Impossible("finer than a microsecond")
+    # Python reads an offset after a time only.
+    value = re.sub(r"^(\d{4}-\d\d-\d\d)(?= ?[Z+-])", r"\1 00:00", value)
     try:
         moment = datetime.fromisoformat(value.replace(" Z", "Z").replace(" +", "+").replace(" -", "-"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
@@ -239,18 +243,25 @@ def _instant(value: Any, zone: tzinfo) -> datetime:
         raise Impossible(value) from None
 
 
-def _epoch(value: float) -> datetime:
-    if value in (float("inf"), float("-inf")) or abs(value) >= 1e14:
+def _number_as_instant(value: float, zone: tzinfo) -> datetime:
+    """Return the one instant that a number means: as digits of a date, or counted since 1970."""
+    if not abs(value) < 1e15:
         raise Impossible(value)
+    digits = str(int(value))
+    if value == int(value) and len(digits) in (8, 12, 14):
+        written = digits.ljust(14, "0")
+        when = f"{written[:4]}-{written[4:6]}-{written[6:8]} {written[8:10]}:{written[10:12]}:{written[12:]}"
+        with suppress(Impossible):
+            if 1990 <= int(written[:4]) <= 2100:
+                return _instant(when, zone)
     exact = Decimal(value) if abs(value) < 1e11 else Decimal(value) / 1000
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(exact * 1_000_000))
 
 
 def _day(value: Any, zone: tzinfo) -> date:
-    if not isinstance(value, str):
-        raise Impossible(value)
+    text = value if isinstance(value, str) else str(int(value)) if abs(value) < 1e9 else ""
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise Impossible(value) from None
     if moment.tzinfo or moment.time() != moment.min.time():

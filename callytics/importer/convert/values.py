@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -18,9 +19,26 @@ from callytics.postgres.text import is_exact_json
 
 ARRAY_LENGTH = re.compile(r"^(?P<name>\w+)\[(?P<position>\d+)\]$")
 
-# A number in a DATETIME column is taken for an epoch only between 1973 and 5138: 2024 is a year, not a second.
-EPOCH_SECONDS = range(100_000_000, 100_000_000_000)
-EPOCH_MILLISECONDS = range(100_000_000_000, 100_000_000_000_000)
+# When calls can have been recorded: what would put a number's time outside is no reading of it.
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST = datetime(2101, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Each way to read a number as a time since 1970, by the name of its normalisation: its words, and numbers a second.
+EPOCHS = {"epoch_seconds": ("seconds since 1970", 1), "epoch_milliseconds": ("milliseconds since 1970", 1000)}
+# Each way to read digits as a date. SQLite makes an INTEGER of 20240501093000 in a column that is declared DATETIME,
+# and takes the zero from the beginning of 090501.
+DIGITS = {
+    "YYYYMMDDHHMMSS": "%Y%m%d%H%M%S",
+    "YYYYMMDDHHMM": "%Y%m%d%H%M",
+    "YYMMDDHHMMSS": "%y%m%d%H%M%S",
+    "YYYYMMDDHH": "%Y%m%d%H",
+    "YYMMDDHHMM": "%y%m%d%H%M",
+    "YYYYMMDD": "%Y%m%d",
+    "YYMMDD": "%y%m%d",
+}
+# Of these the ones that are taken for what they say. Two digits of a year are a guess, and ten digits from YYYY to HH
+# are always seconds since 1970 as well.
+TAKEN = ("YYYYMMDDHHMMSS", "YYYYMMDDHHMM", "YYYYMMDD")
 LARGEST_BIGINT = 2**63 - 1
 LARGE_VALUE_BYTES = 16 * 1024 * 1024
 
@@ -144,14 +162,19 @@ def _boolean(value: Any, zone: tzinfo) -> Converted:
 TIMESTAMP = re.compile(
     r"(\d{4,6})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?(?: ?(Z|[+-]\d\d:?\d\d))?", re.ASCII
 )
+# A zero at the beginning is of a date, which a number would have lost.
+WHOLE_NUMBER = re.compile(r"[1-9]\d{0,18}", re.ASCII)
 
 
 def _timestamp(value: Any, zone: tzinfo) -> Converted:
     if isinstance(value, int | float):
-        return _epoch(value)
+        return _number_as_time(value, zone)
     if not isinstance(value, Text):
         raise _unfit(value, "timestamp")
-    match = TIMESTAMP.fullmatch(value.decoded())
+    text = value.decoded()
+    if WHOLE_NUMBER.fullmatch(text):
+        return _number_as_time(int(text), zone)
+    match = TIMESTAMP.fullmatch(text)
     if not match:
         raise Unfit("text is not a timestamp")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
@@ -193,30 +216,62 @@ def _instant(moment: datetime, zone: tzinfo) -> datetime:
         raise Unfit("year is outside 1 to 9999") from error
 
 
-def _epoch(value: float) -> Converted:
-    if value in (float("inf"), float("-inf")):
-        raise Unfit("number is not an epoch timestamp")
-    for name, magnitude, per_second in (
-        ("epoch_seconds", EPOCH_SECONDS, 1),
-        ("epoch_milliseconds", EPOCH_MILLISECONDS, 1000),
-    ):
-        if abs(int(value)) in magnitude:
-            return Converted(_epoch_instant(value, per_second), name)
-    raise Unfit("number is not an epoch timestamp (neither seconds nor milliseconds between 1973 and 5138)")
+def _number_as_time(value: float, zone: tzinfo) -> Converted:
+    """Take a number for a time only where all that it can be read as within the years of call recordings is one."""
+    dates, epochs = _dates(value), _epochs(value)
+    if len(dates) + len(epochs) > 1:
+        raise Unfit(
+            f"number has several readings as a time: {', '.join([*dates, *(EPOCHS[name][0] for name in epochs)])}"
+        )
+    for written, moment in dates.items():
+        if written not in TAKEN:
+            raise Unfit(f"number is a time only with a year of two digits ({written}), whose century is a guess")
+        return Converted(_instant(moment, zone), "digits_to_timestamp")
+    for name in epochs:
+        return Converted(_since_1970(value, EPOCHS[name][1]), name)
+    raise Unfit("number is no time from 1990 to 2100: no digits of a date, no seconds or milliseconds since 1970")
 
 
-def _epoch_instant(value: float, per_second: int) -> datetime:
+def _dates(value: float) -> dict[str, datetime]:
+    """Return every reading of a number as the digits of a date, with the time of day or without, by its form."""
+    if value < 0 or not float(value).is_integer():
+        return {}
+    found = {}
+    for written, form in DIGITS.items():
+        digits = str(int(value)).zfill(len(written))
+        if len(digits) == len(written):
+            with suppress(ValueError):
+                moment = datetime.strptime(digits, form)
+                if form.startswith("%y") and moment.year < EARLIEST.year:
+                    moment = moment.replace(year=moment.year + 100)
+                if EARLIEST.year <= moment.year < LATEST.year:
+                    found[written] = moment
+    return found
+
+
+def _epochs(value: float) -> list[str]:
+    """Return the names of the readings of a number as a time since 1970."""
+    earliest, latest = (int((moment - EPOCH).total_seconds()) for moment in (EARLIEST, LATEST))
+    return [name for name, (_, per_second) in EPOCHS.items() if earliest <= value / per_second < latest]
+
+
+def _since_1970(value: float, per_second: int) -> datetime:
     # The product of two floats could be off by a microsecond.
     microseconds = round(Decimal(value) * 1_000_000 / per_second)
     if float(Decimal(microseconds) * per_second / 1_000_000) != value:
         raise Unfit("epoch number is finer than a microsecond")
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(microseconds=microseconds)
 
 
 def _date(value: Any, zone: tzinfo) -> Converted:
+    if isinstance(value, int | float):
+        return _number_as_date(value)
     if not isinstance(value, Text):
         raise _unfit(value, "date")
-    match = TIMESTAMP.fullmatch(value.decoded())
+    text = value.decoded()
+    if WHOLE_NUMBER.fullmatch(text):
+        return _number_as_date(int(text))
+    match = TIMESTAMP.fullmatch(text)
     if not match:
         raise Unfit("text is not a date")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
@@ -226,6 +281,13 @@ def _date(value: Any, zone: tzinfo) -> Converted:
     if offset or moment.time() != moment.min.time():
         raise Unfit("a time of day in a date column")
     return Converted(moment.date(), "midnight_to_date")
+
+
+def _number_as_date(value: float) -> Converted:
+    # A column of dates holds no times: eight digits have no other reading there.
+    if found := _dates(value).get("YYYYMMDD"):
+        return Converted(found.date(), "digits_to_date")
+    raise Unfit("number is no date from 1990 to 2100 (YYYYMMDD)")
 
 
 def _json(value: Any, zone: tzinfo) -> Converted:

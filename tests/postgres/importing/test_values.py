@@ -267,8 +267,29 @@ CASES: dict[str, list[tuple[Any, Any]]] = {
         (1714557600000, at(2024, 5, 1, 10)),
         (1714557600.25, at(2024, 5, 1, 10, 0, 0, 250000)),
         (1714557600123, at(2024, 5, 1, 10, 0, 0, 123000)),
+        (20240501093000, at(2024, 5, 1, 9, 30)),
+        (20240501093000.0, at(2024, 5, 1, 9, 30)),
+        (t("20240501093000"), at(2024, 5, 1, 9, 30)),
+        (202405010930, at(2024, 5, 1, 9, 30)),
+        (20240501, at(2024, 5, 1)),
+        (t("20991231"), at(2099, 12, 31)),
+        (t("1714557600"), at(2024, 5, 1, 10)),
+        (20240501093000.5, REJECTED),
+        (20240230093000, REJECTED),
+        (19890501093000, REJECTED),
+        (21010101, REJECTED),
+        (240501093000, REJECTED),
+        (90501093000, REJECTED),
+        (2024050109, REJECTED),
+        (2405010930, REJECTED),
+        (200102030405, REJECTED),
+        (1712310959, REJECTED),
+        (700101000000, REJECTED),
+        (240501, REJECTED),
+        (-20240501, REJECTED),
+        (100_000_000, REJECTED),
+        (4_102_444_800_001 * 2, REJECTED),
         (2024, REJECTED),
-        (20240501, REJECTED),
         (2460431.9166667, REJECTED),
         (0, REJECTED),
         (2**63 - 1, REJECTED),
@@ -287,7 +308,12 @@ CASES: dict[str, list[tuple[Any, Any]]] = {
         (t("10000-01-01"), REJECTED),
         (t("8" * 5000 + "-01-01"), REJECTED),
         (t("01/05/2024"), REJECTED),
-        (20240501, REJECTED),
+        (20240501, date(2024, 5, 1)),
+        (t("20240501"), date(2024, 5, 1)),
+        (20240501.0, date(2024, 5, 1)),
+        (20240230, REJECTED),
+        (18991231, REJECTED),
+        (20240501093000, REJECTED),
         (1714557600, REJECTED),
         (INFINITY, REJECTED),
         (b"2024-05-01", REJECTED),
@@ -362,9 +388,11 @@ NORMALISED = [
     ("timestamp with time zone", t("2024-05-01T10:00:00+09:00"), "offset_to_instant"),
     ("timestamp with time zone", t("2024-05-01"), "date_to_timestamp"),
     ("timestamp with time zone", t("2024-05-01 10:00"), "minutes_to_timestamp"),
+    ("timestamp with time zone", 20240501093000, "digits_to_timestamp"),
     ("timestamp with time zone", 1714557600, "epoch_seconds"),
     ("timestamp with time zone", 1714557600000, "epoch_milliseconds"),
     ("date", t("2024-05-01 00:00:00"), "midnight_to_date"),
+    ("date", 20240501, "digits_to_date"),
     ("jsonb", t("not json"), "text_to_json_string"),
     ("jsonb", 7, "number_to_json_string"),
 ]
@@ -383,9 +411,10 @@ def test_a_zone_is_where_timestamps_without_offset_were_written(trial: Trial) ->
     """In Asia/Seoul ten o'clock is one o'clock UTC; an offset still wins, and an hour that was skipped is refused."""
     kind = "timestamp with time zone"
     values = ["2024-05-01 10:00:00", "2024-05-01 10:00:00Z", "2024-05-01", "1988-05-08 02:30:00", "1988-10-09 02:30:00"]
-    trial.write_values(kind, [t(value) for value in values])
+    trial.write_values(kind, [*map(t, values), 20240501100000, 1714557600])
     trial.load("Asia/Seoul")
-    assert trial.loaded(kind) == {1: at(2024, 5, 1, 1), 2: at(2024, 5, 1, 10), 3: at(2024, 4, 30, 15)}
+    moments = {1: at(2024, 5, 1, 1), 2: at(2024, 5, 1, 10), 3: at(2024, 4, 30, 15)}
+    assert trial.loaded(kind) == moments | {6: at(2024, 5, 1, 1), 7: at(2024, 5, 1, 10)}
     assert set(trial.rejected_values()) == {4, 5}
 
 
