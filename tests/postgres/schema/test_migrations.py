@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -29,6 +30,7 @@ from tests.support.filling import fill, tables
 from tests.support.migrating import down, others_at_work, up
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
+from tests.support.servers import Databases
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +49,32 @@ def owner(empty_database: Settings) -> Iterator[Connection]:
     connection = connect(empty_database, owner=True)
     yield connection
     connection.close()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A database of its own that is migrated up to a migration, and its owner's connection."""
+
+    id: str
+    settings: Settings
+    owner: Connection
+
+
+@pytest.fixture(scope="module")
+def steps(databases: Databases) -> dict[str, Settings]:
+    """A database for each migration, as it is after that one; connect to clones of them, not to them."""
+    made = {}
+    with databases.empty() as rising:
+        for migration_id in IDS:
+            up(rising, migration_id)
+            made[migration_id] = databases.copy(rising)
+    return made
+
+
+@pytest.fixture
+def step(request: pytest.FixtureRequest, steps: dict[str, Settings], databases: Databases) -> Iterator[Step]:
+    with databases.clone(steps[request.param]) as settings, closing(connect(settings, owner=True)) as owner:
+        yield Step(request.param, settings, owner)
 
 
 @pytest.fixture
@@ -127,16 +155,13 @@ def test_up_down_and_up_on_a_full_database(empty_database: Settings, owner: Conn
     assert rows(owner, names) == data
 
 
-@pytest.mark.parametrize("number", range(1, len(IDS)), ids=IDS[1:])
-def test_each_step_down_and_up_keeps_catalogue_and_rows(
-    empty_database: Settings, owner: Connection, number: int
-) -> None:
-    up(empty_database, IDS[number])
-    fill(owner, 20)
-    before, data = catalogue(owner), rows(owner, tables(owner))
-    assert down(empty_database, IDS[number]) == [IDS[number]]
-    up(empty_database, IDS[number])
-    assert (catalogue(owner), rows(owner, tables(owner))) == (before, data)
+@pytest.mark.parametrize("step", IDS[1:], indirect=True)
+def test_each_step_down_and_up_keeps_catalogue_and_rows(step: Step) -> None:
+    fill(step.owner, 20)
+    before, data = catalogue(step.owner), rows(step.owner, tables(step.owner))
+    assert down(step.settings, step.id) == [step.id]
+    up(step.settings, step.id)
+    assert (catalogue(step.owner), rows(step.owner, tables(step.owner))) == (before, data)
 
 
 def test_ids_go_on_where_they_were_after_each_way(empty_database: Settings, owner: Connection) -> None:
@@ -186,28 +211,26 @@ def test_a_busy_table_is_tried_again_while_no_one_waits_behind_it(empty_database
     assert "a table is busy, trying again" in told
 
 
-@pytest.mark.parametrize("number", range(len(IDS)), ids=IDS)
-def test_done_but_not_marked(empty_database: Settings, owner: Connection, number: int) -> None:
+@pytest.mark.parametrize("step", IDS, indirect=True)
+def test_done_but_not_marked(step: Step) -> None:
     """Plain yoyo commits a migration before its mark; killed between the two, it could not go on."""
-    up(empty_database, IDS[number])
-    before = catalogue(owner)
-    run(owner, "delete from _yoyo_migration where migration_id = %s", IDS[number])
-    run(owner, "delete from _callytics_migration where migration_id = %s", IDS[number])
-    assert up(empty_database, IDS[number]) == [IDS[number]]
-    assert catalogue(owner) == before
-    assert versions.pending(owner) == IDS[number + 1 :]
+    before = catalogue(step.owner)
+    run(step.owner, "delete from _yoyo_migration where migration_id = %s", step.id)
+    run(step.owner, "delete from _callytics_migration where migration_id = %s", step.id)
+    assert up(step.settings, step.id) == [step.id]
+    assert catalogue(step.owner) == before
+    assert versions.pending(step.owner) == IDS[IDS.index(step.id) + 1 :]
 
 
 # A comment leaves nothing behind that could be missed.
-@pytest.mark.parametrize("migration_id", [name for name in IDS if name != "0005.comments"])
-def test_undone_but_still_marked(empty_database: Settings, owner: Connection, migration_id: str) -> None:
-    up(empty_database, migration_id)
-    before = catalogue(owner)
-    with migrate.Backend(settings=empty_database, report=silent) as backend:
-        migration = {m.id: m for m in migrate.read()}[migration_id]
+@pytest.mark.parametrize("step", [name for name in IDS if name != "0005.comments"], indirect=True)
+def test_undone_but_still_marked(step: Step) -> None:
+    before = catalogue(step.owner)
+    with migrate.Backend(settings=step.settings, report=silent) as backend:
+        migration = {m.id: m for m in migrate.read()}[step.id]
         migration.process_steps(backend, "rollback")
-    assert up(empty_database, migration_id) == [migration_id]
-    assert catalogue(owner) == before
+    assert up(step.settings, step.id) == [step.id]
+    assert catalogue(step.owner) == before
 
 
 def test_an_interrupted_index_is_dropped_and_built_again(empty_database: Settings, owner: Connection) -> None:
