@@ -265,6 +265,12 @@ def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
     "--format", type=click.Choice(reports.FORMATS), help="How to write it.  [default: the suffix of FILE, or md]"
 )
 @click.option("--import", "run", type=int, metavar="N", help="Report this import only.  [default: all]")
+@click.option(
+    "--timezone",
+    "zone",
+    callback=lambda _context, _parameter, name: name and zone_named(name),
+    help="Time zone of the report's own times.  [default: that of the newest import]",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--output",
@@ -273,9 +279,7 @@ def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
     help="Write to a file instead; only an earlier report is replaced.",
 )
 @click.pass_obj
-def report(
-    env_file: Path, language: str, format: reports.Format | None, run: int | None, as_json: bool, output: Path | None
-) -> None:
+def report(env_file: Path, /, output: Path | None, as_json: bool, format: reports.Format | None, **chosen: Any) -> None:
     """Write the completion report of the imports.
 
     As HTML it is one page that needs no network, for a screen of any size and for paper.
@@ -284,7 +288,7 @@ def report(
     if output:
         # Before the database is asked: a mistake in the name should cost no time.
         reports.refuse_output(output)
-    text = reports.completion_report(Settings.load(env_file=env_file), language=language, format=form, run=run)
+    text = reports.completion_report(Settings.load(env_file=env_file), format=form, **chosen)
     if output:
         reports.write_report(output, text)
         click.echo(f"{output} written")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from datetime import UTC, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from callytics.report.facts import Facts, Import, gather
 from callytics.report.files import FORMATS, LANGUAGES, Format, format_of, refuse_output, write_report
@@ -23,17 +25,28 @@ __all__ = [
 
 
 def completion_report(
-    settings: Settings, *, language: str = "en", format: Format = "md", run: int | None = None
+    settings: Settings,
+    *,
+    language: str = "en",
+    format: Format = "md",
+    run: int | None = None,
+    zone: tzinfo | None = None,
 ) -> str:
     """Return the completion report of a run, or of all runs: one self-contained page, Markdown, or JSON.
 
+    Its times are those of ``zone``, or of the zone that the newest import read times in; JSON has instants in UTC.
     It names tables, columns and row numbers, never what a row holds. Raises `TargetError` where there is no import.
     """
     facts = gather(settings, run)
     if format == "json":
         recorded = [_recorded(one) for one in facts.imports]
         return json.dumps(recorded, ensure_ascii=False, indent=2, default=str)
-    return _render(facts, Words(language), format)
+    return _render(facts, Words(language, zone or _zone_of(facts.imports[-1])), format)
+
+
+def _zone_of(one: Import) -> tzinfo:
+    """Return the zone that an import read times in, if its name says it: a program may have given any offset."""
+    return ZoneInfo(one.run.timezone) if one.run.timezone in available_timezones() else UTC
 
 
 def _recorded(one: Import) -> dict[str, Any]:

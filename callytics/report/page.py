@@ -41,6 +41,7 @@ def _environment() -> Environment:
     )
     environment.tests["text"] = lambda block: isinstance(block, str)
     environment.filters["breakable"] = breakable
+    environment.filters["whole"] = whole
     for kind in (blocks.Table, blocks.Listing, blocks.Chart, blocks.Legend):
         # The default binds this kind: a closure would see the loop's last one.
         environment.tests[kind.__name__.lower()] = lambda block, kind=kind: isinstance(block, kind)
@@ -52,6 +53,11 @@ def breakable(text: str | Markup) -> Markup:
     if isinstance(text, Markup):
         return text
     return Markup(re.sub(r"([_/]|(?<=\w)[.,](?=\w))", r"\1<wbr>", str(escape(text))))
+
+
+def whole(text: str) -> str:
+    """Return text in which no line ends between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=[A-Za-z]{1,3}\b)", "\N{NO-BREAK SPACE}", text)
 
 
 def _digest(style: str) -> str:

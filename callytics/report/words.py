@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ NOTHING = "–"
 
 
 class Words:
-    """Everything that is said in one language (`en`, `ko`)."""
+    """Everything that is said in one language (`en`, `ko`), with times of one zone."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, zone: tzinfo = UTC) -> None:
         self.language = language
+        self.zone = zone
         self.texts: dict[str, Any] = tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
 
     def __call__(self, name: str, **values: object) -> str:
@@ -63,17 +64,15 @@ class Words:
         return self("hours_minutes", h=self.number(minutes // 60), m=minutes % 60)
 
     def moment(self, moment: datetime | None) -> str:
-        """Return a moment in UTC."""
+        """Return a moment in the zone, with the zone's name."""
         if moment is None:
             return NOTHING
-        utc = moment.astimezone(UTC)
-        month = self.texts["months"][utc.month - 1]
-        return self("moment", year=utc.year, month=month, day=utc.day, time=f"{utc:%H:%M:%S}")
+        return self("moment", day=self.day(moment), time=f"{moment.astimezone(self.zone):%H:%M:%S}", zone=self.zone)
 
     def day(self, moment: datetime) -> str:
-        """Return a day in UTC."""
-        utc = moment.astimezone(UTC)
-        return self("day", year=utc.year, month=self.texts["months"][utc.month - 1], day=utc.day)
+        """Return the day that a moment has in the zone."""
+        local = moment.astimezone(self.zone)
+        return self("day", year=local.year, month=self.texts["months"][local.month - 1], day=local.day)
 
     def normalisation(self, name: str) -> str:
         """Return what a normalisation means; its own name where it is not known."""

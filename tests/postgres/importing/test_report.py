@@ -420,7 +420,39 @@ def test_it_can_be_heard(browser: Browser, addresses: dict[str, str]) -> None:
 
 
 def test_tables_can_be_scrolled_by_keyboard(browser: Browser, addresses: dict[str, str]) -> None:
-    page = browser.open(addresses["ko"], width=360)
+    page = browser.open(addresses["ko"], width=700)
     wide = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth)"
     assert page.evaluate(f"{wide}.length") > 0
     assert page.evaluate(f"{wide}.every((box) => box.tabIndex === 0 && box.getAttribute('aria-label'))")
+
+
+def test_a_phone_shows_every_column(browser: Browser, addresses: dict[str, str]) -> None:
+    """Rows are stacked: each figure stands in the window with its column's title, and nothing scrolls sideways."""
+    page = browser.open(addresses["ko"], width=390)
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].every((box) => box.scrollWidth <= box.clientWidth)")
+    cells = "[...document.querySelectorAll('.rows tbody tr:not(.total) td')].filter((cell) => cell.offsetWidth)"
+    title = "getComputedStyle(cell, '::before').content"
+    assert page.evaluate(f"new Set({cells}.map((cell) => {title})).size") >= 5
+    boxes = f"{cells}.map((cell) => cell.getBoundingClientRect())"
+    assert page.evaluate(f"{boxes}.every((box) => box.left >= 0 && box.right <= 390)")
+
+
+def test_no_number_breaks_inside(browser: Browser, addresses: dict[str, str]) -> None:
+    """A figure keeps on one line, with its unit, at any width; a list of them may take more."""
+    lines = "((cell) => { const range = document.createRange(); range.selectNodeContents(cell);"
+    lines += " return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size })"
+    for width in (390, 768, 1200):
+        page = browser.open(addresses["ko"], width=width)
+        numbers = r"[...document.querySelectorAll('td.number')].filter((cell) => !/\d, /.test(cell.innerText))"
+        broken = f"{numbers}.filter((cell) => {lines}(cell) > 1)"
+        assert page.evaluate(f"{broken}.map((cell) => cell.innerText)") == []
+
+
+def test_times_are_those_of_a_zone_and_name_it(imported: Reported) -> None:
+    """The zone that the import read times in, or the one that is asked for."""
+    settings = imported.settings
+    assert " UTC" in report(settings, "--lang", "ko").stdout
+    chosen = report(settings, "--timezone", "Asia/Seoul").stdout
+    assert re.findall(r"\d\d:\d\d:\d\d (?!Asia/Seoul)", chosen) == []
+    assert len(re.findall(r"\d\d:\d\d:\d\d Asia/Seoul", chosen)) >= 3
+    assert "KST is not a time zone" in invoke(settings, "report", "--timezone", "KST").stderr
