@@ -9,11 +9,14 @@ const PATIENCE_MS = 4000;
 const element = (id) => document.getElementById(id);
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const number = (value) => value.toLocaleString(language);
-const moment = (text) => new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+// The reader's own zone, by its name.
+const MOMENT = { year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short" };
+const moment = (text) => new Date(text).toLocaleString(language, MOMENT);
 
 function made(name, text) {
     const node = document.createElement(name);
-    node.textContent = text;
+    // Long names may break at their joints, and nowhere else.
+    node.append(...String(text).split(/(?<=[_-])/).flatMap((part) => [document.createElement("wbr"), part]).slice(1));
     return node;
 }
 
@@ -66,7 +69,11 @@ function showReport(report) {
     head.append(...columns.map((column) => made("th", texts[column])));
     const rows = report.tables.map((table) => {
         const row = document.createElement("tr");
-        row.append(...columns.map((column) => made("td", cell(table[column]))));
+        row.append(...columns.map((column) => {
+            const figure = made("td", cell(table[column]));
+            figure.dataset.title = texts[column];
+            return figure;
+        }));
         return row;
     });
     element("report").querySelector("table").replaceChildren(head, ...rows);

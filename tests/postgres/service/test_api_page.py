@@ -100,9 +100,15 @@ def test_an_agent_sees_the_report_and_leaves_no_session(browser: Browser, servic
     page = shown(browser, service, width=360)
     log_in(page, "kim", PASSWORD)
     page.wait_for("!document.querySelector('#report').hidden")
-    rows = page.evaluate("[...document.querySelectorAll('#report tr')].map((row) => row.innerText)")
-    assert rows[1] == f"{FILE.rpartition('/')[2]}\taudio_files\t1,201\t1,200\t1\t0"
-    assert rows[2].split("\t")[1:] == ["transcriptions", "3", "0", "0", "–"]
+    cells = "[...row.cells].map((cell) => cell.textContent)"
+    rows = page.evaluate(f"[...document.querySelectorAll('#report tr')].map((row) => {cells})")
+    assert rows[1] == [FILE.rpartition("/")[2], "audio_files", "1,201", "1,200", "1", "0"]
+    assert rows[2][1:] == ["transcriptions", "3", "0", "0", "–"]
+    # On a phone rows are stacked: each figure has its title, and none is outside.
+    boxes = "[...document.querySelectorAll('#report td')].map((cell) => cell.getBoundingClientRect())"
+    assert page.evaluate(f"{boxes}.every((box) => box.width > 0 && box.right <= 360)")
+    assert page.evaluate("document.querySelector('#report td:last-child').dataset.title") == "Different"
+    assert page.evaluate(broken("#report td")) == []
     assert page.evaluate("document.querySelectorAll('#report b').length") == 0
     assert page.overflowing() == []
     assert page.errors() == []
@@ -122,18 +128,20 @@ def test_the_page_fits_its_reader(browser: Browser, service: Served, width: int,
     assert ("정상" in page.text()) is (language == "ko")
     assert page.evaluate(CONTRAST) >= 4.5
     assert page.evaluate(broken("#rows dd")) == []
-    if width > 1000:
-        assert page.evaluate(broken("#rows dt")) == []
+    assert page.evaluate(broken("#rows dt, #service dt")) == []
+    # The zone of the page's times is named.
+    assert page.evaluate("/[A-Z]{3}/.test(document.querySelector('#as-of').textContent)")
 
 
 def broken(selector: str) -> str:
-    """Return what yields the texts that take more than one line."""
+    """Return what yields the parts of texts, between the joints at which they may break, that take two lines."""
     return f"""
-        [...document.querySelectorAll("{selector}")].map((element) => {{
-            const text = document.createRange();
-            text.selectNodeContents(element);
-            return [element.textContent, text.getClientRects().length];
-        }}).filter(([, lines]) => lines > 1)
+        [...document.querySelectorAll("{selector}")].flatMap((element) => [...element.childNodes])
+            .filter((node) => node.nodeType === 3).filter((node) => {{
+                const part = document.createRange();
+                part.selectNodeContents(node);
+                return new Set([...part.getClientRects()].map((box) => Math.round(box.top))).size > 1;
+            }}).map((node) => node.textContent)
     """
 
 
