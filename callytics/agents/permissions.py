@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+# As the CHECK of agent_permissions has them: another one could be asked for, but never granted.
 TYPES = ("audio_upload", "analysis_view", "report_generation", "admin", "supervisor", "trainer")
 LEVELS = ("read", "write", "admin")
 

@@ -27,6 +27,7 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # A pipe, since a handler may only write: it runs between any two instructions of the interpreter.
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     outer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -31,6 +31,7 @@ def serve(env_file: Path, host: str | None, port: int | None, proxies: tuple[str
     from callytics.api.server import run
 
     settings, service = Settings.load(env_file=env_file), ServiceSettings.load(env_file=env_file)
+    # 0 is a port, too, so that only None stands for one that is not given.
     host = service.api_host if host is None else host
     port = service.api_port if port is None else port
     run(settings, replace(service, api_host=host, api_port=port), proxies)

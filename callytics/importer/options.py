@@ -53,6 +53,7 @@ class Cancellation:
     @contextmanager
     def reaches(self, act: Callable[[], None]) -> Iterator[None]:
         """Call ``act``, from the cancelling thread, if the command is cancelled during the block."""
+        # What must be cancelled changes during a command: connections come and go.
         self._acts.append(act)
         try:
             yield

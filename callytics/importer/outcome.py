@@ -37,6 +37,7 @@ class Outcome:
     def add_run(self, run: int, status: str, ledger: Ledger) -> None:
         """Add a run and its records; the worst verdict so far becomes the status."""
         self.runs.append(run)
+        # Files of several runs may be named at once: the exit code is that of the worst.
         self.status = max(self.status, status, key=lambda verdict: EXIT_CODES[verdict])
         self.tables += ledger.summary(run)
         self.rejects += ledger.rejects(run)

@@ -19,6 +19,7 @@ from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
 
 # Of each finding, so many rows are shown with the first characters of their values.
+# Enough to recognise what is meant, and little of what somebody said.
 EXAMPLES = 3
 VALUE_LENGTH = 40
 START_SECONDS = 2

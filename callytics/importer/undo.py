@@ -109,6 +109,7 @@ class Undo:
             )
         for row in children:
             clash_on(found, row, final=False)
+        # These are given up as well. What refers to them in turn may be another import's, which `force` does not mean.
         if self.force and children:
             self.staging.add_children()
             self._refuse_others()

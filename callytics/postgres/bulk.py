@@ -222,6 +222,7 @@ def _source(
     A column that the table lacks counts as text: COPY reports it.
     """
     columns_of_table = SQL.rows(connection, "columns", (identifier(table).as_string(connection),))
+    # Asked each time: a table may have gained a column since.
     types = {name: (type_name, is_array) for name, type_name, is_array in columns_of_table}
     found = [types.get(column, ("text", False)) for column in columns]
     encoders = [encoder for kind in found if (encoder := binary_encoder(*kind))]

@@ -34,6 +34,7 @@ def open_session(settings: Settings, *, owner: bool, statement_timeout: float | 
     """Open a session in autocommit with its timeouts, in seconds; raises DatabaseUnavailable with one line."""
     parameters: dict[str, Any] = settings.parameters(owner=owner) | KEEPALIVES
     try:
+        # By keywords rather than one string: whatever a password contains, nothing has to be quoted.
         connection: PooledConnection = psycopg2.connect(None, connection_factory=PooledConnection, **parameters)
         connection.autocommit = True
         _set_timeouts(connection, statement_timeout)

@@ -46,6 +46,7 @@ Report = Callable[[str], None]
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 URI = parse_uri("callytics://")
 ADVISORY_LOCK = int.from_bytes(b"callyti", "big")
+# Short enough for a person who waits, long enough not to fill the server's log.
 POLL_SECONDS = 0.5
 # With lock_timeout = 3s in the migrations, a busy table is tried for about a minute.
 LOCK_ATTEMPTS = 15

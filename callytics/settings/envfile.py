@@ -74,6 +74,7 @@ def init(path: Path) -> None:
 def create_env_file(path: Path, text: str) -> None:
     """Create ``path`` with mode 0600 from its first moment; raise SettingsError when it exists."""
     try:
+        # O_EXCL: of two commands that write it at once one is refused, and no link is followed.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         message = f"{path} is already there and was left as it is: edit it, or move it away first"

@@ -27,6 +27,7 @@ SUPERUSER = "postgres"
 # The contents of ``home``, and the file that marks a folder as ours.
 MADE = ("data", "server.log", "superuser.password", "wheel")
 MARKER = ".callytics-server"
+# For whoever finds the file and wonders.
 MARKER_TEXT = "A private PostgreSQL of Callytics: 'callytics server stop --remove' deletes it.\n"
 # TCP only: a Unix socket's path is limited to 107 bytes (unix(7)), which a test's folder often exceeds.
 CONFIGURATION = {
@@ -371,6 +372,7 @@ def _rmdir_if_empty(folder: Path) -> None:
 
 def _unprivileged_account() -> pwd.struct_passwd:
     """Return the account for a server that root starts: PostgreSQL refuses to run as root."""
+    # Debian's account for it, if there is one: it may already own such files.
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)

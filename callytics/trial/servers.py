@@ -59,6 +59,7 @@ def _version(bin_folder: Path) -> int:
     # Debian's client package has a folder for the version, too, but without a server in it.
     if not all((bin_folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
         return 0
+    # By asking: the folder's name says it on Debian only.
     answer = subprocess.run([bin_folder / "postgres", "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"\) (\d+)", answer.stdout)
     return int(found[1]) if found else 0

@@ -57,3 +57,29 @@ def test_mapping_is_read_whole(mapping: Mapping) -> None:
 def test_every_target_is_reached() -> None:
     """Every table of the schema is the target of some mapping."""
     assert {mapping.target for mapping in mappings()} == set(declared_columns())
+
+
+@pytest.mark.parametrize(
+    ("columns", "alias"),
+    [
+        ("id integer primary key", True),
+        ("id integer primary key autoincrement", True),
+        ("id integer, primary key (id desc)", True),
+        ("id integer primary key desc", False),
+        ("id int primary key", False),
+        ("id integer", False),
+    ],
+)
+def test_ids_are_row_numbers_only_where_sqlite_says_so(columns: str, alias: bool, tmp_path: Path) -> None:
+    """Ids that are a column of their own need not be in the order of the rows."""
+    path = tmp_path / "topics.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"create table Topic (Name text, {columns.replace('id', 'ID')}); "
+            "insert into Topic (ID, Name) values (70, 'a'), (30, 'b');"
+        )
+    source = Source(path)
+    (table,) = source.tables
+    (topics,) = source.table_mappings["Topic"]
+    assert (table.id_column, source.key_is_rowid(topics)) == (("ID", True) if alias else (None, False))
+    assert source.id_range(topics) == (30, 70)

@@ -130,6 +130,7 @@ def _instants(column: pa.Array, target: str, zone: tzinfo) -> pa.Array | None:
 
 
 def _date_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
+    # A day has no zone, so only the years that Python or Arrow lack go one by one.
     shaped, fine = _shaped(column, PLAIN_DATE, EDGE_YEAR)
     try:
         return shaped.cast(pa.date32()), fine

@@ -40,6 +40,7 @@ DIGITS = {
 # are always seconds since 1970 as well.
 TAKEN = ("YYYYMMDDHHMMSS", "YYYYMMDDHHMM", "YYYYMMDD")
 LARGEST_BIGINT = 2**63 - 1
+# Larger ones would be in a rejected row twice: as bytes, and as hexadecimal text in its JSON.
 LARGE_VALUE_BYTES = 16 * 1024 * 1024
 
 
@@ -75,6 +76,7 @@ def storage_class(value: Any) -> str:
         return "null"
     if isinstance(value, Text):
         return "text"
+    # By the exact type: the module returns no others, and a new one must not pass unnoticed.
     return {int: "integer", float: "real", bytes: "blob"}[type(value)]
 
 

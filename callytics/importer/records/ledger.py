@@ -187,6 +187,7 @@ class Ledger:
 
     def verified_table(self, table: int, rows: int, different: int, began: float) -> None:
         """Record what verification found, which began at ``began`` in seconds of ``time.monotonic()``."""
+        # On this machine's clock, which no correction of the time of day touches.
         seconds = time.monotonic() - began
         self._run("verified_table", table=table, rows=rows, different=different, seconds=seconds)
 

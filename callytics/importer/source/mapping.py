@@ -25,6 +25,7 @@ from callytics.postgres.sql import quote
 
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
+# Comments to SQL: a mapping can be tried in the sqlite3 shell as it is.
 HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
@@ -89,6 +90,7 @@ class TableMapping:
 
     def relation(self, rowids: str) -> str:
         """Return the WITH clause that names the source rows (of the condition `rowids`) and `mapped`, the result."""
+        # NULL in the source's place, so that the mapping's SELECT works on files of any age.
         absent = "".join(f", null as {quote(column)}" for column in self.absent)
         return (
             f"with {quote(self.mapping.source_table)} as "
@@ -145,6 +147,7 @@ def bind(table: SourceTable) -> list[TableMapping]:
     best: dict[str, TableMapping] = {}
     for table_mapping in (TableMapping(mapping, table) for mapping in mappings() if mapping.fits(table)):
         rival = best.get(table_mapping.mapping.target)
+        # On equal terms the first one stays, which is the later generation's.
         if rival is None or len(table_mapping.absent) < len(rival.absent):
             best[table_mapping.mapping.target] = table_mapping
     return list(best.values())

@@ -205,9 +205,12 @@ def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
     columns = tuple(column for column, *_ in info)
     rowid = _rowid_name(name, columns, connection)
     keys = [(column, declared) for column, declared, pk in info if pk]
-    # Only that very word makes an alias of the row number: an INT PRIMARY KEY is a column of its own
-    # (https://sqlite.org/lang_createtable.html#rowid).
-    id_column = keys[0][0] if rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" else None
+    # Only that very word makes an alias of the row number, and not every time: an INT PRIMARY KEY, or an INTEGER
+    # PRIMARY KEY DESC, is a column of its own, with an index (https://sqlite.org/lang_createtable.html#rowid).
+    own_index = f"select 1 from pragma_index_list({literal(name)}) where origin = 'pk'"
+    indexed = connection.execute(own_index).fetchone()
+    is_alias = rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" and not indexed
+    id_column = keys[0][0] if is_alias else None
     if rowid:
         return SourceTable(name, columns, f"main.{quote(name)}", rowid, id_column)
     return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None)

@@ -21,6 +21,7 @@ from callytics.exceptions import SourceError
 
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-journal", "-shm")
+# As long as a VACUUM or a large transaction of the application may hold its lock.
 LOCK_TIMEOUT_SECONDS = 30.0
 # Who waits is told after this long why, and Ctrl-C is heard between two tries.
 NOTICE_SECONDS = 2.0
@@ -155,6 +156,7 @@ def _make_folder(folder: Path, source: Path) -> None:
 def _scratch_file(folder: Path) -> Iterator[Path]:
     """Yield a name in `folder` that is gone afterwards, with everything SQLite put beside it."""
     try:
+        # In the target folder: the finished copy only has to be renamed.
         handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
     except OSError as error:
         raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
@@ -320,6 +322,7 @@ def _back_up_recovered(source: Path, scratch: Path) -> None:
 
 def _check_integrity(source: Path, scratch: Path) -> None:
     try:
+        # On the copy: a check of the source would hold its writers up for as long as it takes.
         with closing(sqlite3.connect(scratch)) as copy:
             (finding,) = copy.execute("pragma integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:

@@ -58,6 +58,7 @@ def same_json(one: str | None, other: str | None) -> bool:
     """Tell whether two JSON texts mean the same."""
     if one is None or other is None:
         return one is other
+    # Texts that are equal need no parsing, and most are.
     return one == other or bool(_parsed(one) == _parsed(other))
 
 

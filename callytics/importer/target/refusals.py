@@ -32,6 +32,7 @@ def refused_of(cursor: Cursor, write: Callable[[int, int], None], first: int, la
     try:
         write(first, last)
     except REFUSALS as error:
+        # Released too: the halves use the same name, and thousands of open savepoints would slow the server down.
         cursor.execute("rollback to savepoint rows; release savepoint rows")
         if first == last:
             yield first, refusal(error)
@@ -45,4 +46,5 @@ def refused_of(cursor: Cursor, write: Callable[[int, int], None], first: int, la
 
 def refusal(error: psycopg2.Error) -> str:
     """Say why PostgreSQL refused a row, without the row: the detail would hold somebody's words."""
+    # The primary message names constraint and type; only DETAIL quotes the row.
     return (error.diag.message_primary or type(error).__name__).strip()

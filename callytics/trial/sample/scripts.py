@@ -154,6 +154,7 @@ class Language:
     def _conversation(self, entry: dict[str, Any], rng: Random) -> Iterator[tuple[int, str, str, str]]:
         """Choose the sentences: phase, speaker, marks, text."""
         for number, phase in enumerate(PHASES):
+            # Not every customer objects, nor does every call have all sentences.
             if phase == "objection_handling" and rng.random() < 0.5:
                 continue
             for line in entry.get(phase) or self.words["phases"][phase]:
@@ -227,6 +228,7 @@ def _parsed(line: str) -> tuple[str, str, str]:
 
 
 def _on_frame(seconds: float) -> float:
+    # As real diarization does: times with many digits, all of which have to survive the import.
     return round(seconds / FRAME_SECONDS) * FRAME_SECONDS
 
 
