@@ -43,8 +43,15 @@ def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         nonlocal last
         last = account
         command = [*account, "scripts/demo", *arguments]
-        done = subprocess.run(command, cwd=clone, env=login(tmp_path, **changes), capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = subprocess.run(
+            command,
+            cwd=clone,
+            env=login(tmp_path, **changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
         return done.stdout
 
     yield run
@@ -91,6 +98,7 @@ def test_demo_imports_own_files(clone: Path, demo: Callable[..., str], own_files
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in own_files.iterdir()}
     said = demo(arguments=("--timezone", "Asia/Seoul", own_files))
     assert "Done: 2 file(s) are in PostgreSQL" in said
+    assert re.search(r"own files.*: takes it's two.db, one.sqlite; leaves notes.txt", said)
     assert recordings(clone, said) == 40
     assert (clone / ".demo-files/report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert not (clone / ".demo").exists()
@@ -98,6 +106,16 @@ def test_demo_imports_own_files(clone: Path, demo: Callable[..., str], own_files
     assert "already imported" in again
     assert recordings(clone, again) == 40
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in own_files.iterdir()} == before
+
+
+@pytest.mark.demo
+@pytest.mark.slow
+def test_a_demo_that_fails_says_how_to_go_on(clone: Path, demo: Callable[..., str], tmp_path: Path) -> None:
+    """It looks like SQLite and is not."""
+    broken = tmp_path / "broken.sqlite"
+    broken.write_bytes(b"SQLite format 3\0" + bytes(4096))
+    with pytest.raises(AssertionError, match=re.escape("callytics server stop .demo-files --remove")):
+        demo(arguments=(broken,))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +131,8 @@ def test_demo_imports_own_files(clone: Path, demo: Callable[..., str], own_files
         (["--calls", "5", "{own}"], "--calls is for the sample calls: leave it out where files are given"),
         (["--timezone", "Asia/Seoul"], "--timezone is for files: the sample calls have one"),
         (["--timezone", "Mars/Olympus", "{own}"], "Mars/Olympus is not a time zone: use a name such as Asia/Seoul"),
+        (["--timezone=Mars/Olympus", "{own}"], "Mars/Olympus is not a time zone: use a name such as Asia/Seoul"),
+        (["--calls=none"], "--calls takes a number from 1 to 9999999, not none"),
         (["--fast"], "there is no option --fast: see scripts/demo --help"),
     ],
 )
