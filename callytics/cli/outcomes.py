@@ -177,6 +177,7 @@ def counted(number: int, noun: str, done: str = "") -> str:
 def undo_lines(outcome: Synced) -> Iterator[str]:
     """Yield what `undo` prints."""
     (number,) = outcome.runs
+    yield from outcome.notes
     yield from changes_lines(outcome)
     yield from clash_lines(outcome)
     if outcome.refused:

@@ -19,7 +19,7 @@ from callytics.exceptions import DatabaseUnavailable, SourceError
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
-from callytics.importer.plan.ids import References, id_offsets, reserve_ids
+from callytics.importer.plan.ids import References, id_offsets, planned_ids, reserve_ids
 from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import MappedWork, Work, recorded_works, table_records, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
@@ -91,6 +91,8 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         sources = _take_new(session, files, outcome, snapshots)
         if not snapshots:
             return
+        mapped = [one for source in sources for own in source.table_mappings.values() for one in own]
+        session.refuse_unfinished(one.mapping.target for one in mapped)
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
                 profile_file(source, snapshot, options.zone, session.progress).refuse_unclean()
@@ -99,6 +101,7 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
             session.connection.commit()
             confirm()
         run = _begin(session, sources, snapshots, outcome.runs)
+        _check_snapshots(session, run)
     _finish(session, run, outcome)
 
 
@@ -146,6 +149,8 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
     known = session.ledger.source_by_sha256(snapshot.sha256)
     if known is None:
         return False
+    if known.status == "running":
+        raise unfinished(known.run, [known.path], f"has the content of {file}")
     outcome.notes.append(
         f"{file}: already imported (import {known.run}, {known.status}, same SHA-256 {known.sha256[:12]}): "
         "nothing changed"
@@ -166,19 +171,22 @@ def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
 
 
 def _resume(session: Session, files: Sequence[Path], outcome: Outcome) -> list[Path]:
-    """Resume an import that was cut off, if it is of these files; returns the files that were not part of it."""
+    """Resume imports of these files that were cut off; returns the files that were not part of one."""
     # Path.resolve() would fail on circular links; a broken file gets its message when it is read.
     named = {os.path.realpath(file): file for file in files}
     for run, paths in session.ledger.unfinished_runs():
-        if not set(paths) <= set(named):
-            raise unfinished(run, paths)
+        own = set(paths) & set(named)
+        if not own:
+            continue
+        if own < set(paths):
+            raise unfinished(run, paths, f"has {', '.join(sorted(own))} among its files")
+        session.refuse_unfinished(session.ledger.targets(run), besides=run)
         outcome.notes.append(
             f"resuming import {run}, which was cut off, from its snapshot: what was written to the files since then "
             "is not in it"
         )
         with session.ledger.step(run, "resume", ""):
-            for record in session.ledger.sources(run):
-                session.snapshot_of(record, "the import needs it to go on")
+            _check_snapshots(session, run)
         _finish(session, run, outcome)
         for path in paths:
             del named[path]
@@ -205,7 +213,9 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
     for source, snapshot in zip(sources, snapshots, strict=True):
         number = ledger.add_source(run, snapshot)
         for record in table_records(source):
-            ledger.add_table(number, references.moved(source, record))
+            added = ledger.add_table(number, references.moved(source, record))
+            if ids := planned_ids(source, added):
+                ledger.update_table(added, ids)
     ledger.measure_before(run)
     session.connection.commit()
     return run
@@ -229,11 +239,19 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
     except DatabaseUnavailable as error:
         # A worker could not connect, while the server goes down or comes back.
         raise DatabaseUnavailable(f"{error}; {RESUME}") from error
+    # Again, or rows of another file could have been loaded and found equal to themselves.
+    _check_snapshots(session, run)
     # Only now: the rows are there, and the application may have added some of its own meanwhile.
     _set_sequences(session, works)
     outcome.differences += [difference for one in actions.found for difference in one.examples]
     ledger.measure_after(run)
     session.conclude(outcome, run)
+
+
+def _check_snapshots(session: Session, run: int) -> None:
+    """Raise ``SourceError`` if a snapshot of a run is gone or is not what was taken."""
+    for record in session.ledger.sources(run):
+        session.snapshot_of(record, "the import needs it to go on")
 
 
 def _plan(session: Session, works: Sequence[Work], definitions: Sequence[Definition]) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from callytics.importer.options import Cancellation, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.snapshot import Snapshot, file_sha256, scratch_folder, take_snapshot
+from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
 from callytics.schema.importing import check_connections, check_ready, import_connection
@@ -35,25 +37,33 @@ class Session:
         self.settings, self.connection, self.options, self.progress = settings, connection, options, progress
         self.ledger, self.target = Ledger(connection), Target(connection)
 
-    def refuse_unfinished(self) -> None:
-        """Raise ``TargetError`` if an import was cut off: its tables lack keys until it is resumed. Commits."""
+    def refuse_unfinished(self, targets: Iterable[str], besides: int | None = None) -> None:
+        """Raise ``TargetError`` if a cut-off import has to do with these tables or their parents. Commits.
+
+        Until it ends, ids of its rows are taken that are not there yet, and its tables lack indexes and keys. An import
+        that has nothing to do with these tables is left as it is, and so is ``besides``.
+        """
+        wanted = sorted(set(targets))
         for run, paths in self.ledger.unfinished_runs():
-            raise unfinished(run, paths)
+            if run != besides and (table := self.ledger.held_table(run, wanted)):
+                raise unfinished(run, paths, f"holds {table}")
         self.connection.commit()
 
     def snapshot_of(self, record: SourceRecord, why: str) -> Path:
         """Return the path of a recorded snapshot; ``why`` ends the message if it is gone.
 
-        Raises ``SourceError`` if the file is missing or its SHA-256 is not the recorded one.
+        Raises ``SourceError`` if the file is missing, its SHA-256 is not the recorded one, or others could change it.
         """
         path = Path(record.snapshot_path)
-        if not path.exists():
+        if not os.path.lexists(path):
             raise SourceError(
                 f"the snapshot {path} of import {record.run} is gone: put it back (SHA-256 {record.sha256}), {why}"
+                f"{_way_out(record)}"
             )
-        if file_sha256(path) != record.sha256:
+        if not is_snapshot(path, record.sha256):
             raise SourceError(
                 f"the snapshot {path} of import {record.run} was changed: put back the one that was taken"
+                f"{_way_out(record)}"
             )
         return path
 
@@ -85,9 +95,17 @@ class Session:
         self.connection.commit()
 
 
-def unfinished(run: int, paths: Iterable[str]) -> TargetError:
-    """Return the error for a command that has to wait until a cut-off import is resumed."""
-    return TargetError(f"import {run} is unfinished: first run 'callytics import {' '.join(paths)}'")
+def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:
+    """Return the error for a command that has to wait until a cut-off import is resumed or given up."""
+    return TargetError(
+        f"import {run} is unfinished and {why}: first run 'callytics import {' '.join(map(shlex.quote, paths))}', or "
+        f"give it up with 'callytics undo {run}'"
+    )
+
+
+def _way_out(record: SourceRecord) -> str:
+    """Return what else there is to do about an import that can't go on."""
+    return f", or give it up with 'callytics undo {record.run}'" if record.status == "running" else ""
 
 
 @contextmanager

@@ -18,8 +18,7 @@ from pathlib import Path
 from callytics import __version__
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Converter
-from callytics.importer.convert.rows import RefusedRow
-from callytics.importer.convert.values import encode_row
+from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.difference import (
     Comparison,
     base_source,
@@ -36,9 +35,9 @@ from callytics.importer.outcome import Synced
 from callytics.importer.plan.ids import Offsets, References, id_offsets
 from callytics.importer.plan.work import table_records
 from callytics.importer.records.entries import SourceRecord, TableRecord
-from callytics.importer.session import Session, no_new_folders, open_session
+from callytics.importer.session import Session, no_new_folders, open_session, unfinished
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.importer.source.snapshot import Snapshot, refuse_changed, take_snapshot
 from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
@@ -83,10 +82,18 @@ def sync_files(
     unfinished or others keep writing to the same rows. PostgreSQL is then as it was.
     """
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
-        session.refuse_unfinished()
         records = _records(session, files)
         with _snapshots(session, records) as taken:
+            session.refuse_unfinished(_targets(session, taken))
             return until_written(session, lambda lock: Sync(session, choice, dry_run).run(taken, lock))
+
+
+def _targets(session: Session, taken: Sequence[tuple[SourceRecord, Snapshot]]) -> set[str]:
+    """Return the tables that files go to, as they were and as they are."""
+    sources = [Source(snapshot.path, record.path, session.options.limits) for record, snapshot in taken]
+    mapped = [one for source in sources for own in source.table_mappings.values() for one in own]
+    before = [table for record, _ in taken for table in session.ledger.targets(record.run)]
+    return {*before, *(one.mapping.target for one in mapped)}
 
 
 def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
@@ -101,6 +108,8 @@ def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord
             raise SourceError(f"{path} was never imported here (imported: {known}): run 'callytics import {file}'")
         if record in found.values():
             raise SourceError(f"{file} is named twice: name it once")
+        if record.status == "running":
+            raise unfinished(record.run, [record.path], f"has {path} among its files")
         found[path] = record
     session.connection.commit()
     return found
@@ -252,6 +261,8 @@ class Sync:
                 highest = pair.theirs.source.sequence(pair.theirs.table_mapping.table) + pair.record.id_offset
                 self.target.set_sequence(pair.record.target_table, highest)
         self.target.restore_topic()
+        for file in files:
+            refuse_changed(file.snapshot)
         self.session.connection.commit()
         targets = {pair.record.target_table for pair in mapped}
         validate(self.session, files[0].record.run, [*keys, *self.staging.not_validated(targets)])

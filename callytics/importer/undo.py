@@ -7,8 +7,9 @@ added there that refers to one, nothing is deleted until the user decides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from callytics.exceptions import TargetError
+from callytics.exceptions import CallyticsError, TargetError
 from callytics.importer.difference import (
     Comparison,
     base_source,
@@ -21,9 +22,11 @@ from callytics.importer.difference import (
 )
 from callytics.importer.options import Options, Progress, zone_named
 from callytics.importer.outcome import Synced
-from callytics.importer.records.entries import SourceRecord
+from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.session import Session, open_session
-from callytics.importer.target.found import Found, Pair
+from callytics.importer.source.snapshot import is_snapshot
+from callytics.importer.target.catalogue import PRIMARY_KEY
+from callytics.importer.target.found import Found, Pair, UnmappedPair
 from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
@@ -31,7 +34,6 @@ from callytics.settings import Settings
 def check_undo(settings: Settings, run: int) -> None:
     """Raise `CallyticsError` where the undoing of an import could not begin; what its rows say is told by undoing."""
     with open_session(settings, Options(), lambda *_: None, lock=False) as session:
-        session.refuse_unfinished()
         _check_run(session, run)
 
 
@@ -40,29 +42,35 @@ def undo_import(
 ) -> Synced:
     """Delete every row that an import brought, including its rejected and unmapped rows, in one transaction.
 
+    An unfinished import gets back what it has deferred, too, and its snapshot is removed while its file is there. Where
+    a snapshot is gone, or this version does not know how its rows were made, the records tell which rows to delete, and
+    the outcome notes that changes in PostgreSQL could not be told. Killed meanwhile, the same call goes on.
+
     If rows of the import were changed in PostgreSQL since, or rows added there refer to them, nothing is deleted and
     the outcome lists them, unless ``force`` gives them up. ``dry_run`` writes nothing in any case. Ids are not given
     out again. The run stays on record, and the same files can be imported again.
 
-    Raises ``TargetError`` if there is no such run, an import is unfinished, or another import refers to the rows;
-    ``SourceError`` if a snapshot is gone. PostgreSQL is then as it was.
+    Raises ``TargetError`` if there is no such run, another unfinished import holds its tables, or another import refers
+    to the rows; ``SourceError`` if a snapshot of a finished import is gone. No row is deleted then.
     """
     with open_session(settings, options, progress) as session:
-        session.refuse_unfinished()
-        _check_run(session, run)
+        status = _check_run(session, run)
+        if status == "running":
+            return GivingUp(session, run, force, dry_run).outcome()
         # Locked from the start, so that foreign keys can be deferred: with them, every deleted row would be looked up
         # in every table and partition that refers to it.
         return until_written(session, lambda held: Undo(session, run, force, dry_run).run(held), lock=not dry_run)
 
 
-def _check_run(session: Session, run: int) -> None:
-    """Refuse a run that does not exist or is undone already. Commits."""
+def _check_run(session: Session, run: int) -> str:
+    """Return a run's status; refuses one that does not exist, is undone already, or waits for another one. Commits."""
     status = session.ledger.run_status(run)
     if status is None:
         raise TargetError(f"there is no import {run}: 'callytics report' names those that there are")
     if status == "undone":
         raise TargetError(f"import {run} was undone already: nothing is left of it")
-    session.connection.commit()
+    session.refuse_unfinished(session.ledger.targets(run), besides=run)
+    return status
 
 
 class Undo:
@@ -127,6 +135,99 @@ class Undo:
         keys = self.staging.apply(defer=True)
         self.target.restore_topic()
         # In the same transaction: rows without their record could never be deleted, a record without rows is wrong.
-        self.ledger.undo_run(self.number)
+        self._forget()
         self.session.connection.commit()
         validate(self.session, self.number, [*keys, *self.staging.not_validated()])
+
+    def _forget(self) -> None:
+        self.ledger.undo_run(self.number)
+
+
+class GivingUp(Undo):
+    """The undoing of an unfinished import, in steps of which each can be repeated.
+
+    keys → rows, in one transaction → indexes and validation → snapshot and record
+
+    The keys come first: the deletion looks for rows that refer to the import's, and finds them by foreign keys. Until
+    the last step the run counts as unfinished, so that whatever ends this, it can be undone again, or imported.
+    """
+
+    def outcome(self) -> Synced:
+        """Take the import back and return what was deleted. Commits, several times."""
+        if not self.dry_run:
+            self._restore_keys()
+        outcome = until_written(self.session, self._attempt, lock=not self.dry_run)
+        if not (outcome.refused or self.dry_run):
+            self._restore_rest()
+            self._remove_snapshots(outcome)
+            self.ledger.undo_run(self.number)
+            self.session.connection.commit()
+        return outcome
+
+    def _attempt(self, lock: bool) -> Synced:
+        # Each with a staging of its own: the tables of the one before went with its transaction.
+        attempt = GivingUp(self.session, self.number, self.force, self.dry_run)
+        outcome = attempt.run(lock)
+        outcome.notes += attempt.notes
+        return outcome
+
+    def __init__(self, session: Session, number: int, force: bool, dry_run: bool) -> None:
+        super().__init__(session, number, force, dry_run)
+        self.notes: list[str] = []
+
+    def _restore_keys(self) -> None:
+        for found in self.ledger.definitions_to_restore(self.number):
+            if found.kind == "foreign key":
+                self.target.declare_foreign_key(found.table, found.name, found.definition)
+            elif found.definition.startswith(PRIMARY_KEY):
+                self.target.restore_index(found.table, found.name, found.definition)
+            else:
+                continue
+            self.ledger.restored(found.id)
+            self.session.connection.commit()
+
+    def _compare(self, moment: str) -> list[Found]:
+        pairs: list[Pair] = []
+        recorded: list[Found] = []
+        for record in self.ledger.sources(self.number):
+            try:
+                pairs += list(self._pairs(record))
+            except CallyticsError as error:
+                recorded += [self._recorded(table) for table in self.ledger.tables(record.id)]
+                self.notes.append(f"by the records of the import alone, which tell no changes since: {error}")
+        comparison = Comparison(self.staging, snapshot=moment, choice="theirs" if self.force else None)
+        return [*comparison.of(self.session, pairs), *recorded]
+
+    def _recorded(self, table: TableRecord) -> Found:
+        """Stage what the records say that the import brought to a table."""
+        found = Found(UnmappedPair(table, None, None))
+        if table.mapping is None:
+            _, found.deleted = self.ledger.stored_counts(table.id)
+        else:
+            found.deleted = self.staging.delete_recorded(table)
+        found.rows = found.deleted
+        return found
+
+    def _forget(self) -> None:
+        self.ledger.forget_rows(self.number)
+
+    def _restore_rest(self) -> None:
+        for found in self.ledger.definitions_to_restore(self.number):
+            self.session.progress(f"index {found.name}", 0, 1)
+            self.target.restore_index(found.table, found.name, found.definition)
+            self.ledger.restored(found.id)
+            self.session.connection.commit()
+        # From the catalogue, since an undoing that was killed does not know what it had declared.
+        validate(self.session, self.number, self.staging.not_validated(self.ledger.targets(self.number)))
+
+    def _remove_snapshots(self, outcome: Synced) -> None:
+        """Remove the snapshots, but not what may be the last copy of a file, or another import's."""
+        others = self.ledger.snapshots_besides(self.number)
+        for record in self.ledger.sources(self.number):
+            path = Path(record.snapshot_path)
+            if record.snapshot_path in others or not is_snapshot(path, record.sha256):
+                continue
+            if Path(record.path).exists():
+                path.unlink()
+            else:
+                outcome.notes.append(f"{record.path} is gone: its snapshot {path} is left")

@@ -13,7 +13,7 @@ from callytics.importer.plan.work import recorded_works
 from callytics.importer.plan.workers import WorkerPool
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, open_session
-from callytics.importer.source.snapshot import Snapshot
+from callytics.importer.source.snapshot import Snapshot, refuse_changed
 from callytics.importer.target.verify import Verification
 from callytics.settings import Settings
 
@@ -32,6 +32,7 @@ def verify_files(settings: Settings, files: Sequence[Path], options: Options, pr
             with borrowed_snapshot(file, options) as snapshot:
                 record = _imported(session, snapshot)
                 found.setdefault(record.run, []).extend(_verify(session, record, snapshot))
+                refuse_changed(snapshot)
         # Files of one run have one verdict, however they were named.
         for run, verifications in found.items():
             outcome.differences += [difference for one in verifications for difference in one.examples]

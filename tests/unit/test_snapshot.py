@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from callytics.exceptions import SourceError
-from callytics.importer.source.snapshot import file_sha256, scratch_folder, take_snapshot
+from callytics.importer.source.snapshot import (
+    file_sha256,
+    is_snapshot,
+    refuse_changed,
+    scratch_folder,
+    take_snapshot,
+)
 
 
 @pytest.fixture
@@ -145,3 +153,81 @@ def test_what_a_killed_command_left_is_removed(file: Path, tmp_path: Path) -> No
         assert sorted(folder.iterdir()) == sorted([kept, borrowed, folder / ".snapshot-alive.sqlite"])
     take_snapshot(file, folder)
     assert list(folder.iterdir()) == [kept]
+
+
+def test_a_folder_that_others_may_write_to_is_refused(file: Path, tmp_path: Path) -> None:
+    """They could put another file in the place of one that is verified."""
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    for mode in (0o777, 0o770, 0o722):
+        folder.chmod(mode)
+        with pytest.raises(SourceError, match=rf"mode {mode:04o}\): run 'chmod 700 .*', or name another"):
+            take_snapshot(file, folder)
+    folder.chmod(0o755)
+    assert take_snapshot(file, folder).path.parent == folder
+
+
+def test_a_link_for_a_folder_and_a_folder_of_somebody_else_are_refused(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, folder = tmp_path / "link", tmp_path / "snapshots"
+    folder.mkdir(mode=0o700)
+    link.symlink_to(folder)
+    with pytest.raises(SourceError, match="is a link: name the folder that it leads to"):
+        take_snapshot(file, link)
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, 12345)
+        with pytest.raises(SourceError, match=r"belongs to another user \(12345\)"):
+            take_snapshot(file, folder)
+
+
+@pytest.mark.parametrize("what", ["file", "link", "hard link", "pipe"])
+def test_whatever_has_the_name_of_a_snapshot_is_replaced(what: str, file: Path, tmp_path: Path) -> None:
+    """Its content may be right, and somebody else's to change."""
+    folder = tmp_path / "snapshots"
+    path = take_snapshot(file, folder).path
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(path.read_bytes())
+    path.unlink()
+    if what == "file":
+        path.write_bytes(elsewhere.read_bytes())
+        path.chmod(0o666)
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        (path.symlink_to if what == "link" else path.hardlink_to)(elsewhere)
+    snapshot = take_snapshot(file, folder)
+    assert is_snapshot(snapshot.path, snapshot.sha256)
+    found = path.lstat()
+    assert (stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode), found.st_nlink) == (stat.S_IFREG, 0o600, 1)
+
+
+def test_a_pipe_among_the_scratch_does_not_hang(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / ".snapshot-x.sqlite")
+    assert take_snapshot(file, folder).path.exists()
+
+
+def test_only_the_file_that_was_taken_is_a_snapshot(file: Path, tmp_path: Path) -> None:
+    snapshot = take_snapshot(file, tmp_path / "snapshots")
+    path, sha256 = snapshot.path, snapshot.sha256
+    refuse_changed(snapshot)
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(path)
+    os.mkfifo(pipe)
+    assert [is_snapshot(one, sha256) for one in (path, link, pipe, tmp_path / "absent")] == [True, False, False, False]
+    path.chmod(0o620)
+    assert not is_snapshot(path, sha256)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(SourceError, match="was changed while it was used"):
+        refuse_changed(snapshot)
+
+
+def test_a_folder_in_the_way_is_one_line(file: Path, tmp_path: Path) -> None:
+    path = take_snapshot(file, tmp_path / "snapshots").path
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SourceError, match="is in the way of a snapshot"):
+        take_snapshot(file, tmp_path / "snapshots")

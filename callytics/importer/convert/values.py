@@ -40,8 +40,6 @@ DIGITS = {
 # are always seconds since 1970 as well.
 TAKEN = ("YYYYMMDDHHMMSS", "YYYYMMDDHHMM", "YYYYMMDD")
 LARGEST_BIGINT = 2**63 - 1
-# Larger ones would be in a rejected row twice: as bytes, and as hexadecimal text in its JSON.
-LARGE_VALUE_BYTES = 16 * 1024 * 1024
 
 
 class Text(bytes):
@@ -78,34 +76,6 @@ def storage_class(value: Any) -> str:
         return "text"
     # By the exact type: the module returns no others, and a new one must not pass unnoticed.
     return {int: "integer", float: "real", bytes: "blob"}[type(value)]
-
-
-def raw_bytes(value: Any) -> bytes | None:
-    """Return the bytes that `imports.rejected.raw` keeps: text and blobs as they are, numbers as decimal text."""
-    if value is None or isinstance(value, bytes):
-        return None if value is None else bytes(value)
-    return repr(value).encode()
-
-
-def encode_row(row: dict[str, Any], refused: str | None = None) -> str:
-    """Return a source row as JSON in which every storage class stays distinguishable (see `imports.rejected`).
-
-    A large value of the column `refused` is left to `imports.rejected.raw`: jsonb holds no more than 256 MB.
-    """
-    return json.dumps({name: _encode(value, name == refused) for name, value in row.items()}, ensure_ascii=False)
-
-
-def _encode(value: Any, refused: bool) -> Any:
-    if refused and isinstance(value, bytes) and len(value) > LARGE_VALUE_BYTES:
-        return {"raw": len(value)}
-    if isinstance(value, Text):
-        try:
-            return value.decoded()
-        except Unfit:
-            return {"text": value.hex()}
-    if isinstance(value, bytes):
-        return {"blob": value.hex()}
-    return {"real": repr(value)} if isinstance(value, float) else value
 
 
 def convert(value: Any, target: str, zone: tzinfo = UTC) -> Converted:

@@ -85,6 +85,21 @@ def reserve_ids(sources: Sequence[Source], offsets: Offsets, target: Target) -> 
         target.set_sequence(mapped.mapping.target, source.sequence(mapped.table) + offset)
 
 
+def planned_ids(source: Source, record: TableRecord) -> str | None:
+    """Return, as a multirange, the keys that a table will have where the row numbers do not tell; None where they do.
+
+    On record before the first row is loaded, so that an import can be undone without its file.
+    """
+    mapped = next(
+        (one for one in source.table_mappings[record.source_table] if one.mapping.name == record.mapping), None
+    )
+    if mapped is None or source.key_is_rowid(mapped):
+        return None
+    ids = source.range_of(mapped, mapped.mapping.key)
+    offset = record.offsets.get(mapped.mapping.key, 0)
+    return f"{{[{ids[0] + offset},{ids[1] + offset}]}}" if ids else None
+
+
 def _id_spaces(sources: Sequence[Source]) -> Iterator[tuple[Source, TableMapping]]:
     for source in sources:
         for table_mappings in source.table_mappings.values():

@@ -101,7 +101,10 @@ def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits:
             continue
         mapped = next((one for one in source.table_mappings[table.name] if one.mapping.name == row.mapping), None)
         if mapped is None:
-            raise TargetError(f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks")
+            raise TargetError(
+                f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks: use the "
+                f"version that began it, or take it back with 'callytics undo {record.run}'"
+            )
         yield MappedWork(row, Conversion(source, mapped, target.columns(row.target_table), row.offsets, zone))
 
 

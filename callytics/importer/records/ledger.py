@@ -5,9 +5,10 @@ Methods never commit. A record is worth something only if it is in the transacti
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json, execute_batch
 
-from callytics.exceptions import TargetError
-from callytics.importer.convert.rows import ConvertedRow, RefusedRow
-from callytics.importer.convert.values import encode_row
+from callytics.importer.convert.rows import ConvertedRow, RefusedRow, encode_row
 from callytics.importer.records.entries import (
     Checkpoint,
     Definition,
@@ -37,10 +36,11 @@ from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("ledger.sql"))
 T = TypeVar("T")
+R = TypeVar("R")
 # The target of rows and columns that no mapping reads.
 UNMAPPED = "imports.unmapped"
-# jsonb holds less than 256 MB (JENTRY_OFFLENMASK in src/include/utils/jsonb.h); the difference is for its overhead.
-LARGEST_JSONB_BYTES = 250 * 1024 * 1024
+# What one statement brings at most, unless a single row is more: a statement can't be larger than 1 GB.
+STATEMENT_BYTES = 64 * 1024 * 1024
 # The checkpoint of a chunk's COPY. Executed on the ADBC connection of the COPY, which shares no transaction with
 # psycopg2's: rows without their checkpoint would be loaded twice, a checkpoint without its rows would lose them.
 INSERT_COPIED = (
@@ -145,8 +145,8 @@ class Ledger:
             )
 
     def reject(self, table: int, source_table: str, rows: Sequence[RefusedRow]) -> None:
-        """Store refused rows whole in ``imports.rejected``; raises ``TargetError`` if jsonb can't hold one."""
-        parameters = [
+        """Store refused rows whole in ``imports.rejected``."""
+        parameters: Iterable[dict[str, Any]] = (
             {
                 "table": table,
                 "source_table": source_table,
@@ -155,13 +155,14 @@ class Ledger:
                 "reason": row.reason,
                 "storage_class": row.storage_class,
                 "raw": row.raw,
-                "row": keepable(encode_row(row.values, row.column), source_table, row.rowid),
+                "row": encode_row(row.values, row.column),
             }
             for row in rows
-        ]
+        )
         with self.connection.cursor() as cursor:
             # Many statements a round trip; executemany would send them one by one.
-            execute_batch(cursor, SQL["insert_rejected"], parameters)
+            for batch in batches(parameters, lambda one: len(one["raw"] or b"") + len(one["row"])):
+                execute_batch(cursor, SQL["insert_rejected"], batch)
 
     def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:
         """Return the rows of a chunk that were rejected, by row number."""
@@ -315,6 +316,25 @@ class Ledger:
         """Return the status of a run, ``running`` until it has a verdict; None if there is no such run."""
         return next((status for (status,) in self._all("run_status", run=run)), None)
 
+    def held_table(self, run: int, tables: Sequence[str]) -> str | None:
+        """Return a table, of these and those that they refer to, that a cut-off run needs for itself; None for none.
+
+        A run holds the tables that it has not loaded, and those without an index or key that it has deferred.
+        """
+        return next((table for (table,) in self._all("held_table", run=run, tables=list(tables))), None)
+
+    def targets(self, run: int) -> list[str]:
+        """Return the tables of the schema that a run writes."""
+        return [table for (table,) in self._all("targets", run=run)]
+
+    def forget_rows(self, run: int) -> None:
+        """Record that none of a run's rows are there, as when it began; what it has deferred stays on record."""
+        self._run("forget_rows", run=run)
+
+    def snapshots_besides(self, run: int) -> set[str]:
+        """Return the paths of the snapshots that other runs have, undone ones too."""
+        return {path for (path,) in self._all("snapshots_besides", run=run)}
+
     def undo_run(self, run: int) -> None:
         """Record that a run was undone; the run stays on record."""
         self._run("undo_run", run=run)
@@ -352,15 +372,18 @@ class Ledger:
         return cursor
 
 
-def keepable(row: str, table: str, rowid: int) -> str:
-    """Return an encoded row; raises ``TargetError`` if it is larger than jsonb can hold."""
-    # A character takes at most four bytes in UTF-8: encode only rows that could be too large.
-    if len(row) > LARGEST_JSONB_BYTES // 4 and len(row.encode()) > LARGEST_JSONB_BYTES:
-        raise TargetError(
-            f"row {rowid} of {table} can't be held and is too large to be recorded ({len(row):,} characters, jsonb "
-            "takes 256 MB): move its large values out of a copy of the file, and import that"
-        )
-    return row
+def batches(rows: Iterable[R], size: Callable[[R], int], most: int = sys.maxsize) -> Iterator[list[R]]:
+    """Yield rows in lists of ``most`` rows and the bytes of a statement at most; ``size`` tells those of a row."""
+    batch: list[R] = []
+    total = 0
+    for row in rows:
+        if batch and (len(batch) == most or total + size(row) > STATEMENT_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(row)
+        total += size(row)
+    if batch:
+        yield batch
 
 
 def _table_record(row: tuple[Any, ...]) -> TableRecord:

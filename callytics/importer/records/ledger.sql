@@ -355,6 +355,66 @@ update imports.definitions set orphans = %(orphans)s
 where kind = 'foreign key' and table_name = %(table)s and name = %(name)s and orphans > 0
 returning run_id
 
+-- name: targets
+select distinct t.target_table
+from imports.tables as t
+join imports.sources as s on s.id = t.source_id
+where s.run_id = %(run)s and t.mapping is not null
+order by 1
+
+-- name: snapshots_besides
+select snapshot_path
+from imports.sources
+where run_id <> %(run)s
+union
+select y.snapshot_before
+from imports.syncs as y
+join imports.sources as s on s.id = y.source_id
+where s.run_id <> %(run)s
+
+-- name: held_table
+-- A table of a cut-off run that these need, for themselves or as a parent: rows refer to it by ids, and a foreign key
+-- can't be declared without its parent's key.
+with needed as (
+    select to_regclass('public.' || quote_ident(name)) as relation
+    from unnest(%(tables)s::text[]) as name
+    union
+    select k.confrelid
+    from pg_constraint as k
+    where k.contype = 'f'
+        and coalesce(pg_partition_root(k.conrelid), k.conrelid)
+        in (select to_regclass('public.' || quote_ident(name)) from unnest(%(tables)s::text[]) as name)
+),
+held as (
+    select to_regclass('public.' || quote_ident(t.target_table)) as relation
+    from imports.tables as t
+    join imports.sources as s on s.id = t.source_id
+    where s.run_id = %(run)s and t.mapping is not null and t.loaded_at is null
+    union
+    select coalesce(pg_partition_root(to_regclass(table_name)), to_regclass(table_name))
+    from imports.definitions
+    where run_id = %(run)s and restored_at is null
+)
+select relation::regclass::text
+from (select relation from needed intersect select relation from held) as both_need
+where relation is not null
+order by 1
+limit 1
+
+-- name: forget_rows
+with ways as (
+    update imports.tables as t
+    set loaded_at = null, started_at = null, verified_at = null, verified_rows = null, different_rows = null
+    from imports.sources as s
+    where s.id = t.source_id and s.run_id = %(run)s
+    returning t.id
+),
+chunks as (delete from imports.chunks where table_id in (select id from ways)),
+rejected as (delete from imports.rejected where table_id in (select id from ways)),
+unmapped as (delete from imports.unmapped where table_id in (select id from ways))
+delete from imports.normalisations
+where table_id in (select id from ways)
+
 -- name: run_status
 select status
 from imports.runs

@@ -90,11 +90,14 @@ class TableMapping:
 
     def relation(self, rowids: str) -> str:
         """Return the WITH clause that names the source rows (of the condition `rowids`) and `mapped`, the result."""
+        # Only what is read: with all of a wide table's columns there could be more than SQLite takes.
+        present = [column for column in self.table.columns if not missing([column], self.mapping.outputs.values())]
+        columns = "".join(f", {quote(column)}" for column in present)
         # NULL in the source's place, so that the mapping's SELECT works on files of any age.
         absent = "".join(f", null as {quote(column)}" for column in self.absent)
         return (
             f"with {quote(self.mapping.source_table)} as "
-            f"(select {self.table.rowid} as source_rowid, *{absent} from {self.table.relation} where {rowids}),\n"
+            f"(select {self.table.rowid} as source_rowid{columns}{absent} from {self.table.relation} where {rowids}),\n"
             f"mapped as ({self.mapping.select})\n"
         )
 

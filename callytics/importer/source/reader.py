@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,8 @@ SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 RowRange = tuple[int, int]
 EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
+# Fewer than the 2,000 that SQLite allows a result (https://sqlite.org/limits.html#max_column).
+RESULT_COLUMNS = 1_000
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
 # For each type, the SQLite condition under which a column's value can take the fast path.
@@ -200,8 +201,10 @@ class Source:
 
 
 def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
-    # table_info would leave out generated columns.
-    info = connection.execute(f"select name, type, pk from pragma_table_xinfo({literal(name)})").fetchall()
+    # table_info would leave out generated columns. The pragma itself rather than the function pragma_table_xinfo: a
+    # table of that name in the file would be read instead.
+    rows = connection.execute(f"pragma main.table_xinfo({literal(name)})").fetchall()
+    info = [(column, declared, pk) for _, column, declared, _, _, pk, *_ in rows]
     columns = tuple(column for column, *_ in info)
     rowid = _rowid_name(name, columns, connection)
     keys = [(column, declared) for column, declared, pk in info if pk]
@@ -322,10 +325,10 @@ def read_dirty(
     query = (
         f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select source_rowid, {outputs} from mapped where not ({clean_condition(types)}) "
-        # As one parameter: SQLite allows a statement only so many of them.
-        "or source_rowid in (select value from json_each(?)) order by source_rowid"
+        # Written out: SQLite allows only so many parameters, and a table of the file may be called json_each.
+        f"or source_rowid in ({', '.join(map(str, besides))}) order by source_rowid"
     )
-    for rowid, *values in connection.execute(query, (json.dumps(besides),)):
+    for rowid, *values in connection.execute(query):
         yield rowid, dict(zip(types, values, strict=True))
 
 
@@ -333,9 +336,14 @@ def read_rows(
     connection: sqlite3.Connection, table: SourceTable, columns: Sequence[str], chunk: tuple[int, int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (row number, values by column) of a chunk as SQLite holds them."""
-    query = (
-        f"select {table.rowid}, {', '.join(map(quote, columns))} from {table.relation} "
-        f"where {table.between(chunk)} order by {table.rowid}"
-    )
-    for rowid, *values in connection.execute(query):
-        yield rowid, dict(zip(columns, values, strict=True))
+    # In several queries where a result can't have them all: the row number is one more than a table has.
+    parts = [columns[start : start + RESULT_COLUMNS] for start in range(0, len(columns), RESULT_COLUMNS)]
+    readings = [
+        connection.execute(
+            f"select {table.rowid}, {', '.join(map(quote, part))} from {table.relation} "
+            f"where {table.between(chunk)} order by {table.rowid}"
+        )
+        for part in parts
+    ]
+    for rows in zip(*readings, strict=True):
+        yield rows[0][0], dict(zip(columns, (value for _, *values in rows for value in values), strict=True))

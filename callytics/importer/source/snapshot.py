@@ -6,9 +6,11 @@ import fcntl
 import glob
 import hashlib
 import os
+import pwd
 import secrets
 import shutil
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ LOCK_TIMEOUT_SECONDS = 30.0
 # Who waits is told after this long why, and Ctrl-C is heard between two tries.
 NOTICE_SECONDS = 2.0
 TRY_SECONDS = 0.5
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 Notice = Callable[[str], None]
 
@@ -67,7 +70,7 @@ def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: Non
             check.result()
             written.result()
         target = folder / f"{source.stem}-{sha256[:12]}.sqlite"
-        _keep(scratch, target, sha256)
+        _keep(scratch, target)
     return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
 
 
@@ -75,6 +78,31 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_snapshot(path: Path, sha256: str) -> bool:
+    """Return whether a path is a snapshot that was taken, as it was taken: a file that no one else can change.
+
+    A link, a pipe, or a file of another user is none, whatever it holds: it may hold something else a moment later.
+    """
+    try:
+        # Opened once, so that what is looked at is what is read. A pipe without a writer would wait for one.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            found = os.fstat(file.fileno())
+            trusted = {os.geteuid(), 0, path.parent.stat().st_uid}
+            ours = stat.S_ISREG(found.st_mode) and found.st_uid in trusted and not found.st_mode & OTHERS_WRITE
+            return ours and hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def refuse_changed(snapshot: Snapshot) -> None:
+    """Raise `SourceError` if a snapshot is no longer what was taken: what was read of it proves nothing then."""
+    if not is_snapshot(snapshot.path, snapshot.sha256):
+        raise SourceError(
+            f"the snapshot {snapshot.path} of {snapshot.source} was changed while it was used: find out who writes to "
+            "its folder, and run the same command again"
+        )
 
 
 def readable_database(source: Path) -> Path:
@@ -139,10 +167,11 @@ def _make(folder: Path) -> int:
 
 def _make_folder(folder: Path, source: Path) -> None:
     _make(folder)
+    _refuse_others_folder(folder)
     # Before the room is measured: it may be what fills the disk.
     _remove_abandoned(folder)
     free = _make(folder)
-    needed = source.stat().st_size
+    needed = sum(path.stat().st_size for path in (source, _sidecar(source, "-wal")) if path.exists())
     if free < needed:
         # The folder that was named, not the scratch folder in it.
         named = folder.parent if folder.name.startswith(".") else folder
@@ -150,6 +179,31 @@ def _make_folder(folder: Path, source: Path) -> None:
             f"no room for a snapshot of {source}: {sized(needed)} needed, {sized(free)} free in {named}; "
             "name another folder with --snapshots"
         )
+
+
+def _refuse_others_folder(folder: Path) -> None:
+    """Refuse a folder in which somebody else could put another file in a snapshot's place, once it is verified."""
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise SourceError(f"the snapshot folder {folder} is a link: name the folder that it leads to with --snapshots")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise SourceError(
+            f"the snapshot folder {folder} belongs to another user ({_user(found.st_uid)}): run as that user, or name "
+            "another folder with --snapshots"
+        )
+    # In a sticky folder such as /tmp only the owner of a file can put another in its place.
+    if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
+        raise SourceError(
+            f"others may write to the snapshot folder {folder} (mode {stat.S_IMODE(found.st_mode):04o}): run "
+            f"'chmod 700 {folder}', or name another folder with --snapshots"
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 @contextmanager
@@ -196,7 +250,8 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove scratch that a killed command left: nobody holds its lock any more."""
     for path in (*folder.glob(".snapshot-*.sqlite"), *folder.glob(".borrowed-*")):
         with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY)
+            # Whatever somebody has put there: a pipe would wait for its writer, a link lead elsewhere.
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove_scratch(path)
@@ -345,11 +400,12 @@ def _snapshot_error(source: Path, error: Exception) -> SourceError:
     return SourceError(f"{source} could not be copied ({error}): check the disk and the rights of its folder")
 
 
-def _keep(scratch: Path, target: Path, sha256: str) -> None:
-    """Give the copy its name, unless the same is there already."""
-    if target.exists() and file_sha256(target) == sha256:
-        return
-    scratch.rename(target)
+def _keep(scratch: Path, target: Path) -> None:
+    """Give the copy its name, in place of whatever has it: only this one is known to be whole, ours and no link."""
+    try:
+        scratch.rename(target)
+    except OSError as error:
+        raise SourceError(f"{target} is in the way of a snapshot ({error.strerror}): move it away") from error
     # The name is on the disk only when the folder is.
     _sync(target.parent)
 

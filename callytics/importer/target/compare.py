@@ -19,8 +19,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.chunks import Chunk, Converter, rows_table
-from callytics.importer.convert.rows import RefusedRow
-from callytics.importer.convert.values import encode_row
+from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger

@@ -7,9 +7,8 @@ by INSERT in a transaction of their own with their checkpoint, halved around eac
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -19,11 +18,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
-from callytics.importer.convert.rows import ConvertedRow, RefusedRow
-from callytics.importer.convert.values import encode_row
+from callytics.importer.convert.rows import ConvertedRow, RefusedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import TableRecord
-from callytics.importer.records.ledger import INSERT_COPIED, Ledger, keepable
+from callytics.importer.records.ledger import INSERT_COPIED, Ledger, batches
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
 from callytics.importer.target.refusals import REFUSAL_CLASSES, refused_of
@@ -59,9 +57,13 @@ class Loader:
         self.begin(record)
         with closing(source.connect()) as connection:
             for row_range, _ in self._chunks(record, connection, source, table, EVERYTHING):
-                rows = unmapped_table(record, read_rows(connection, table, record.unmapped_columns, row_range))
-                self._copy("unmapped", "imports", rows, record, row_range, pending=False)
-                self.advance(f"load {record.label}", rows.num_rows, record.source_rows)
+                rows = read_rows(connection, table, record.unmapped_columns, row_range)
+                encoded = ((rowid, encode_row(values)) for rowid, values in rows)
+                # A chunk is one by the average of the file: of a few large rows there may be too many in it.
+                for batch in batches(encoded, lambda one: len(one[1])):
+                    part = (batch[0][0], batch[-1][0])
+                    self._copy("unmapped", "imports", unmapped_table(record, batch), record, part, pending=False)
+                    self.advance(f"load {record.label}", len(batch), record.source_rows)
 
     def begin(self, record: TableRecord) -> None:
         """Note when the load of a table began."""
@@ -148,8 +150,8 @@ class Loader:
             execute_values(cursor, statement[0], values, template=statement[1], page_size=len(values))
 
         with self.rows.cursor() as cursor:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                refused |= refused_of(cursor, write, start, min(start + ROWS_AT_ONCE, len(rows)) - 1)
+            for batch in batches(list(enumerate(rows)), lambda one: _width(one[1]), ROWS_AT_ONCE):
+                refused |= refused_of(cursor, write, batch[0][0], batch[-1][0])
         inserted = [row for number, row in enumerate(rows) if number not in refused]
         rejected = chunk.refused + [
             RefusedRow(rows[number].rowid, None, reason, converter.source_values(rows[number].rowid))
@@ -159,6 +161,10 @@ class Loader:
         self.ledger.record_normalisations(record.id, inserted)
         self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(rejected))
         self.rows.commit()
+
+
+def _width(row: ConvertedRow) -> int:
+    return sum(len(value) for value in row.values.values() if isinstance(value, str))
 
 
 def copy_table(clean: pa.Table, columns: dict[str, str]) -> pa.Table:
@@ -173,10 +179,9 @@ def _copied(column: pa.ChunkedArray, kind: str) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.json_(), array) if kind == "jsonb" else array
 
 
-def unmapped_table(record: TableRecord, rows: Iterable[tuple[int, dict[str, Any]]]) -> pa.Table:
-    """Return rows for `imports.unmapped`."""
+def unmapped_table(record: TableRecord, numbered: Sequence[tuple[int, str]]) -> pa.Table:
+    """Return encoded rows for `imports.unmapped`."""
     # Encoded as JSON that keeps storage classes apart: nothing is known of what these columns mean.
-    numbered = [(rowid, keepable(encode_row(values), record.source_table, rowid)) for rowid, values in rows]
     return pa.table(
         {
             "table_id": pa.array([record.id] * len(numbered), pa.int64()),

@@ -21,7 +21,8 @@ from psycopg2.extras import execute_values
 
 from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.rows import RefusedRow
-from callytics.importer.records.ledger import Ledger, keepable
+from callytics.importer.records.entries import TableRecord
+from callytics.importer.records.ledger import Ledger, batches
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
 from callytics.importer.target.refusals import refused_of
@@ -145,6 +146,14 @@ class Staging:
             stage.keys += len(keys)
             self._copy(stage, "copy_keys", copy_text({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
 
+    def delete_recorded(self, table: TableRecord) -> int:
+        """Stage what the records say that an import brought to a table; returns the rows."""
+        stage = self._stage_of(table.target_table)
+        recorded = {"table": table.id, "key": stage.key}
+        rows = SQL.run(self.connection, "stage_recorded", recorded, **stage.parts)
+        stage.keys += rows
+        return rows
+
     def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
         """Bring imports.rejected up to date."""
         with self._lock:
@@ -156,11 +165,9 @@ class Staging:
         record = pair.record
         with self._lock, self.connection.cursor() as cursor:
             SQL.run(self.connection, "delete_unmapped", {"table": record.id, "rowids": list(outdated)})
-            values = [
-                (record.id, record.source_table, rowid, keepable(row, record.source_table, rowid))
-                for rowid, row in rows
-            ]
-            execute_values(cursor, SQL["put_unmapped"], values, page_size=1000)
+            values = [(record.id, record.source_table, rowid, row) for rowid, row in rows]
+            for batch in batches(values, lambda one: len(one[3])):
+                execute_values(cursor, SQL["put_unmapped"], batch, page_size=1000)
 
     def _stage(self, pair: MappedPair) -> Stage:
         conversion = pair.conversion

@@ -19,6 +19,22 @@ copy {staged} (sync_n, sync_table, sync_rowid, sync_present, sync_refused, {colu
 -- name: copy_keys
 copy {gone} (sync_table, key) from stdin
 
+-- name: stage_recorded
+-- The keys of an import's rows as far as its records tell: the ids that it took for itself, or its chunks.
+insert into {gone} (sync_table, key)
+select w.id, t.{key}
+from public.{target} as t
+join imports.tables as w on w.id = %(table)s
+cross join coalesce((w.offsets ->> %(key)s)::bigint, 0) as moved (ids)
+where case
+        when w.ids is not null then w.ids @> t.{key}
+        else exists (
+            select from imports.chunks as c
+            where c.table_id = w.id and t.{key} - moved.ids between c.first_rowid and c.last_rowid
+        )
+    end
+on conflict do nothing
+
 -- name: index_rows
 -- Once all rows are there.
 create index on {staged} (sync_n);

@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter, rows_table
-from callytics.importer.convert.rows import RefusedRow
-from callytics.importer.convert.values import encode_row
+from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
