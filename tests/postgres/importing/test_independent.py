@@ -5,38 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from callytics.importer import Options, Outcome, import_files, verify_files
+from callytics.importer import Outcome
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.independent import problems
+from tests.support.installation import Installation
 from tests.support.places import SHARED
 from tests.support.servers import Databases
 
 pytestmark = pytest.mark.slow
 
 FOLDERS = ("callytics-1", "callytics-2", "callytics-3")
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> Options:
-    """Snapshots go where the test's files go."""
-    return Options(snapshots=tmp_path / "snapshots")
-
-
-@pytest.fixture
-def connection(database: Settings) -> Iterator[Connection]:
-    """The owner's connection, which sees what was committed meanwhile."""
-    with closing(psycopg2.connect(database.conninfo(owner=True))) as connection:
-        connection.autocommit = True
-        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -49,23 +36,18 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Path]]:
     return {1: [folder / "1.sqlite"], 2: [folder / "2.sqlite"], 3: sorted((folder / "3").iterdir())}
 
 
-def run(settings: Settings, files: list[Path], options: Options) -> Outcome:
+def run(installation: Installation, files: list[Path]) -> Outcome:
     """Import and require that everything arrived."""
-    outcome = import_files(settings, files, options, lambda *_: None)
+    installation.files = files
+    outcome = installation.import_()
     assert (outcome.exit_code, outcome.rejects, outcome.differences) == (0, [], [])
     return outcome
 
 
-def verified(settings: Settings, files: list[Path], options: Options) -> Outcome:
-    """Verify without a word about progress."""
-    return verify_files(settings, files, options, lambda *_: None)
-
-
-def ask(connection: Connection, query: str, *parameters: Any) -> Any:
-    """Return the first value of a query, None for a statement without one."""
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
+def verified(installation: Installation, files: list[Path]) -> Outcome:
+    """Verify these of its files."""
+    installation.files = files
+    return installation.verify()
 
 
 def snapshot_of(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -91,81 +73,72 @@ def unreferenced(connection: Connection) -> list[str]:
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there: real installations are not shipped")
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_value_of_a_real_installation_is_there(
-    folder: str, database: Settings, connection: Connection, options: Options
-) -> None:
+def test_every_value_of_a_real_installation_is_there(folder: str, installation: Installation) -> None:
     """Each folder of real files arrives whole, and verify agrees."""
     files = sorted((SHARED / folder).glob("*.sqlite"))
-    run(database, files, options)
-    assert [problem for file in files for problem in problems(file, connection)] == []
-    assert verified(database, files, options).exit_code == 0
+    run(installation, files)
+    assert installation.problems() == []
+    assert verified(installation, files).exit_code == 0
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there: real installations are not shipped")
-def test_all_real_installations_together(database: Settings, connection: Connection, options: Options) -> None:
+def test_all_real_installations_together(installation: Installation) -> None:
     """Every real file in one command: rows stay apart, references lead where they led."""
     files = sorted(SHARED.glob("*/*.sqlite"))
-    run(database, files, options)
-    assert [problem for file in files for problem in problems(file, connection)] == []
-    assert unreferenced(connection) == []
+    run(installation, files)
+    assert installation.problems() == []
+    assert unreferenced(installation.connection) == []
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("generation", [1, 2, 3])
 def test_every_value_of_a_generated_installation_is_there(
-    generation: int, samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
+    generation: int, samples: dict[int, list[Path]], installation: Installation
 ) -> None:
     """A generated installation arrives whole, every foreign key valid, and verify agrees."""
-    run(database, samples[generation], options)
-    assert [problem for file in samples[generation] for problem in problems(file, connection)] == []
-    assert unreferenced(connection) == []
-    assert verified(database, samples[generation], options).exit_code == 0
+    run(installation, samples[generation])
+    assert installation.problems() == []
+    assert unreferenced(installation.connection) == []
+    assert verified(installation, samples[generation]).exit_code == 0
 
 
 @pytest.mark.parametrize("order", ["123", "321", "213"])
 def test_generations_in_one_database_stay_apart(
     order: str,
     samples: dict[int, list[Path]],
-    database: Settings,
-    connection: Connection,
-    options: Options,
+    installation: Installation,
 ) -> None:
     """Generations imported one after the other, in any order, keep all rows apart and all references right."""
     for generation in order:
-        run(database, samples[int(generation)], options)
-    files = [file for generation in order for file in samples[int(generation)]]
-    assert [problem for file in files for problem in problems(file, connection)] == []
-    assert unreferenced(connection) == []
+        run(installation, samples[int(generation)])
+    files = installation.files = [file for generation in order for file in samples[int(generation)]]
+    assert installation.problems() == []
+    assert unreferenced(installation.connection) == []
     for file in files:
-        assert verified(database, [file], options).exit_code == 0
+        assert verified(installation, [file]).exit_code == 0
 
 
-def test_one_command_for_all_generations(
-    samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
-) -> None:
+def test_one_command_for_all_generations(samples: dict[int, list[Path]], installation: Installation) -> None:
     """All generations named in one command arrive like one after the other."""
     files = [file for generation in samples.values() for file in generation]
-    run(database, files, options)
-    assert [problem for file in files for problem in problems(file, connection)] == []
-    assert unreferenced(connection) == []
+    run(installation, files)
+    assert installation.problems() == []
+    assert unreferenced(installation.connection) == []
 
 
-def test_a_zone_moves_timestamps_without_offset(
-    samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
-) -> None:
+def test_a_zone_moves_timestamps_without_offset(samples: dict[int, list[Path]], installation: Installation) -> None:
     """With a time zone, what was written without offset is read as local time there."""
-    zoned = Options(options.snapshots, zone=ZoneInfo("Asia/Seoul"))
-    run(database, samples[2], zoned)
-    assert problems(samples[2][0], connection, "Asia/Seoul") == []
-    assert problems(samples[2][0], connection, "UTC") != []
+    installation.options = replace(installation.options, zone=ZoneInfo("Asia/Seoul"))
+    run(installation, samples[2])
+    assert problems(samples[2][0], installation.connection, "Asia/Seoul") == []
+    assert problems(samples[2][0], installation.connection, "UTC") != []
 
 
-def test_the_application_counts_the_files(samples: dict[int, list[Path]], database: Settings, options: Options) -> None:
+def test_the_application_counts_the_files(samples: dict[int, list[Path]], installation: Installation) -> None:
     """The application's role reads what was imported."""
-    run(database, samples[3], options)
-    with closing(psycopg2.connect(database.conninfo())) as application:
-        assert ask(application, "select current_user") == "callytics_user"
-        assert ask(application, "SELECT COUNT(*) FROM audio_files") == 12
+    run(installation, samples[3])
+    assert installation.change("select current_user") == "callytics_user"
+    assert installation.change("SELECT COUNT(*) FROM audio_files") == 12
 
 
 INSERTS = {
@@ -179,7 +152,7 @@ INSERTS = {
 
 @pytest.mark.parametrize("table", INSERTS)
 def test_the_next_id_is_the_one_that_sqlite_would_have_given(
-    table: str, samples: dict[int, list[Path]], tmp_path: Path, database: Settings, options: Options
+    table: str, samples: dict[int, list[Path]], tmp_path: Path, installation: Installation
 ) -> None:
     """An insert by the application goes on where sqlite_sequence stood, not at the highest id."""
     file = next(f for f in samples[3] if table in tables_of(f))
@@ -188,23 +161,18 @@ def test_the_next_id_is_the_one_that_sqlite_would_have_given(
     with closing(sqlite3.connect(copy)) as sqlite, sqlite:
         sqlite.execute("update sqlite_sequence set seq = seq + 417 where name = ?", (table,))
         (stood,) = sqlite.execute("select seq from sqlite_sequence where name = ?", (table,)).fetchone()
-    run(database, [copy, *(f for f in samples[3] if f != file)], options)
-    with closing(psycopg2.connect(database.conninfo())) as application:
-        assert ask(application, INSERTS[table]) == stood + 1
+    run(installation, [copy, *(f for f in samples[3] if f != file)])
+    assert installation.change(INSERTS[table]) == stood + 1
 
 
-def test_the_next_id_after_ids_moved(
-    samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
-) -> None:
+def test_the_next_id_after_ids_moved(samples: dict[int, list[Path]], installation: Installation) -> None:
     """Where ids moved, the next id moves with them."""
-    with closing(psycopg2.connect(database.conninfo())) as application, application:
-        assert ask(application, INSERTS["audio_files"]) == 1
-    run(database, samples[1], options)
-    assert ask(connection, "select id_offset from imports.tables where target_table = 'audio_files'") == 1
+    assert installation.change(INSERTS["audio_files"]) == 1
+    run(installation, samples[1])
+    assert installation.one("select id_offset from imports.tables where target_table = 'audio_files'") == 1
     with closing(sqlite3.connect(samples[1][0])) as sqlite:
         (stood,) = sqlite.execute("select seq from sqlite_sequence where name = 'File'").fetchone()
-    with closing(psycopg2.connect(database.conninfo())) as application:
-        assert ask(application, INSERTS["audio_files"]) == stood + 1 + 1
+    assert installation.change(INSERTS["audio_files"]) == stood + 1 + 1
 
 
 def tables_of(file: Path) -> set[str]:
@@ -213,27 +181,25 @@ def tables_of(file: Path) -> set[str]:
         return {name for (name,) in sqlite.execute("select name from sqlite_master where type = 'table'")}
 
 
-def test_a_second_import_changes_nothing(
-    samples: dict[int, list[Path]], database: Settings, connection: Connection, options: Options
-) -> None:
+def test_a_second_import_changes_nothing(samples: dict[int, list[Path]], installation: Installation) -> None:
     """The same files again: said so, and not one row, record or sequence is touched."""
-    run(database, samples[3], options)
-    before = snapshot_of(connection)
-    again = run(database, samples[3], options)
+    run(installation, samples[3])
+    before = snapshot_of(installation.connection)
+    again = run(installation, samples[3])
     assert len([note for note in again.notes if "already imported" in note and "nothing changed" in note]) == 2
-    assert snapshot_of(connection) == before
+    assert snapshot_of(installation.connection) == before
 
 
 def test_the_same_content_under_another_name_is_the_same_file(
-    samples: dict[int, list[Path]], tmp_path: Path, database: Settings, connection: Connection, options: Options
+    samples: dict[int, list[Path]], tmp_path: Path, installation: Installation
 ) -> None:
     """A renamed copy brings nothing new."""
-    run(database, samples[1], options)
+    run(installation, samples[1])
     copy = tmp_path / "renamed.db"
     copy.write_bytes(samples[1][0].read_bytes())
-    before = snapshot_of(connection)
-    assert "already imported" in run(database, [copy], options).notes[0]
-    assert snapshot_of(connection) == before
+    before = snapshot_of(installation.connection)
+    assert "already imported" in run(installation, [copy]).notes[0]
+    assert snapshot_of(installation.connection) == before
 
 
 NOT_LOADED = """
@@ -283,29 +249,28 @@ def filled(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Settings]:
     """A database with generations 3 and 1 and a file that is not clean: connect to clones of it, not to it."""
-    options = Options(snapshots=tmp_path_factory.mktemp("filled"))
     with databases.clone(template) as settings:
-        run(settings, samples[3], options)
-        run(settings, samples[1], options)
-        assert import_files(settings, [not_loaded], options, lambda *_: None).exit_code == 3
+        with Installation.on(settings, tmp_path_factory.mktemp("filled")) as installation:
+            run(installation, samples[3])
+            run(installation, samples[1])
+            installation.files = [not_loaded]
+            assert installation.import_().exit_code == 3
         yield settings
 
 
 @pytest.fixture
-def imported(filled: Settings, databases: Databases) -> Iterator[Settings]:
+def imported(filled: Settings, databases: Databases, tmp_path: Path) -> Iterator[Installation]:
     """A clone of the filled database, free to be tampered with."""
-    with databases.clone(filled) as settings:
-        yield settings
+    with databases.clone(filled) as settings, Installation.on(settings, tmp_path) as installation:
+        yield installation
 
 
-def change(settings: Settings, statement: str) -> None:
+def change(installation: Installation, statement: str) -> None:
     """Change what was imported, as the owner, with no trigger adding to it."""
-    with closing(psycopg2.connect(settings.conninfo(owner=True))) as connection:
-        cursor = connection.cursor()
+    with installation.connection.cursor() as cursor:
         cursor.execute("set callytics.importing = 'on'")
         cursor.execute(statement)
         assert cursor.rowcount == 1
-        connection.commit()
 
 
 TAMPERED = {
@@ -326,69 +291,61 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("kind", TAMPERED)
-def test_verify_notices_a_changed_value(
-    kind: str, imported: Settings, samples: dict[int, list[Path]], options: Options
-) -> None:
+def test_verify_notices_a_changed_value(kind: str, imported: Installation, samples: dict[int, list[Path]]) -> None:
     """One value changed: exit code 4, the table and column named, its content not."""
     table, column, change_to = TAMPERED[kind]
     key = "audio_file_id" if table == "audio_features" else "id"
     generation = 1 if table == "audio_features" else 3
     null = "" if kind != "NULL to a value" else f"where {column} is null"
     change(imported, f"update {table} set {column} = {change_to} where {key} = (select min({key}) from {table} {null})")
-    outcome = verified(imported, samples[generation], options)
+    outcome = verified(imported, samples[generation])
     assert outcome.exit_code == 4
     assert [(one.table, one.column) for one in outcome.differences] == [(table, column.partition("[")[0])]
 
 
 @pytest.mark.parametrize("table", ["transcriptions", "audio_metrics"])
-def test_verify_notices_a_deleted_row(
-    table: str, imported: Settings, samples: dict[int, list[Path]], options: Options
-) -> None:
+def test_verify_notices_a_deleted_row(table: str, imported: Installation, samples: dict[int, list[Path]]) -> None:
     """A row deleted, in a plain or in a partitioned table: exit code 4, table and row named."""
     change(imported, f"delete from {table} where id = 5")
-    outcome = verified(imported, samples[3], options)
+    outcome = verified(imported, samples[3])
     assert outcome.exit_code == 4
     assert [(one.table, one.key, one.column) for one in outcome.differences] == [(table, 5, None)]
 
 
-def test_verify_notices_a_row_that_is_there_twice(
-    imported: Settings, samples: dict[int, list[Path]], options: Options
-) -> None:
+def test_verify_notices_a_row_that_is_there_twice(imported: Installation, samples: dict[int, list[Path]]) -> None:
     """A partitioned table has no key across its months: verify is what notices a second row with an id."""
     change(
         imported,
         "insert into transcriptions (id, audio_file_id, text_content, start_time, end_time, created_at) "
         "select id, audio_file_id, text_content, start_time, end_time, '1999-01-01' from transcriptions where id = 5",
     )
-    outcome = verified(imported, samples[3], options)
+    outcome = verified(imported, samples[3])
     assert (outcome.exit_code, outcome.differences[0].table) == (4, "transcriptions")
 
 
 def test_verify_is_green_again_once_the_value_is_put_back(
-    imported: Settings, samples: dict[int, list[Path]], options: Options
+    imported: Installation, samples: dict[int, list[Path]]
 ) -> None:
     """The verdict follows what is there, also back."""
     change(imported, "update audio_metrics set snr_db = -snr_db where id = 2")
-    assert verified(imported, samples[3], options).exit_code == 4
+    assert verified(imported, samples[3]).exit_code == 4
     change(imported, "update audio_metrics set snr_db = -snr_db where id = 2")
-    assert verified(imported, samples[3], options).exit_code == 0
+    assert verified(imported, samples[3]).exit_code == 0
 
 
 @pytest.mark.parametrize("statement", TAMPERED_RECORDS)
 def test_verify_notices_tampering_with_rejected_and_unmapped_rows(
-    statement: str, imported: Settings, not_loaded: Path, options: Options
+    statement: str, imported: Installation, not_loaded: Path
 ) -> None:
     """Rejected and unmapped rows are part of what is verified: every byte of them."""
-    assert verified(imported, [not_loaded], options).exit_code == 3
+    assert verified(imported, [not_loaded]).exit_code == 3
     change(imported, statement)
-    outcome = verified(imported, [not_loaded], options)
+    outcome = verified(imported, [not_loaded])
     table = "imports.rejected" if "rejected" in statement else "imports.unmapped"
     assert (outcome.exit_code, {one.table for one in outcome.differences}) == (4, {table})
 
 
-def test_verify_notices_a_loaded_row_passed_off_as_rejected(
-    imported: Settings, not_loaded: Path, options: Options
-) -> None:
+def test_verify_notices_a_loaded_row_passed_off_as_rejected(imported: Installation, not_loaded: Path) -> None:
     """A row that is deleted and filed under imports.rejected afterwards is still a row missing."""
     change(
         imported,
@@ -397,4 +354,4 @@ def test_verify_notices_a_loaded_row_passed_off_as_rejected(
         "'processing_status', 'pending', 'sample_rate', 8000) from imports.rejected where source_rowid = 2",
     )
     change(imported, "delete from audio_files where file_path = '/a'")
-    assert verified(imported, [not_loaded], options).exit_code == 4
+    assert verified(imported, [not_loaded]).exit_code == 4
