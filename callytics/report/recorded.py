@@ -130,9 +130,7 @@ def records(settings: Settings) -> Iterator[Connection]:
 
 def read(connection: Connection, kind: type[T], query: str, run: int | None = None) -> list[T]:
     """Return the rows of a query of recorded.sql."""
-    with connection.cursor() as cursor:
-        cursor.execute(SQL[query], {"run": run})
-        return entries(cursor, kind)
+    return entries(kind, SQL.all(connection, query, {"run": run}))
 
 
 def by_table(keys: list[OrphanedKey]) -> list[KeySummary]:

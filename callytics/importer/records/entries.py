@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from psycopg2.extensions import cursor as Cursor
+from callytics.postgres.sql import Row
 
 T = TypeVar("T")
 
@@ -150,11 +151,10 @@ class OrphanedKey:
     orphans: int
 
 
-def entries(cursor: Cursor, kind: type[T]) -> list[T]:
+def entries(kind: type[T], rows: Iterable[Row]) -> list[T]:
     """Return the rows of a query as objects of a class whose fields are named like its columns.
 
     By name, since columns of the same type could change places unnoticed. Raises ``TypeError`` if a name is missing
     on either side.
     """
-    names: list[Any] = [column.name for column in cursor.description or ()]
-    return [kind(**dict(zip(names, row, strict=True))) for row in cursor]
+    return [kind(**row) for row in rows]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json, execute_batch
 
 from callytics.importer.convert.rows import ConvertedRow, RefusedRow, encode_row
@@ -356,20 +355,13 @@ class Ledger:
         return self._entries(OrphanedKey, "not_validated", run)
 
     def _entries(self, kind: type[T], query: str, run: int) -> list[T]:
-        with self._execute(query, {"run": run}) as cursor:
-            return entries(cursor, kind)
+        return entries(kind, SQL.all(self.connection, query, {"run": run}))
 
     def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        with self._execute(query, parameters) as cursor:
-            return cursor.fetchall()
+        return SQL.rows(self.connection, query, parameters)
 
     def _run(self, query: str, **parameters: Any) -> None:
-        self._execute(query, parameters).close()
-
-    def _execute(self, query: str, parameters: dict[str, Any]) -> Cursor:
-        cursor = self.connection.cursor()
-        cursor.execute(SQL[query], parameters)
-        return cursor
+        SQL.run(self.connection, query, parameters)
 
 
 def batches(rows: Iterable[R], size: Callable[[R], int], most: int = sys.maxsize) -> Iterator[list[R]]:
