@@ -110,7 +110,7 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
 @click.option("--plan", "show_plan", is_flag=True, help="With --dry-run, print the plan instead: every step, in order.")
 @click.option("--strict", is_flag=True, help="Refuse files if anything would be rejected, normalised or unmapped.")
 @JOBS
-@click.option("--again", is_flag=True, help="Import a file that changed since its import as new rows.")
+@click.option("--again", is_flag=True, help="Import a file whose calls are there already as new rows.")
 @click.option("--yes", is_flag=True, help="Import into a database that already holds calls without asking.")
 @click.pass_obj
 def import_command(
@@ -135,7 +135,7 @@ def import_command(
         raise click.UsageError("--plan shows what --dry-run would do: name both")
     target, named = Settings.load(env_file=env_file), _files(files)
     if dry_run:
-        check_target(target)
+        check_target(target, named, _options(**options))
         _dry_run(target, named, _options(**options), quiet, as_json, show_plan)
         return
     question = f"{target.database} holds calls already: add these to them?"
@@ -192,6 +192,7 @@ def verify(
 @click.option(
     "--theirs", "choice", flag_value="theirs", help="Overwrite rows that were changed in PostgreSQL with SQLite's."
 )
+@click.option("--of", type=int, metavar="IMPORT", help="The files are later copies of this import's, by other names.")
 @JOBS
 @click.pass_obj
 def sync(
@@ -202,6 +203,7 @@ def sync(
     as_json: bool,
     dry_run: bool,
     choice: str | None,
+    of: int | None,
     jobs: int,
 ) -> None:
     """Catch up with imported files that have changed since.
@@ -215,7 +217,7 @@ def sync(
     target, named = Settings.load(env_file=env_file), _files(files)
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
         options = _options(snapshots=snapshots, jobs=jobs, cancellation=cancellation, notice=display.say)
-        outcome = sync_files(target, named, options, display.update, choice=choice, dry_run=dry_run)
+        outcome = sync_files(target, named, options, display.update, choice=choice, dry_run=dry_run, of=of)
     _end(outcome, sync_lines(outcome), as_json)
 
 

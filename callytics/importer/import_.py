@@ -26,15 +26,26 @@ from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
+from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
 from callytics.settings import Settings
 
 
-def check_target(settings: Settings) -> None:
-    """Raise ``CallyticsError`` if an import could not begin: server away, not migrated, no rights. Writes nothing."""
-    with open_session(settings, Options(), lambda *_: None, lock=False):
-        pass
+def check_target(settings: Settings, files: Sequence[Path], options: Options) -> None:
+    """Raise ``CallyticsError`` if an import of the files could not begin. Writes nothing.
+
+    That is where the server is away, not migrated or without the rights, and where a file holds calls that are there.
+    """
+    with open_session(settings, options, lambda *_: None, lock=False) as session, ExitStack() as stack:
+        sources: list[Source] = []
+        for file in files:
+            snapshot = stack.enter_context(borrowed_snapshot(file, options))
+            if not options.again and not _is_known(session, file, snapshot, Outcome()):
+                _refuse_changed(session, snapshot)
+                source = Source(snapshot.path, str(file), options.limits)
+                _refuse_copy(session, source, sources)
+                sources.append(source)
 
 
 def import_files(
@@ -140,6 +151,8 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
             _refuse_changed(session, snapshot)
         source = Source(snapshot.path, str(snapshot.source), session.options.limits)
         source.refuse_empty()
+        if not session.options.again:
+            _refuse_copy(session, source, sources)
         sources.append(source)
     return sources
 
@@ -151,6 +164,12 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
         return False
     if known.status == "running":
         raise unfinished(known.run, [known.path], f"has the content of {file}")
+    if known.timezone != str(session.options.zone):
+        raise SourceError(
+            f"{file} was imported with --timezone {known.timezone} (import {known.run}) and is not imported again with "
+            f"{session.options.zone}: nothing was changed; 'callytics undo {known.run}' takes that import back, if its "
+            "zone was wrong"
+        )
     outcome.notes.append(
         f"{file}: already imported (import {known.run}, {known.status}, same SHA-256 {known.sha256[:12]}): "
         "nothing changed"
@@ -168,6 +187,31 @@ def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
             "second time: 'callytics sync' brings over what has changed; name --again if all rows are meant, as for "
             "the file of another installation"
         )
+
+
+def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> None:
+    """Refuse a file that holds the calls of an earlier import, or of a file named before it, under another name."""
+    for other in others:
+        if (found := overlap(source, other)).is_copy:
+            raise SourceError(
+                f"{source.label} and {other.label} hold the same calls ({found.equal:,} of {found.compared:,} rows "
+                "compared are equal): name one of them, or --again if all rows are meant"
+            )
+    for record in session.ledger.imported_sources():
+        if not Path(record.snapshot_path).exists():
+            session.options.notice(
+                f"the snapshot {record.snapshot_path} of import {record.run} is gone: whether {source.label} holds the "
+                "same calls was not checked"
+            )
+            continue
+        other = Source(Path(record.snapshot_path), record.path, session.options.limits)
+        if (found := overlap(source, other)).is_copy:
+            raise SourceError(
+                f"{source.label} holds the calls of import {record.run} ({record.path}): {found.equal:,} of "
+                f"{found.compared:,} rows compared are equal, and importing it would add them a second time; "
+                f"'callytics sync --of {record.run} {source.label}' brings over what has changed; name --again if all "
+                "rows are meant"
+            )
 
 
 def _resume(session: Session, files: Sequence[Path], outcome: Outcome) -> list[Path]:

@@ -35,7 +35,8 @@ from callytics.importer.outcome import Synced
 from callytics.importer.plan.ids import Offsets, References, id_offsets
 from callytics.importer.plan.work import table_records
 from callytics.importer.records.entries import SourceRecord, TableRecord
-from callytics.importer.session import Session, no_new_folders, open_session, unfinished
+from callytics.importer.session import Session, borrowed_snapshot, no_new_folders, open_session, unfinished
+from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, refuse_changed, take_snapshot
 from callytics.importer.target.findings import Clash, Difference, same_json
@@ -71,18 +72,20 @@ def sync_files(
     *,
     choice: str | None = None,
     dry_run: bool = False,
+    of: int | None = None,
 ) -> Synced:
     """Write to PostgreSQL what differs between imported files as they are now and as they were, in one transaction.
 
     Rows that were changed in PostgreSQL since the import are clashes: with ``choice`` None nothing is written then and
     the outcome lists them, "ours" keeps these rows, and "theirs" overwrites them. Rows that the application added are
-    left alone. ``dry_run`` writes nothing in any case. What was written is compared again, value by value.
+    left alone. ``dry_run`` writes nothing in any case. What was written is compared again, value by value. With ``of``,
+    the number of an import, the files are later copies of that import's files, whatever their names.
 
-    Raises ``SourceError`` if a file was never imported or a snapshot is gone, ``TargetError`` if an import is
-    unfinished or others keep writing to the same rows. PostgreSQL is then as it was.
+    Raises ``SourceError`` if a file was never imported, is no copy, or a snapshot is gone, ``TargetError`` if an import
+    is unfinished or others keep writing to the same rows. PostgreSQL is then as it was.
     """
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
-        records = _records(session, files)
+        records = _records(session, files) if of is None else _records_of(session, files, of)
         with _snapshots(session, records) as taken:
             session.refuse_unfinished(_targets(session, taken))
             return until_written(session, lambda lock: Sync(session, choice, dry_run).run(taken, lock))
@@ -110,6 +113,27 @@ def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord
             raise SourceError(f"{file} is named twice: name it once")
         if record.status == "running":
             raise unfinished(record.run, [record.path], f"has {path} among its files")
+        found[path] = record
+    session.connection.commit()
+    return found
+
+
+def _records_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, SourceRecord]:
+    """Return the record of the import's file that each file is a copy of; ``SourceError`` if it is of none. Commits."""
+    own = [record for record in session.ledger.imported_sources() if record.run == run]
+    if not own:
+        raise SourceError(f"import {run} holds no files: 'callytics report' lists the imports")
+    found: dict[Path, SourceRecord] = {}
+    for file in files:
+        path = Path(os.path.realpath(file))
+        with borrowed_snapshot(file, session.options) as snapshot:
+            copy = Source(snapshot.path, str(file), session.options.limits)
+            record = next((one for one in own if overlap(copy, base_source(session, one)).is_copy), None)
+        if record is None:
+            listed = ", ".join(one.path for one in own)
+            raise SourceError(f"{file} is no copy of a file of import {run} ({listed}): it holds other calls")
+        if record in found.values():
+            raise SourceError(f"two files are copies of {record.path}: name the later one")
         found[path] = record
     session.connection.commit()
     return found

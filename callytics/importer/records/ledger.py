@@ -237,6 +237,10 @@ class Ledger:
         """Return the latest import of a file of this path that was not undone."""
         return next((SourceRecord(*row) for row in self._all("source_of_path", path=str(path))), None)
 
+    def imported_sources(self) -> list[SourceRecord]:
+        """Return every file of an import that was not undone, the latest first."""
+        return [SourceRecord(*row) for row in self._all("imported_sources")]
+
     def imported_paths(self) -> list[str]:
         """Return the paths of all files whose imports were not undone."""
         return [path for (path,) in self._all("imported_paths")]

@@ -289,6 +289,14 @@ where s.path = %(path)s and s.undone_at is null
 order by s.id desc
 limit 1
 
+-- name: imported_sources
+-- Every file of an import that is still there, the latest first.
+select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+from imports.sources as s
+join imports.runs as r on r.id = s.run_id
+where s.undone_at is null
+order by s.id desc
+
 -- name: imported_paths
 select distinct path
 from imports.sources

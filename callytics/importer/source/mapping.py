@@ -43,6 +43,11 @@ class SourceTable:
     # The INTEGER PRIMARY KEY, which is the row number itself.
     id_column: str | None
 
+    @property
+    def has_row_numbers(self) -> bool:
+        """Tell whether SQLite numbers the rows, so that a number means the same row in a copy of the file."""
+        return not self.relation.startswith("temp.")
+
     def between(self, chunk: tuple[int, int]) -> str:
         """Return the condition that selects a chunk: its first to its last row number."""
         return f"{self.rowid} between {chunk[0]} and {chunk[1]}"

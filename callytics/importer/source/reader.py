@@ -90,6 +90,12 @@ class Source:
         connection.text_factory = Text
         return connection
 
+    def connect_beside(self, other: Source) -> sqlite3.Connection:
+        """Open a connection that sees this file as ``main`` and another one as ``other``."""
+        connection = sqlite3.connect(self._uri, uri=True)
+        connection.execute("attach ? as other", (other._uri,))
+        return connection
+
     def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
         """Open an ADBC connection that sees the numbered copies."""
         connection = adbc_driver_sqlite.dbapi.connect(self._uri)
