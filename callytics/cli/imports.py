@@ -15,7 +15,7 @@ from callytics import report as reports
 from callytics.cli.boundary import Printing
 from callytics.cli.interrupt import ending_in_time
 from callytics.cli.outcomes import as_json as json_of
-from callytics.cli.outcomes import folder_line, outcome_lines, profile_lines, sync_lines, undo_lines
+from callytics.cli.outcomes import folder_line, missing_lines, outcome_lines, profile_lines, sync_lines, undo_lines
 from callytics.cli.progress import Display
 from callytics.importer import (
     INTERRUPTED,
@@ -100,6 +100,8 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
         click.echo(json_of(profiles))
     else:
         click.echo("\n\n".join("\n".join(profile_lines(profile)) for profile in profiles))
+        for line in missing_lines(profiles):
+            click.echo(f"\n{line}")
     return profiles
 
 
@@ -111,6 +113,9 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
 @click.option("--strict", is_flag=True, help="Refuse files if anything would be rejected, normalised or unmapped.")
 @JOBS
 @click.option("--again", is_flag=True, help="Import a file whose calls are there already as new rows.")
+@click.option(
+    "--unmapped", is_flag=True, help="Import a file without any table of Callytics: its rows are kept as they are."
+)
 @click.option("--yes", is_flag=True, help="Import into a database that already holds calls without asking.")
 @click.pass_obj
 def import_command(

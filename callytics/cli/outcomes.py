@@ -32,8 +32,17 @@ def profile_lines(profile: Profile) -> Iterator[str]:
         right={1},
     )
     yield ""
+    if profile.is_foreign:
+        yield "No table of Callytics: is it the right file? An import refuses it without --unmapped."
     yield from _absent_lines(profile)
     yield from _finding_lines(profile)
+
+
+def missing_lines(profiles: Sequence[Profile]) -> Iterator[str]:
+    """Yield which database of an installation is not among files that were inspected."""
+    known = {name for profile in profiles for name in profile.databases}
+    for name in sorted({name for profile in profiles for name in profile.other_databases} - known):
+        yield f"The other database of the installation, {name}, is not among the files: import both in one command."
 
 
 def _destination(table: TableProfile) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, SourceError
+from callytics.importer.difference import validate
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
@@ -26,9 +27,11 @@ from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
+from callytics.importer.source.mapping import missing_databases
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
 
@@ -39,11 +42,16 @@ def check_target(settings: Settings, files: Sequence[Path], options: Options) ->
     """
     with open_session(settings, options, lambda *_: None, lock=False) as session, ExitStack() as stack:
         sources: list[Source] = []
+        resumed = {path for _, paths in session.ledger.unfinished_runs() for path in paths}
         for file in files:
+            if os.path.realpath(file) in resumed:
+                continue
             snapshot = stack.enter_context(borrowed_snapshot(file, options))
             if not options.again and not _is_known(session, file, snapshot, Outcome()):
                 _refuse_changed(session, snapshot)
                 source = Source(snapshot.path, str(file), options.limits)
+                if not options.unmapped:
+                    source.refuse_foreign()
                 _refuse_copy(session, source, sources)
                 sources.append(source)
 
@@ -111,9 +119,20 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
             # An answer may take its time, in which no transaction should stay open.
             session.connection.commit()
             confirm()
+        _note_missing(session, sources, outcome)
         run = _begin(session, sources, snapshots, outcome.runs)
         _check_snapshots(session, run)
     _finish(session, run, outcome)
+
+
+def _note_missing(session: Session, sources: Sequence[Source], outcome: Outcome) -> None:
+    names = session.ledger.imported_mappings().union(*(source.mapping_names for source in sources))
+    if missing := sorted(missing_databases(names)):
+        outcome.notes.append(
+            f"the other database of the installation, {', '.join(missing)}, is not imported yet: name both in one "
+            "command, or import it next; until then rows that refer to it have no parent"
+        )
+        session.options.notice(outcome.notes[-1])
 
 
 @contextmanager
@@ -150,7 +169,10 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
         if not session.options.again:
             _refuse_changed(session, snapshot)
         source = Source(snapshot.path, str(snapshot.source), session.options.limits)
-        source.refuse_empty()
+        if session.options.unmapped:
+            source.refuse_empty()
+        else:
+            source.refuse_foreign()
         if not session.options.again:
             _refuse_copy(session, source, sources)
         sources.append(source)
@@ -206,6 +228,8 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
             continue
         other = Source(Path(record.snapshot_path), record.path, session.options.limits)
         if (found := overlap(source, other)).is_copy:
+            if record.status == "running":
+                raise unfinished(record.run, [record.path], f"has the calls of {source.label}")
             raise SourceError(
                 f"{source.label} holds the calls of import {record.run} ({record.path}): {found.equal:,} of "
                 f"{found.compared:,} rows compared are equal, and importing it would add them a second time; "
@@ -285,6 +309,7 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
         raise DatabaseUnavailable(f"{error}; {RESUME}") from error
     # Again, or rows of another file could have been loaded and found equal to themselves.
     _check_snapshots(session, run)
+    _validate_again(session, run, works)
     # Only now: the rows are there, and the application may have added some of its own meanwhile.
     _set_sequences(session, works)
     outcome.differences += [difference for one in actions.found for difference in one.examples]
@@ -332,6 +357,14 @@ def _prepare(session: Session, run: int, works: Sequence[Work]) -> None:
     # After the foreign keys: PostgreSQL does not drop a primary key that one of them depends on.
     _defer(session, run, target.primary_keys(sorted(_large_targets(session, works) & targets)))
     session.connection.commit()
+
+
+def _validate_again(session: Session, run: int, works: Sequence[Work]) -> None:
+    """Validate the foreign keys that earlier imports left NOT VALID: their parents may have come with this one."""
+    targets = {work.target for work in works if isinstance(work, MappedWork)}
+    own = {(key.table_name, key.name) for key in session.ledger.not_validated(run)}
+    left = Staging(session.connection).not_validated(targets)
+    validate(session, run, [key for key in left if (key.table, key.name) not in own])
 
 
 def _large_targets(session: Session, works: Sequence[Work]) -> set[str]:

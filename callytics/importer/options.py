@@ -74,8 +74,8 @@ class Options:
 
     ``snapshots`` is the folder that keeps snapshots, ``zone`` the zone of timestamps without an offset, ``jobs`` the
     number of workers. ``strict`` refuses files from which anything would be rejected, normalised or unmapped, and
-    ``again`` imports a file that has changed since its import as if it came from another installation. ``notice`` is
-    told at once what whoever waits should know, in one line.
+    ``again`` imports a file whose calls are there already as if it came from another installation, and ``unmapped`` one
+    without any table of Callytics. ``notice`` is told at once what whoever waits should know, in one line.
     """
 
     snapshots: Path = Path("callytics-imports")
@@ -83,6 +83,7 @@ class Options:
     strict: bool = False
     jobs: int = 2
     again: bool = False
+    unmapped: bool = False
     limits: Limits = Limits()
     cancellation: Cancellation = field(default_factory=Cancellation, compare=False)
     notice: Callable[[str], None] = field(default=lambda _line: None, compare=False)

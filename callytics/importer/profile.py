@@ -13,7 +13,7 @@ from datetime import tzinfo
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
 from callytics.importer.options import Progress
-from callytics.importer.source.mapping import SourceTable, TableMapping
+from callytics.importer.source.mapping import SourceTable, TableMapping, databases, missing_databases
 from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
@@ -63,8 +63,16 @@ class Profile:
     path: str
     sha256: str
     size_bytes: int
+    # Of a generation that has several databases: this one, and the others.
+    databases: list[str] = field(default_factory=list)
+    other_databases: list[str] = field(default_factory=list)
     tables: list[TableProfile] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Tell whether no table is one of Callytics': an import refuses the file."""
+        return not any(table.targets for table in self.tables)
 
     @property
     def generations(self) -> list[int]:
@@ -106,6 +114,8 @@ def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Pro
     """
     source.refuse_empty()
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
+    profile.databases = sorted(databases(source.mapping_names))
+    profile.other_databases = sorted(missing_databases(source.mapping_names))
     for table in source.tables:
         table_mappings = source.table_mappings[table.name]
         profile.tables.append(_table_profile(source, table, table_mappings))

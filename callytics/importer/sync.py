@@ -123,6 +123,8 @@ def _records_of(session: Session, files: Sequence[Path], run: int) -> dict[Path,
     own = [record for record in session.ledger.imported_sources() if record.run == run]
     if not own:
         raise SourceError(f"import {run} holds no files: 'callytics report' lists the imports")
+    if own[0].status == "running":
+        raise unfinished(run, [record.path for record in own], "has the files that these are copies of")
     found: dict[Path, SourceRecord] = {}
     for file in files:
         path = Path(os.path.realpath(file))

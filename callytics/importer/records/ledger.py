@@ -241,6 +241,10 @@ class Ledger:
         """Return every file of an import that was not undone, the latest first."""
         return [SourceRecord(*row) for row in self._all("imported_sources")]
 
+    def imported_mappings(self) -> set[str]:
+        """Return the names of the mappings of all tables whose imports were not undone."""
+        return {mapping for (mapping,) in self._all("imported_mappings")}
+
     def imported_paths(self) -> list[str]:
         """Return the paths of all files whose imports were not undone."""
         return [path for (path,) in self._all("imported_paths")]

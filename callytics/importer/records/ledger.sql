@@ -297,6 +297,13 @@ join imports.runs as r on r.id = s.run_id
 where s.undone_at is null
 order by s.id desc
 
+-- name: imported_mappings
+-- The mappings by which tables of files that are still there were imported.
+select distinct t.mapping
+from imports.tables as t
+join imports.sources as s on s.id = t.source_id
+where t.mapping is not null and s.undone_at is null
+
 -- name: imported_paths
 select distinct path
 from imports.sources

@@ -8,6 +8,7 @@ it goes:
     -- target: audio_features
     -- shape: File (ID, Name, Summary)          the table and the columns by which it is told apart
     -- key: audio_file_id                       the target's key column, where it is not id
+    -- file: audio_analysis                     the database of a generation that has the table, where there are several
     -- reference: audio_file_id to File         a column that holds ids of another source table
 
 A column that an older file does not have yet is read as NULL; a column that no mapping reads is unmapped.
@@ -26,7 +27,7 @@ from callytics.postgres.sql import quote
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
 # Comments to SQL: a mapping can be tried in the sqlite3 shell as it is.
-HEAD = re.compile(r"^-- (target|shape|key|reference): (.+)$", re.MULTILINE)
+HEAD = re.compile(r"^-- (target|shape|key|file|reference): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
 
@@ -64,6 +65,8 @@ class Mapping:
     shape: tuple[str, ...]
     target: str
     key: str
+    # The database that has the table, of those that an installation of this generation consists of.
+    file: str | None
     # Target column → source table whose ids it holds.
     references: dict[str, str]
     # Output column → source column.
@@ -136,6 +139,7 @@ def _read(path: Path) -> Mapping:
         shape=tuple(shape[2].split(", ")),
         target=head["target"][0],
         key=head.get("key", ["id"])[0],
+        file=head.get("file", [None])[0],
         references=dict(_reference(line) for line in head.get("reference", [])),
         outputs=outputs,
         select=select,
@@ -165,3 +169,15 @@ def unmapped_columns(table: SourceTable, table_mappings: Iterable[TableMapping])
     """Return the columns of a table that none of its mappings reads."""
     read = [column for table_mapping in table_mappings for column in table_mapping.mapping.outputs.values()]
     return missing(table.columns, read)
+
+
+def databases(names: Iterable[str]) -> set[str]:
+    """Return the databases that have the tables of some mappings, of generations that have several."""
+    return {mapping.file for mapping in mappings() if mapping.file and mapping.name in set(names)}
+
+
+def missing_databases(names: Iterable[str]) -> set[str]:
+    """Return the databases that make an installation whole beside those that have the tables of some mappings."""
+    there = databases(names)
+    generations = {mapping.generation for mapping in mappings() if mapping.file in there}
+    return {mapping.file for mapping in mappings() if mapping.file and mapping.generation in generations} - there

@@ -27,6 +27,8 @@ MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 # Fewer than the 2,000 that SQLite allows a result (https://sqlite.org/limits.html#max_column).
 RESULT_COLUMNS = 1_000
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
+# Tables that a message names.
+MOST_NAMED = 5
 NUMBER_COLUMN = "number of the row"
 # For each type, the SQLite condition under which a column's value can take the fast path.
 CLEAN = {
@@ -72,6 +74,22 @@ class Source:
         """Raise `SourceError` where the file holds no tables."""
         if not self.tables:
             raise SourceError(f"{self.label} holds no tables: is it the right file?")
+
+    def refuse_foreign(self) -> None:
+        """Raise `SourceError` where the file holds no tables, or none that a mapping knows: it is another program's."""
+        self.refuse_empty()
+        if not self.mapping_names:
+            names = [table.name for table in self.tables]
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            raise SourceError(
+                f"{self.label} holds no table of Callytics, but {', '.join(names[:MOST_NAMED])}{more}: is it the right "
+                "file? With --unmapped its rows are kept as they are"
+            )
+
+    @property
+    def mapping_names(self) -> set[str]:
+        """The names of all mappings that apply to tables of the file."""
+        return {mapped.mapping.name for found in self.table_mappings.values() for mapped in found}
 
     @cached_property
     def table_mappings(self) -> dict[str, list[TableMapping]]:

@@ -1,6 +1,7 @@
 -- Generation 3: accounts that log in.
 -- target: agent_accounts
 -- shape: agent_accounts (id, username, email)
+-- file: consultation_quality
 select
     source_rowid,
     id,

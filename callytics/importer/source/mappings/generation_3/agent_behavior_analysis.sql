@@ -1,6 +1,7 @@
 -- Generation 3: the agent's behaviour in a session.
 -- target: agent_behavior_analysis
 -- shape: agent_behavior_analysis (id, session_id, behavior_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: evaluations of an agent.
 -- target: agent_performance_history
 -- shape: agent_performance_history (id, agent_id, session_id)
+-- file: consultation_quality
 -- reference: agent_id to agent_profiles
 -- reference: evaluator_id to agent_profiles
 -- reference: session_id to consultation_sessions

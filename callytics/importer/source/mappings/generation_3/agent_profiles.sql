@@ -1,6 +1,7 @@
 -- Generation 3: the person behind an account.
 -- target: agent_profiles
 -- shape: agent_profiles (id, account_id, employee_id)
+-- file: consultation_quality
 -- reference: account_id to agent_accounts
 -- reference: supervisor_id to agent_profiles
 select

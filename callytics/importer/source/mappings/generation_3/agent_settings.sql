@@ -1,6 +1,7 @@
 -- Generation 3: settings of an agent.
 -- target: agent_settings
 -- shape: agent_settings (id, agent_id, language_preference)
+-- file: consultation_quality
 -- reference: agent_id to agent_profiles
 select
     source_rowid,

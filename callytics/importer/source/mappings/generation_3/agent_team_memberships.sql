@@ -1,6 +1,7 @@
 -- Generation 3: who is in which team.
 -- target: agent_team_memberships
 -- shape: agent_team_memberships (id, agent_id, team_id)
+-- file: consultation_quality
 -- reference: agent_id to agent_profiles
 -- reference: team_id to agent_teams
 select

@@ -1,6 +1,7 @@
 -- Generation 3: teams.
 -- target: agent_teams
 -- shape: agent_teams (id, team_name, department)
+-- file: consultation_quality
 -- reference: team_leader_id to agent_profiles
 select
     source_rowid,

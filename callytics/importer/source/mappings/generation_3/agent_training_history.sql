@@ -1,6 +1,7 @@
 -- Generation 3: training of an agent.
 -- target: agent_training_history
 -- shape: agent_training_history (id, agent_id, training_type)
+-- file: consultation_quality
 -- reference: agent_id to agent_profiles
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: when a session was analysed, and how that went.
 -- target: analysis_history
 -- shape: analysis_history (id, session_id, analysis_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: a recording and how far its processing got.
 -- target: audio_files
 -- shape: audio_files (id, file_path, processing_status)
+-- file: audio_analysis
 select
     source_rowid,
     id,

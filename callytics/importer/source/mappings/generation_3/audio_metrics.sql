@@ -1,6 +1,7 @@
 -- Generation 3: how good a recording sounds.
 -- target: audio_metrics
 -- shape: audio_metrics (id, audio_file_id, snr_db)
+-- file: audio_analysis
 -- reference: audio_file_id to audio_files
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: how well the agent spoke.
 -- target: communication_quality
 -- shape: communication_quality (id, audio_path, consultation_id)
+-- file: consultation_quality
 select
     source_rowid,
     id,

@@ -1,6 +1,7 @@
 -- Generation 3: what a consultation was about and how it ended.
 -- target: consultation_analysis
 -- shape: consultation_analysis (id, consultation_id, audio_path)
+-- file: consultation_quality
 select
     source_rowid,
     id,

@@ -1,6 +1,7 @@
 -- Generation 3: keywords of a session.
 -- target: consultation_keywords
 -- shape: consultation_keywords (id, session_id, keyword)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: the phases of a session.
 -- target: consultation_phase_analysis
 -- shape: consultation_phase_analysis (id, session_id, phase_name)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

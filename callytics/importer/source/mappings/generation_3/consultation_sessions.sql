@@ -1,6 +1,7 @@
 -- Generation 3: one consultation and its overall result.
 -- target: consultation_sessions
 -- shape: consultation_sessions (id, audio_file_id, session_date)
+-- file: consultation_quality
 -- reference: audio_file_id to audio_files
 select
     source_rowid,

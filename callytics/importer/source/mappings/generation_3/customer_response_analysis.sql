@@ -1,6 +1,7 @@
 -- Generation 3: the customer's responses in a session.
 -- target: customer_response_analysis
 -- shape: customer_response_analysis (id, session_id, response_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

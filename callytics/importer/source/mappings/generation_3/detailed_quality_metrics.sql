@@ -1,6 +1,7 @@
 -- Generation 3: detailed quality figures of a session.
 -- target: detailed_quality_metrics
 -- shape: detailed_quality_metrics (id, session_id, metric_category)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: what to do better after a session.
 -- target: improvement_suggestions
 -- shape: improvement_suggestions (id, session_id, suggestion_category)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

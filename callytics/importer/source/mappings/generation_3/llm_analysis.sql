@@ -1,6 +1,7 @@
 -- Generation 3: results of a language model for a session.
 -- target: llm_analysis
 -- shape: llm_analysis (id, session_id, analysis_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

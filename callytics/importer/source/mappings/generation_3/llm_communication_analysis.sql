@@ -1,6 +1,7 @@
 -- Generation 3: style of communication by a language model.
 -- target: llm_communication_analysis
 -- shape: llm_communication_analysis (id, llm_analysis_id, communication_style)
+-- file: consultation_quality
 -- reference: llm_analysis_id to llm_analysis
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: recommendations of a language model.
 -- target: llm_improvement_recommendations
 -- shape: llm_improvement_recommendations (id, llm_analysis_id, recommendation_category)
+-- file: consultation_quality
 -- reference: llm_analysis_id to llm_analysis
 select
     source_rowid,

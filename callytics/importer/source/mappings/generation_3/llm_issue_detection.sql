@@ -1,6 +1,7 @@
 -- Generation 3: issues found by a language model.
 -- target: llm_issue_detection
 -- shape: llm_issue_detection (id, llm_analysis_id, issue_type)
+-- file: consultation_quality
 -- reference: llm_analysis_id to llm_analysis
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: sentiment over time by a language model.
 -- target: llm_sentiment_timeline
 -- shape: llm_sentiment_timeline (id, llm_analysis_id, speaker_type)
+-- file: consultation_quality
 -- reference: llm_analysis_id to llm_analysis
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: summary by a language model.
 -- target: llm_summary_analysis
 -- shape: llm_summary_analysis (id, llm_analysis_id, overall_summary)
+-- file: consultation_quality
 -- reference: llm_analysis_id to llm_analysis
 select
     source_rowid,

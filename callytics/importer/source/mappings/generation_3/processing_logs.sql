@@ -1,6 +1,7 @@
 -- Generation 3: the steps of processing a recording.
 -- target: processing_logs
 -- shape: processing_logs (id, audio_file_id, processing_step)
+-- file: audio_analysis
 -- reference: audio_file_id to audio_files
 select
     source_rowid,

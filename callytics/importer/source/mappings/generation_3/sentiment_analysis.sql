@@ -1,6 +1,7 @@
 -- Generation 3: sentiment of a speaker in a session.
 -- target: sentiment_analysis
 -- shape: sentiment_analysis (id, session_id, speaker_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

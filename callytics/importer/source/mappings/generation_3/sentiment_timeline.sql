@@ -1,6 +1,7 @@
 -- Generation 3: emotion over the time of a session.
 -- target: sentiment_timeline
 -- shape: sentiment_timeline (id, session_id, speaker_type)
+-- file: consultation_quality
 -- reference: session_id to consultation_sessions
 select
     source_rowid,

@@ -1,6 +1,7 @@
 -- Generation 3: who spoke from when to when.
 -- target: speaker_segments
 -- shape: speaker_segments (id, audio_file_id, speaker_id)
+-- file: audio_analysis
 -- reference: audio_file_id to audio_files
 select
     source_rowid,

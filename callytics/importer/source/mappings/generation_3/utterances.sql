@@ -1,6 +1,7 @@
 -- Generation 3: who said what.
 -- target: utterances
 -- shape: utterances (id, audio_path, speaker)
+-- file: consultation_quality
 select
     source_rowid,
     id,
