@@ -14,5 +14,6 @@ from tests.support.installation import Installation
 @pytest.fixture
 def installation(database: Settings, tmp_path: Path) -> Iterator[Installation]:
     """A fresh database to import into, and a folder for files."""
-    with Installation.on(database, tmp_path) as installation:
+    # Many of the files that tests make hold only what they are about, which no mapping knows.
+    with Installation.on(database, tmp_path, unmapped=True) as installation:
         yield installation

@@ -86,7 +86,7 @@ def test_rows_find_the_parents_that_come_later(installation: Installation) -> No
     assert installation.one("select count(*) from pg_constraint where not convalidated") == 0
     assert "rows without a parent" not in installation.said("verify", quality)
     assert "without a parent" not in installation.run("report").output
-    assert "without a parent" not in installation.said("undo", 2, "--dry-run", "--yes")
+    assert "without a parent" not in installation.said("undo", 1, "--dry-run", "--yes")
 
 
 def test_a_later_copy_is_refused_and_synced(installation: Installation) -> None:
