@@ -132,7 +132,6 @@ def _note_missing(session: Session, sources: Sequence[Source], outcome: Outcome)
             f"the other database of the installation, {', '.join(missing)}, is not imported yet: name both in one "
             "command, or import it next; until then rows that refer to it have no parent"
         )
-        session.options.notice(outcome.notes[-1])
 
 
 @contextmanager
@@ -174,7 +173,7 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
         else:
             source.refuse_foreign()
         if not session.options.again:
-            _refuse_copy(session, source, sources)
+            outcome.notes += _refuse_copy(session, source, sources)
         sources.append(source)
     return sources
 
@@ -211,8 +210,12 @@ def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
         )
 
 
-def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> None:
-    """Refuse a file that holds the calls of an earlier import, or of a file named before it, under another name."""
+def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> list[str]:
+    """Refuse a file that holds the calls of an earlier import, or of a file named before it, under another name.
+
+    Returns a line for each file that it could not be compared with.
+    """
+    uncompared: list[str] = []
     for other in others:
         if (found := overlap(source, other)).is_copy:
             raise SourceError(
@@ -221,7 +224,7 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
             )
     for record in session.ledger.imported_sources():
         if not Path(record.snapshot_path).exists():
-            session.options.notice(
+            uncompared.append(
                 f"the snapshot {record.snapshot_path} of import {record.run} is gone: whether {source.label} holds the "
                 "same calls was not checked"
             )
@@ -236,6 +239,7 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
                 f"'callytics sync --of {record.run} {source.label}' brings over what has changed; name --again if all "
                 "rows are meant"
             )
+    return uncompared
 
 
 def _resume(session: Session, files: Sequence[Path], outcome: Outcome) -> list[Path]:

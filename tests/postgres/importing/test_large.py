@@ -28,7 +28,7 @@ def test_a_value_too_large_for_a_record_stays_in_the_snapshot(
     small_records: None, database: Settings, tmp_path: Path
 ) -> None:
     """The row is kept and refers to it; closing counts, verify, sync and undo are those of any other row."""
-    with Installation.on(database, tmp_path) as office:
+    with Installation.on(database, tmp_path, unmapped=True) as office:
         office.write(
             f"""create table recordings (id integer primary key, wav blob, note text);
             insert into recordings values (1, x'52494646', 'short'), (2, x'{RECORDING.hex()}', '긴 통화');
@@ -72,7 +72,7 @@ def test_what_a_row_leaves_to_the_snapshot_is_the_least_that_makes_it_fit(small_
 @pytest.mark.slow
 def test_a_recording_of_300_megabytes(database: Settings, tmp_path: Path) -> None:
     """As PostgreSQL's real limit is met, and not only the one that tests set."""
-    with Installation.on(database, tmp_path) as office:
+    with Installation.on(database, tmp_path, unmapped=True) as office:
         office.write("create table recordings (id integer primary key, wav blob)")
         office.write("insert into recordings values (1, zeroblob(300000000)), (2, zeroblob(120000000)), (3, x'00')")
         assert office.import_().exit_code == 0
@@ -92,7 +92,7 @@ def wide(columns: int, fixed: str = "") -> str:
 def test_an_unknown_table_may_have_as_many_columns_as_sqlite_allows(
     columns: int, database: Settings, tmp_path: Path
 ) -> None:
-    with Installation.on(database, tmp_path) as office:
+    with Installation.on(database, tmp_path, unmapped=True) as office:
         office.write(f"create table wide ({wide(columns)}); insert into wide (c0, c{columns - 1}) values ('가', 2)")
         assert office.import_().exit_code == 0
         assert office.all(
@@ -106,7 +106,7 @@ def test_an_unknown_table_may_have_as_many_columns_as_sqlite_allows(
 
 def test_a_known_table_may_too(database: Settings, tmp_path: Path) -> None:
     known = "ID integer primary key, FileID integer, Speaker text, Sequence integer, Content text"
-    with Installation.on(database, tmp_path) as office:
+    with Installation.on(database, tmp_path, unmapped=True) as office:
         office.write(
             f"create table Utterance ({wide(1995, known)}); insert into Utterance (ID, Content, c7) values (1, '네', 5)"
         )
@@ -118,7 +118,7 @@ def test_a_known_table_may_too(database: Settings, tmp_path: Path) -> None:
 def test_tables_that_are_called_like_functions_of_sqlite(database: Settings, tmp_path: Path) -> None:
     """A table hides the function of its name from every statement that reads the file."""
     names = ["json_each", "json_tree", "pragma_table_xinfo", "pragma_table_info", "generate_series", "sum", "mapped"]
-    with Installation.on(database, tmp_path) as office:
+    with Installation.on(database, tmp_path, unmapped=True) as office:
         office.write("create table Topic (ID integer primary key, Name text); insert into Topic values (2, x'00')")
         with closing(sqlite3.connect(office.file)) as sqlite, sqlite:
             for name in names:
