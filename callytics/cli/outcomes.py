@@ -34,6 +34,7 @@ def profile_lines(profile: Profile) -> Iterator[str]:
     yield ""
     if profile.is_foreign:
         yield "No table of Callytics: is it the right file? An import refuses it without --unmapped."
+    yield from profile.unreadable
     yield from _absent_lines(profile)
     yield from _finding_lines(profile)
 

@@ -20,6 +20,7 @@ from callytics.importer.target.catalogue import Target
 from callytics.importer.target.compare import Comparer
 from callytics.importer.target.found import Found, MappedPair, Pair, Side, Sink, UnmappedPair
 from callytics.importer.target.staging import SQL, Child, ForeignKey, ForeignKeysInTheWay, Overtaken, lockable
+from callytics.postgres.sql import folded
 
 # An application that writes to the same rows all the time could keep a sync comparing for ever.
 ATTEMPTS = 3
@@ -140,8 +141,8 @@ def pair_of(record: TableRecord, base: Source | None, theirs: Source | None, tar
 
 
 def _side(source: Source, record: TableRecord) -> Side:
-    name = record.source_table.lower()
-    return Side(source, next(table for table in source.tables if table.name.lower() == name))
+    name = folded(record.source_table)
+    return Side(source, next(table for table in source.tables if folded(table.name) == name))
 
 
 def _conversion(source: Source, record: TableRecord, columns: dict[str, str], zone: tzinfo) -> Conversion:

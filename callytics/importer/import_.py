@@ -174,6 +174,7 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
             source.refuse_foreign()
         if not session.options.again:
             outcome.notes += _refuse_copy(session, source, sources)
+        outcome.notes.extend(source.unreadable)
         sources.append(source)
     return sources
 

@@ -68,6 +68,8 @@ class Profile:
     other_databases: list[str] = field(default_factory=list)
     tables: list[TableProfile] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    # What can't be read of the file, each with its cause.
+    unreadable: list[str] = field(default_factory=list)
 
     @property
     def is_foreign(self) -> bool:
@@ -116,6 +118,7 @@ def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Pro
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
     profile.databases = sorted(databases(source.mapping_names))
     profile.other_databases = sorted(missing_databases(source.mapping_names))
+    profile.unreadable += source.unreadable
     for table in source.tables:
         table_mappings = source.table_mappings[table.name]
         profile.tables.append(_table_profile(source, table, table_mappings))

@@ -42,6 +42,7 @@ from callytics.importer.source.snapshot import Snapshot, refuse_changed, take_sn
 from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
+from callytics.postgres.sql import folded
 from callytics.settings import Settings
 
 
@@ -162,9 +163,9 @@ def _snapshots(session: Session, records: dict[Path, SourceRecord]) -> Iterator[
 
 
 def _references_other_file(source: Source) -> bool:
-    names = {table.name.lower() for table in source.tables}
+    names = {folded(table.name) for table in source.tables}
     mapped = [one for own in source.table_mappings.values() for one in own]
-    return any(parent.lower() not in names for one in mapped for parent in one.mapping.references.values())
+    return any(folded(parent) not in names for one in mapped for parent in one.mapping.references.values())
 
 
 class Sync:
@@ -214,11 +215,11 @@ class Sync:
         """
         base, theirs = base_source(self.session, record), self._source(record, snapshot)
         zone = zone_named(record.timezone)
-        known = {(row.source_table.lower(), row.target_table): row for row in self.ledger.tables(record.id)}
+        known = {(folded(row.source_table), row.target_table): row for row in self.ledger.tables(record.id)}
         references = self._references(record, theirs, known.values())
         pairs: list[Pair] = []
         for wanted in table_records(theirs):
-            old = known.pop((wanted.source_table.lower(), wanted.target_table), None)
+            old = known.pop((folded(wanted.source_table), wanted.target_table), None)
             row = self._recorded(record, old, wanted, theirs, references)
             pairs.append(pair_of(row, base if old else None, theirs, self.target, zone))
         pairs += [pair_of(row, base, None, self.target, zone) for row in known.values()]
@@ -231,8 +232,8 @@ class Sync:
 
     def _references(self, record: SourceRecord, source: Source, rows: Iterable[TableRecord]) -> References:
         """Return the offsets for references of new tables; known id spaces keep theirs, or their rows would move."""
-        known: Offsets = {(source.path, row.source_table.lower()): row.id_offset for row in rows if row.mapping}
-        mapped = {table.name.lower() for table in source.tables if source.table_mappings[table.name]}
+        known: Offsets = {(source.path, folded(row.source_table)): row.id_offset for row in rows if row.mapping}
+        mapped = {folded(table.name) for table in source.tables if source.table_mappings[table.name]}
         offsets = known if {name for _, name in known} >= mapped else id_offsets([source], self.target, known)
         return References([source], offsets, self.ledger, [record.run])
 
@@ -260,7 +261,7 @@ class Sync:
     def _check_own(self, file: File, child: MappedPair, by_table: dict[int, Found]) -> None:
         for column, table in child.references.items():
             for parent in file.mapped:
-                if parent.gives_ids and table in (parent.record.source_table.lower(), parent.record.source_table):
+                if parent.gives_ids and table in (folded(parent.record.source_table), parent.record.source_table):
                     ids = multirange(by_table[parent.record.id].ranges)
                     for key, number in self.staging.mistaken_references(column, child, parent, ids):
                         by_table[child.record.id].clash(

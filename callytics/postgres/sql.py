@@ -6,6 +6,7 @@ SQL is kept in .sql files, each query headed by a line ``-- name: …`` and a co
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
@@ -98,6 +100,15 @@ def identifier(name: str) -> sql.Identifier:
 def quote(name: str) -> str:
     """Return an identifier as PostgreSQL and SQLite read it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def folded(name: str) -> str:
+    """Return the one form of all names that are the same to SQLite, which folds ASCII letters only.
+
+    `str.lower` would take the Kelvin sign for a k, and one of two columns for the other.
+    Source: https://sqlite.org/faq.html#q18
+    """
+    return name.translate(ASCII_LOWER)
 
 
 def literal(text: str) -> str:

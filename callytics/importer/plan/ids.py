@@ -17,6 +17,7 @@ from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import Target
+from callytics.postgres.sql import folded
 
 # (snapshot, table name in lower case) → what is added to the ids of that id space.
 Offsets = dict[tuple[Path, str], int]
@@ -31,7 +32,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
     offsets: Offsets = dict(known or {})
     planned: dict[str, list[tuple[int, int]]] = {}
     for source, mapped in _id_spaces(sources):
-        if (source.path, mapped.table.name.lower()) in offsets:
+        if (source.path, folded(mapped.table.name)) in offsets:
             continue
         table = mapped.mapping.target
         taken = planned.setdefault(table, [])
@@ -50,7 +51,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
         last = max(own[1] if own else 0, source.sequence(mapped.table)) + offset
         if last > LARGEST_BIGINT:
             raise TargetError(f"{source.label}: no ids are left in {table} for those of {mapped.table.name}")
-        offsets[source.path, mapped.table.name.lower()] = offset
+        offsets[source.path, folded(mapped.table.name)] = offset
         taken.append((first + offset, last))
     return offsets
 
@@ -63,13 +64,13 @@ def _reference_ranges(
         for mapped in (mapped for table_mappings in other.table_mappings.values() for mapped in table_mappings):
             for column, table in mapped.mapping.references.items():
                 meant = other is source or (not _generation(other, table) and _may_be_in_other_file(mapped, parent))
-                if meant and table.lower() == parent.table.name.lower():
+                if meant and folded(table) == folded(parent.table.name):
                     yield other.range_of(mapped, column)
 
 
 def _generation(source: Source, table: str) -> int | None:
     """Return the generation of a table of a file; None if the file has no such table or it is not mapped."""
-    found = (mapped for name, mapped in source.table_mappings.items() if mapped and name.lower() == table.lower())
+    found = (mapped for name, mapped in source.table_mappings.items() if mapped and folded(name) == folded(table))
     return next((mapped[0].mapping.generation for mapped in found), None)
 
 
@@ -81,8 +82,10 @@ def _may_be_in_other_file(child: TableMapping, parent: TableMapping) -> bool:
 def reserve_ids(sources: Sequence[Source], offsets: Offsets, target: Target) -> None:
     """Set sequences past the ids of these sources, since the application may insert rows during the import."""
     for source, mapped in _id_spaces(sources):
-        offset = offsets.get((source.path, mapped.table.name.lower()), 0)
-        target.set_sequence(mapped.mapping.target, source.sequence(mapped.table) + offset)
+        offset = offsets.get((source.path, folded(mapped.table.name)), 0)
+        own = source.id_range(mapped)
+        highest = max(source.sequence(mapped.table), own[1] if own else 0)
+        target.set_sequence(mapped.mapping.target, highest + offset)
 
 
 def planned_ids(source: Source, record: TableRecord) -> str | None:
@@ -124,11 +127,11 @@ class References:
         stranger's recording.
         """
         if _generation(source, parent):
-            return self.offsets.get((source.path, parent.lower()), 0)
+            return self.offsets.get((source.path, folded(parent)), 0)
         # Files of this run before earlier ones: those may belong to another installation.
         generation = child.mapping.generation
         found = {
-            self.offsets.get((other.path, parent.lower()), 0)
+            self.offsets.get((other.path, folded(parent)), 0)
             for other in self.sources
             if _generation(other, parent) == generation
         }
@@ -147,7 +150,7 @@ class References:
         child = next((one for one in found if one.mapping.name == record.mapping), None)
         if child is None:
             return record
-        mapping, own = child.mapping, self.offsets.get((source.path, child.table.name.lower()), 0)
+        mapping, own = child.mapping, self.offsets.get((source.path, folded(child.table.name)), 0)
         offsets = {column: self.offset(source, child, parent) for column, parent in mapping.references.items()}
         if mapping.key not in mapping.references:
             offsets[mapping.key] = own

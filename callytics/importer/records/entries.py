@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from callytics.postgres.sql import Row
+from callytics.postgres.sql import Row, folded
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class TableRecord:
     @property
     def label(self) -> str:
         """The name in progress: the source table, with the target unless that has the same name."""
-        same = self.source_table.lower() == self.target_table
+        same = folded(self.source_table) == self.target_table
         return self.source_table if same else f"{self.source_table} to {self.target_table}"
 
 

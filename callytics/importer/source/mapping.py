@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from callytics.postgres.sql import quote
+from callytics.postgres.sql import folded, quote
 
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -43,6 +43,8 @@ class SourceTable:
     rowid: str
     # The INTEGER PRIMARY KEY, which is the row number itself.
     id_column: str | None
+    # What can't be read of it, each with its cause.
+    unreadable: tuple[str, ...] = ()
 
     @property
     def has_row_numbers(self) -> bool:
@@ -75,13 +77,13 @@ class Mapping:
 
     def fits(self, table: SourceTable) -> bool:
         """Tell whether the table has this shape; names compare without case, as in SQLite."""
-        return table.name.lower() == self.source_table.lower() and not missing(self.shape, table.columns)
+        return folded(table.name) == folded(self.source_table) and not missing(self.shape, table.columns)
 
 
 def missing(wanted: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
     """Return the wanted columns that are not there, comparing as SQLite does."""
-    present = {column.lower() for column in columns}
-    return tuple(column for column in wanted if column.lower() not in present)
+    present = {folded(column) for column in columns}
+    return tuple(column for column in wanted if folded(column) not in present)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class TableMapping:
         """Return the WITH clause that names the source rows (of the condition `rowids`) and `mapped`, the result."""
         # Only what is read: with all of a wide table's columns there could be more than SQLite takes.
         present = [column for column in self.table.columns if not missing([column], self.mapping.outputs.values())]
-        columns = "".join(f", {quote(column)}" for column in present)
+        # Newer SQLites look every column's collation up, which only its application may have.
+        columns = "".join(f", {quote(column)} collate binary as {quote(column)}" for column in present)
         # NULL in the source's place, so that the mapping's SELECT works on files of any age.
         absent = "".join(f", null as {quote(column)}" for column in self.absent)
         return (

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import pyarrow as pa
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import Text
 from callytics.importer.options import Limits
+from callytics.importer.source.integrity import NEEDED, with_stand_ins
 from callytics.importer.source.mapping import SourceTable, TableMapping, bind, unmapped_columns
-from callytics.postgres.sql import literal, quote
+from callytics.postgres.sql import folded, literal, quote
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 # The first and the last row number of a range of rows.
@@ -35,9 +36,9 @@ CLEAN = {
     "bigint": "typeof({0}) in ('integer', 'null')",
     # A column that was declared INTEGER elsewhere: up to 2^53 a double is the same number.
     "double precision": "(typeof({0}) in ('real', 'null') or "
-    "typeof({0}) = 'integer' and {0} between -9007199254740992 and 9007199254740992)",
+    "typeof({0}) = 'integer' and {0} collate binary between -9007199254740992 and 9007199254740992)",
     "text": "typeof({0}) in ('text', 'null')",
-    "boolean": "({0} is null or (typeof({0}) = 'integer' and {0} in (0, 1)))",
+    "boolean": "({0} is null or (typeof({0}) = 'integer' and {0} collate binary in (0, 1)))",
     "timestamp with time zone": "typeof({0}) in ('text', 'null')",
     "date": "typeof({0}) in ('text', 'null')",
     "jsonb": "typeof({0}) in ('text', 'null')",
@@ -61,14 +62,28 @@ class Source:
 
     @cached_property
     def tables(self) -> tuple[SourceTable, ...]:
-        """The user's tables. Virtual tables are left out: their content is in their shadow tables."""
+        """The user's tables. Virtual tables are left out: their content is in their shadow tables.
+
+        Raises `SourceError` where SQLite can't tell what a table is.
+        """
         with closing(sqlite3.connect(self._uri, uri=True)) as connection:
-            rows = connection.execute(
-                # SQLite reserves the prefix for tables of its own, such as sqlite_sequence and sqlite_stat1.
-                "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
-                "and sql not like 'create virtual table%' order by name"
-            )
-            return tuple(_describe(name, connection) for (name,) in rows.fetchall())
+            try:
+                rows = connection.execute(
+                    # SQLite reserves the prefix for tables of its own, such as sqlite_sequence and sqlite_stat1. A
+                    # virtual table has no page of its own, however its statement is written.
+                    "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
+                    "and rootpage > 0 order by name"
+                )
+                return tuple(_describe(name, connection) for (name,) in rows.fetchall())
+            except sqlite3.Error as error:
+                raise SourceError(
+                    f"{self.label} cannot be read ({error}): export its tables with the application that wrote it"
+                ) from error
+
+    @cached_property
+    def unreadable(self) -> tuple[str, ...]:
+        """What is left out of the tables, each with its cause: columns that only the application can compute."""
+        return tuple(note for table in self.tables for note in table.unreadable)
 
     def refuse_empty(self) -> None:
         """Raise `SourceError` where the file holds no tables."""
@@ -103,8 +118,10 @@ class Source:
     def connect(self) -> sqlite3.Connection:
         """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
         connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
-        for statement in self._numbered_copies:
-            connection.execute(statement)
+        # Nothing that a file's schema names may do more than compute (https://sqlite.org/security.html).
+        connection.execute("pragma trusted_schema = off")
+        for statement in self._numbered_copies.values():
+            with_stand_ins(connection, partial(connection.execute, statement), set())
         connection.text_factory = Text
         return connection
 
@@ -118,17 +135,21 @@ class Source:
         """Open an ADBC connection that sees the numbered copies."""
         connection = adbc_driver_sqlite.dbapi.connect(self._uri)
         with connection.cursor() as cursor:
-            for statement in self._numbered_copies:
-                cursor.execute(statement)
+            cursor.execute("pragma trusted_schema = off")
+            # Tables that nothing maps never come this way.
+            for name, statement in self._numbered_copies.items():
+                if self.table_mappings[name]:
+                    cursor.execute(statement)
         return connection
 
-    @property
-    def _numbered_copies(self) -> list[str]:
-        return [
-            f"create temp table {quote(table.name)} as select {_number_of(table)}* from main.{quote(table.name)}"
+    @cached_property
+    def _numbered_copies(self) -> dict[str, str]:
+        return {
+            table.name: f"create temp table {quote(table.name)} as "
+            f"select {_number_of(table)}{', '.join(map(quote, table.columns))} from main.{quote(table.name)}"
             for table in self.tables
             if table.relation.startswith("temp.")
-        ]
+        }
 
     def count(self, table: SourceTable) -> int:
         """Return the number of rows."""
@@ -197,7 +218,7 @@ class Source:
     def key_is_rowid(self, table_mapping: TableMapping) -> bool:
         """Tell whether the mapping's key is the table's INTEGER PRIMARY KEY, so that it is unique and in order."""
         column = table_mapping.mapping.outputs[table_mapping.mapping.key]
-        return table_mapping.table.id_column is not None and column.lower() == table_mapping.table.id_column.lower()
+        return table_mapping.table.id_column is not None and folded(column) == folded(table_mapping.table.id_column)
 
     def months(self, table_mapping: TableMapping) -> list[str]:
         """Return the months (`2024-05`) in which the mapped rows were created, as far as plain timestamps tell."""
@@ -218,7 +239,7 @@ class Source:
         key = quote(table_mapping.mapping.key)
         query = (
             f"{table_mapping.relation('true')} select source_rowid from mapped where {key} is not null "
-            f"and source_rowid not in (select min(source_rowid) from mapped group by {key})"
+            f"and source_rowid not in (select min(source_rowid) from mapped group by {key} collate binary)"
         )
         with closing(self.connect()) as connection:
             return frozenset(rowid for (rowid,) in connection.execute(query))
@@ -228,24 +249,39 @@ def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
     # table_info would leave out generated columns. The pragma itself rather than the function pragma_table_xinfo: a
     # table of that name in the file would be read instead.
     rows = connection.execute(f"pragma main.table_xinfo({literal(name)})").fetchall()
-    info = [(column, declared, pk) for _, column, declared, _, _, pk, *_ in rows]
-    columns = tuple(column for column, *_ in info)
-    rowid = _rowid_name(name, columns, connection)
-    keys = [(column, declared) for column, declared, pk in info if pk]
-    # Only that very word makes an alias of the row number, and not every time: an INT PRIMARY KEY, or an INTEGER
-    # PRIMARY KEY DESC, is a column of its own, with an index (https://sqlite.org/lang_createtable.html#rowid).
-    own_index = f"select 1 from pragma_index_list({literal(name)}) where origin = 'pk'"
-    indexed = connection.execute(own_index).fetchone()
-    is_alias = rowid and len(keys) == 1 and keys[0][1].upper() == "INTEGER" and not indexed
-    id_column = keys[0][0] if is_alias else None
-    if rowid:
-        return SourceTable(name, columns, f"main.{quote(name)}", rowid, id_column)
-    return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None)
+    info = [(column, pk, hidden) for _, column, _, _, _, pk, hidden in rows]
+    causes = {column: cause for column, _, hidden in info if hidden and (cause := _cause(name, column, connection))}
+    columns = tuple(column for column, *_ in info if column not in causes)
+    unreadable = tuple(
+        f"{name}.{column} can be computed by its application only: {causes[column]}" for column in causes
+    )
+    rowid = _rowid_name(name, [column for column, *_ in info], connection)
+    if not rowid:
+        return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None, unreadable)
+    keys = [column for column, pk, _ in info if pk]
+    # Every other key has an index: an INT PRIMARY KEY, or an INTEGER PRIMARY KEY DESC, is a column of its own
+    # (https://sqlite.org/lang_createtable.html#rowid).
+    indexed = any(
+        origin == "pk" for _, _, _, origin, _ in connection.execute(f"pragma main.index_list({literal(name)})")
+    )
+    # An index may need a collation or a function that is missing here; the rows do not.
+    relation = f"main.{quote(name)} not indexed"
+    return SourceTable(name, columns, relation, rowid, keys[0] if keys and not indexed else None, unreadable)
+
+
+def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None:
+    """Return why a generated column can't be read here; None where it can."""
+    try:
+        connection.execute(f"select {quote(column)} from main.{quote(name)} not indexed limit 0")
+    except sqlite3.OperationalError as error:
+        missing = NEEDED.fullmatch(str(error).removesuffix("()"))
+        return f"needs the function {missing['function']}" if missing else str(error)
+    return None
 
 
 def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connection) -> str | None:
     """Return a name of the row number that no column shadows; None where the table has none."""
-    free = [alias for alias in ROWID_NAMES if alias not in {column.lower() for column in columns}]
+    free = [alias for alias in ROWID_NAMES if alias not in {folded(column) for column in columns}]
     if not free:
         return None
     try:
@@ -263,7 +299,7 @@ def _number_of(table: SourceTable) -> str:
 
 def _free_rowid_name(columns: Sequence[str]) -> str:
     """Return the name by which a numbered copy's rows are found; a column of the copy where all others are taken."""
-    taken = {column.lower() for column in columns}
+    taken = {folded(column) for column in columns}
     return next((alias for alias in ROWID_NAMES if alias not in taken), quote(_free_name(taken)))
 
 

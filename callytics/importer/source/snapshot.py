@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from callytics.exceptions import SourceError
+from callytics.importer.source.integrity import damage
 
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-journal", "-shm")
@@ -69,9 +70,14 @@ def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: Non
             sha256 = file_sha256(scratch)
             check.result()
             written.result()
-        target = folder / f"{source.stem}-{sha256[:12]}.sqlite"
+        target = folder / f"{_short(source.stem)}-{sha256[:12]}.sqlite"
         _keep(scratch, target)
     return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
+
+
+def _short(stem: str) -> str:
+    """Return as much of a name as leaves room for a digest: file systems take 255 bytes."""
+    return os.fsdecode(os.fsencode(stem)[:200]).encode(errors="ignore").decode()
 
 
 def file_sha256(path: Path) -> str:
@@ -134,7 +140,7 @@ def readable_database(source: Path) -> Path:
 def _refuse_truncated(source: Path, header: bytes) -> None:
     """Compare the size with the page count of the header (https://sqlite.org/fileformat2.html#in_header_database_size)."""
     # The page count is valid only if it was written along with the change counter; with a WAL, the file may lag behind.
-    if len(header) == 100 and (header[24:28] != header[92:96] or any(_sidecar(source, s).exists() for s in SIDECARS)):
+    if len(header) == 100 and (header[24:28] != header[92:96] or any(_has(source, s) for s in SIDECARS)):
         return
     # Two bytes can't hold 65,536, for which 1 stands.
     page_size = int.from_bytes(header[16:18], "big")
@@ -156,6 +162,11 @@ def _sidecar(source: Path, suffix: str) -> Path:
     return source.with_name(source.name + suffix)
 
 
+def _has(source: Path, suffix: str) -> bool:
+    # Path.exists() fails on a name that is too long, as a sidecar's can be: then there is none.
+    return os.path.exists(_sidecar(source, suffix))  # noqa: PTH110
+
+
 def _make(folder: Path) -> int:
     """Make a folder where there is none; returns the bytes that are free in it."""
     try:
@@ -171,7 +182,7 @@ def _make_folder(folder: Path, source: Path) -> None:
     # Before the room is measured: it may be what fills the disk.
     _remove_abandoned(folder)
     free = _make(folder)
-    needed = sum(path.stat().st_size for path in (source, _sidecar(source, "-wal")) if path.exists())
+    needed = sum(path.stat().st_size for path in (source, _sidecar(source, "-wal")) if os.path.exists(path))  # noqa: PTH110
     if free < needed:
         # The folder that was named, not the scratch folder in it.
         named = folder.parent if folder.name.startswith(".") else folder
@@ -318,7 +329,7 @@ def _idle_wal_mode(source: Path) -> bool:
     """Tell whether the file is in WAL mode with no WAL beside it: then even a read-only open would create one."""
     with source.open("rb") as file:
         # The write and read versions of the file format, 2 for WAL (https://sqlite.org/fileformat2.html).
-        return file.read(20)[18:] == b"\2\2" and not _sidecar(source, "-wal").exists()
+        return file.read(20)[18:] == b"\2\2" and not _has(source, "-wal")
 
 
 def _back_up_idle(source: Path, scratch: Path) -> bool:
@@ -339,7 +350,7 @@ def _back_up_idle(source: Path, scratch: Path) -> bool:
 
 def _abandoned_wal(source: Path) -> bool:
     """Tell whether a crash left a WAL that nobody has open: then even a read-only open would put a -shm beside it."""
-    return _sidecar(source, "-wal").exists() and not _sidecar(source, "-shm").exists()
+    return _has(source, "-wal") and not _has(source, "-shm")
 
 
 def _back_up_abandoned(source: Path, scratch: Path) -> bool:
@@ -350,14 +361,14 @@ def _back_up_abandoned(source: Path, scratch: Path) -> bool:
 
 
 def _last_written(source: Path) -> list[tuple[int, int]]:
-    files = [path.stat() for path in (source, _sidecar(source, "-wal")) if path.exists()]
+    files = [path.stat() for path in (source, _sidecar(source, "-wal")) if os.path.exists(path)]  # noqa: PTH110
     return [(stat.st_mtime_ns, stat.st_size) for stat in files]
 
 
 def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:
     """Tell whether a crash left a journal or WAL that only a writer could apply."""
     return error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and any(
-        _sidecar(source, suffix).exists() for suffix in ("-wal", "-journal")
+        _has(source, suffix) for suffix in ("-wal", "-journal")
     )
 
 
@@ -368,7 +379,7 @@ def _back_up_recovered(source: Path, scratch: Path) -> None:
             copy = Path(folder) / source.name
             shutil.copyfile(source, copy)
             for suffix in ("-wal", "-journal"):
-                if _sidecar(source, suffix).exists():
+                if _has(source, suffix):
                     shutil.copyfile(_sidecar(source, suffix), _sidecar(copy, suffix))
             _copy_pages(f"{copy.as_uri()}?mode=rw", scratch)
     except (OSError, sqlite3.DatabaseError) as error:
@@ -378,13 +389,11 @@ def _back_up_recovered(source: Path, scratch: Path) -> None:
 def _check_integrity(source: Path, scratch: Path) -> None:
     try:
         # On the copy: a check of the source would hold its writers up for as long as it takes.
-        with closing(sqlite3.connect(scratch)) as copy:
-            (finding,) = copy.execute("pragma integrity_check(1)").fetchone()
+        finding = damage(scratch)
     except sqlite3.DatabaseError as error:
         raise _snapshot_error(source, error) from error
-    if finding != "ok":
-        first_line = finding.replace("*** in database main ***\n", "").splitlines()[0]
-        raise SourceError(f"{source} is corrupt ({first_line}): restore it from a backup or try sqlite3's .recover")
+    if finding:
+        raise SourceError(f"{source} is corrupt ({finding}): restore it from a backup or try sqlite3's .recover")
 
 
 def _snapshot_error(source: Path, error: Exception) -> SourceError:

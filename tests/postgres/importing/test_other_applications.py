@@ -1,0 +1,131 @@
+"""Files that only their application can use in full, or that break their own rules: they are read all the same."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from callytics.importer import inspect_file
+from tests.support.installation import Installation, quiet
+
+SCHEMA = """
+create table Topic (ID integer primary key autoincrement, Name text not null collate NATIONAL);
+create table File (ID integer primary key autoincrement, Name text not null collate NATIONAL, TopicID integer,
+    Summary text not null check (spelt(Summary)), Conflict integer not null check (Conflict in (0, 1)),
+    Silence real not null, Loud text as (spelt(Name)) virtual, Kept text as (spelt(Name)) stored);
+create index by_name on File (Name);
+create index by_sound on File (spelt(Name)) where spelt(Name) is not null;
+create table codes (code text collate NATIONAL primary key, value) without rowid;
+create view spelt_names as select spelt(Name) from File;
+create trigger on_update after update on File begin select spelt(new.Name); end;
+insert into Topic values (1, '요금');
+insert into codes values ('ㄱ', 1), ('ㄴ', 2);
+insert into File (ID, Name, TopicID, Summary, Conflict, Silence)
+    values (1, 'b.wav', 1, '요약', 0, 0.5), (2, 'a.wav', 1, '요약', 1, 0.25);
+"""
+
+
+def write_with_extras(path: Path, script: str) -> Path:
+    """Be an application with a collation and a function of its own."""
+    with closing(sqlite3.connect(path)) as sqlite:
+        sqlite.create_collation("NATIONAL", lambda one, other: (one < other) - (one > other))
+        sqlite.create_function("spelt", 1, lambda text: f"1<{text}>", deterministic=True)
+        sqlite.executescript(script)
+    return path
+
+
+def test_what_only_the_application_has_is_not_needed_to_read(installation: Installation) -> None:
+    """A collation in keys, indexes and columns, a function in checks, indexes, views and triggers."""
+    file = write_with_extras(installation.file, SCHEMA)
+    installation.take(file)
+    assert installation.all("select id, file_name from audio_files order by id") == [(1, "b.wav"), (2, "a.wav")]
+    assert sorted(map(str, installation.unmapped())) == [
+        "{'Kept': '1<a.wav>'}",
+        "{'Kept': '1<b.wav>'}",
+        "{'code': 'ㄱ', 'value': 1}",
+        "{'code': 'ㄴ', 'value': 2}",
+    ]
+    assert inspect_file(file, installation.options, quiet).unreadable == [
+        "File.Loud can be computed by its application only: needs the function spelt"
+    ]
+
+
+def test_rows_that_break_their_own_rules_are_rows(installation: Installation) -> None:
+    """CHECK and NOT NULL, set aside when a row was written, are no damage."""
+    installation.write(
+        "create table Topic (ID integer primary key, Name text not null, Flag check (Flag in (0, 1)));"
+        "create table notes (word text);"
+        "pragma ignore_check_constraints = on;"
+        "insert into Topic values (2, '요금', 7), (3, '배송', 1); insert into notes values (null), ('말');"
+        "pragma writable_schema = on;"
+        "update sqlite_master set sql = 'create table notes (word text not null)' where name = 'notes';"
+    )
+    installation.take(installation.file)
+    assert installation.all("select id, name from topics where id in (2, 3) order by 1") == [(2, "요금"), (3, "배송")]
+    assert installation.unmapped() == [{"Flag": 7}, {"Flag": 1}, {"word": None}, {"word": "말"}]
+
+
+@pytest.mark.parametrize(
+    "key", ["integer primary key desc", "int primary key", "integer primary key) without rowid --"]
+)
+def test_ids_that_are_no_row_numbers_move_as_a_whole(installation: Installation, key: str) -> None:
+    """Some keys are columns of their own, and the row numbers run against them."""
+    ids = [500 - number for number in range(5)]
+    for copy in ("one", "two"):
+        path = installation.write(
+            f"create table Utterance (FileID integer, Speaker text, Content text not null, ID {key}\n"
+            f"{';' if '--' in key else ');'}",
+            f"{copy}.sqlite",
+        )
+        with closing(sqlite3.connect(path)) as sqlite:
+            sqlite.executemany(f"insert into Utterance (ID, Content) values (?, '{copy}')", [(one,) for one in ids])
+            sqlite.commit()
+        installation.take(path)
+    assert installation.one("select count(distinct id) from utterances") == 10
+    assert installation.rejected() == []
+
+
+def test_names_that_differ_in_letters_beyond_ascii_are_other_names(installation: Installation) -> None:
+    """The Kelvin sign is no k, and a long s no s: SQLite folds ASCII only."""
+    installation.take(
+        "create table utterances (id integer primary key, audio_properties_id integer, SPEAKER text,"
+        ' "spea\u212aer" text,'
+        ' "\u017fpeaker" text, start_time real, end_time real, text text);'
+        "insert into utterances values (1, null, 'plain', 'kelvin', 'long s', 0, 1, 'words');"
+        'create table "utterance\u017f" (id integer primary key, speaker text);'
+        "insert into \"utterance\u017f\" values (7, 'other');"
+        'create table "\u212aey" (x); insert into "\u212aey" values (1);'
+        'create table "key" (x); insert into "key" values (2);'
+    )
+    assert installation.all("select speaker from utterances") == [("plain",)]
+    kept = installation.unmapped()
+    for row in (
+        {"spea\u212aer": "kelvin", "\u017fpeaker": "long s"},
+        {"id": 7, "speaker": "other"},
+        {"x": 1},
+        {"x": 2},
+    ):
+        assert row in kept
+    assert len(kept) == 4
+
+
+def test_virtual_tables_of_a_module_that_is_missing_here(installation: Installation) -> None:
+    """However their statement is written; what lies in their shadow tables is kept."""
+    installation.write(
+        "create table words (word); insert into words values ('말'); pragma writable_schema = on;"
+        "insert into sqlite_master values ('table', 'odd', 'odd', 0, 'CREATE  VIRTUAL TABLE odd USING nobodys(x)');"
+    )
+    installation.take(installation.file)
+    assert installation.unmapped() == [{"word": "말"}]
+
+
+def test_a_name_that_fills_what_a_file_system_takes(installation: Installation) -> None:
+    """A file name of 255 bytes, in which a letter has three, is imported like any other."""
+    name = "가" * 83 + ".db.so"
+    # SQLite itself could not write to it: its journal's name would be longer still.
+    file = installation.write("create table words (word); insert into words values (1);")
+    installation.take(file.rename(file.with_name(name)))
+    assert installation.one("select path from imports.sources").endswith(name)
