@@ -16,6 +16,7 @@ import click
 from callytics import settings
 from callytics.exceptions import CallyticsError
 from callytics.postgres.errors import translated
+from callytics.postgres.text import shown
 
 # What a shell reports for a program that SIGPIPE has ended, as it does cat in "cat FILE | head -1".
 READER_GONE = 141
@@ -111,7 +112,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _end(ctx: click.Context, line: str, code: int) -> None:
-    click.echo(f"Error: {line}", err=True)
+    click.echo("\n".join(map(shown, f"Error: {line}".split("\n"))), err=True)
     ctx.exit(code)
 
 

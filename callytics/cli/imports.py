@@ -34,6 +34,7 @@ from callytics.importer import (
     verify_files,
     zone_named,
 )
+from callytics.postgres.text import shown, shown_json
 from callytics.settings import Settings
 
 # Where a command's context keeps the ``Limits`` that were given to ``main``.
@@ -77,7 +78,7 @@ def _files(named: Sequence[Path]) -> list[Path]:
     # A file may be named by itself and by its folder.
     files = list(dict.fromkeys(files_of(named, folders)))
     for contents in folders:
-        click.echo(folder_line(contents), err=True)
+        click.echo(shown(folder_line(contents)), err=True)
     return files
 
 
@@ -97,9 +98,9 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
         options = replace(options, notice=display.say)
         profiles = [inspect_file(file, options, display.update) for file in files]
     if as_json:
-        click.echo(json_of(profiles))
+        click.echo(shown_json(json_of(profiles)))
     else:
-        click.echo("\n\n".join("\n".join(profile_lines(profile)) for profile in profiles))
+        click.echo("\n\n".join("\n".join(map(shown, profile_lines(profile))) for profile in profiles))
         for line in missing_lines(profiles):
             click.echo(f"\n{line}")
     return profiles
@@ -260,7 +261,7 @@ def undo(
 
 
 def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
-    click.echo(json_of(outcome) if as_json else "\n".join(lines))
+    click.echo(shown_json(json_of(outcome)) if as_json else "\n".join(map(shown, lines)))
     raise click.exceptions.Exit(outcome.exit_code)
 
 
@@ -296,6 +297,7 @@ def report(env_file: Path, /, output: Path | None, as_json: bool, format: report
         # Before the database is asked: a mistake in the name should cost no time.
         reports.refuse_output(output)
     text = reports.completion_report(Settings.load(env_file=env_file), format=form, **chosen)
+    text = shown_json(text) if form == "json" else text
     if output:
         reports.write_report(output, text)
         click.echo(f"{output} written")

@@ -14,6 +14,7 @@ from typing import TextIO
 import click
 
 from callytics.importer import PHASE
+from callytics.postgres.text import shown, shown_json
 
 BAR_WIDTH = 20
 # Goes to the beginning of the line and empties it.
@@ -114,9 +115,9 @@ class Display:
         if self.quiet:
             return
         if self.events:
-            self._write(json.dumps({"event": "notice", "text": line}, ensure_ascii=False) + "\n")
+            self._write(shown_json(json.dumps({"event": "notice", "text": line}, ensure_ascii=False)) + "\n")
         else:
-            self._write(f"{CLEAR if self.terminal else ''}{line}\n")
+            self._write(f"{CLEAR if self.terminal else ''}{shown(line)}\n")
 
     def ask(self, question: str) -> None:
         """Ask a question below the bars, and raise click.Abort unless the answer is yes."""
@@ -138,7 +139,7 @@ class Display:
 
     def _event(self, step: Tracked) -> None:
         if step.finished or self._due(step.what, EVENT_SECONDS):
-            self._write(json.dumps(step.event(), ensure_ascii=False) + "\n")
+            self._write(shown_json(json.dumps(step.event(), ensure_ascii=False)) + "\n")
 
     def _bars(self, _: Tracked) -> None:
         if self._due("", TERMINAL_SECONDS):
@@ -148,7 +149,7 @@ class Display:
 
     def _line(self, step: Tracked) -> None:
         if step.finished and step.seconds >= SLOW_SECONDS:
-            self._write(f"{step.what}: done in {step.seconds:,.1f} s{_rate(step)}\n")
+            self._write(f"{shown(step.what)}: done in {step.seconds:,.1f} s{_rate(step)}\n")
         elif self._due("", LOG_SECONDS):
             self._write("".join(f"{progress_line(step)}\n" for step in self._tracked.values() if not step.finished))
 
@@ -159,12 +160,13 @@ class Display:
 
 def progress_line(step: Tracked, bar: bool = False) -> str:
     """Return one line: step, percentage, rows per second, time left."""
+    what = shown(step.what)
     if step.total <= 1:
-        return f"{step.what}, {step.seconds:,.0f} s"
+        return f"{what}, {step.seconds:,.0f} s"
     share = step.done / step.total
     drawn = f" [{('#' * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, '.')}]" if bar else ":"
     left = "" if step.left is None or step.finished else f", {step.left:,.0f} s left"
-    return f"{step.what}{drawn} {share:.0%} of {step.total:,}{_rate(step)}{left}"
+    return f"{what}{drawn} {share:.0%} of {step.total:,}{_rate(step)}{left}"
 
 
 def _rate(step: Tracked) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from callytics.postgres.text import shown
+
 
 def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
     """Yield the lines of a table; the columns in `right` are aligned to the right."""
-    lines = [head, *rows]
+    lines = [[shown(cell) for cell in row] for row in (head, *rows)]
     # By display width, not by number of characters: Korean table names would shift what follows them.
     widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -17,6 +17,7 @@ from callytics.importer.source.mapping import SourceTable, TableMapping, databas
 from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
+from callytics.postgres.text import shown
 
 # Of each finding, so many rows are shown with the first characters of their values.
 # Enough to recognise what is meant, and little of what somebody said.
@@ -178,6 +179,5 @@ def _count(
 def _cut(value: object) -> str:
     """Return the beginning of a value, without characters that would upset a terminal."""
     # Text need not be UTF-8, and may hold escape sequences.
-    shown = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
-    shown = "".join(character if character.isprintable() else "·" for character in shown[: VALUE_LENGTH + 1])
-    return shown if len(shown) <= VALUE_LENGTH else shown[:VALUE_LENGTH] + "…"
+    text = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
+    return shown(text[:VALUE_LENGTH]) + ("…" if len(text) > VALUE_LENGTH else "")

@@ -14,6 +14,8 @@ from typing import Any
 
 # An escape in JSON that is not itself escaped: "\\u0000" is a backslash and five letters.
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+# Parts of letters and emoji in several scripts.
+JOINERS = "\u200c\u200d\u3000\u00a0"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -37,6 +39,33 @@ def storable_json(text: str) -> str:
 def replaced(text: str, by: str) -> str:
     """Return the text with ``by`` in place of each character that PostgreSQL can't hold."""
     return UNSTORABLE.sub(by, text)
+
+
+def shown(text: str) -> str:
+    """Return text from a file or a database as one line that is harmless wherever it is shown.
+
+    Escape sequences, line breaks, marks that turn the direction of writing, and bytes of a name that are not UTF-8
+    become their escapes (`\\x1b`, `\\n`, `\\u202e`, `\\xb0`); all other text stays as it is.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in JOINERS:
+        return character
+    # How Python holds a byte that is not UTF-8 (PEP 383).
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def shown_json(text: str) -> str:
+    """Return JSON, the same value, with escapes for what a terminal would obey."""
+    return "".join(c if c.isprintable() or c in JOINERS or c == "\n" else _json_escape(c) for c in text)
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1]
 
 
 def parse_json(text: str) -> Any:

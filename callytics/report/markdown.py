@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
+from callytics.postgres.text import shown
 from callytics.report.blocks import Article, Block, Document, Heading, Listing, Table
 from callytics.report.document import document
 from callytics.report.facts import Facts
@@ -85,4 +86,4 @@ def _cell(cell: str | Markup) -> str:
 
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    return SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    return SPECIAL.sub(r"\\\1", shown(" ".join(text.split()))).replace("&", "&amp;")

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from callytics.postgres.text import shown
 from callytics.report import blocks
 from callytics.report.document import document
 from callytics.report.facts import Facts
@@ -35,6 +36,8 @@ def _environment() -> Environment:
         # StrictUndefined: a misspelt name must fail instead of printing nothing.
         loader=FileSystemLoader(HERE),
         autoescape=True,
+        # Whatever a variable holds that is not markup of ours.
+        finalize=lambda value: shown(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -52,7 +55,7 @@ def breakable(text: str | Markup) -> Markup:
     """Return text, escaped, that may be broken where a long name has its joints."""
     if isinstance(text, Markup):
         return text
-    return Markup(re.sub(r"([_/]|(?<=\w)[.,](?=\w))", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([_/]|(?<=\w)[.,](?=\w))", r"\1<wbr>", str(escape(shown(text)))))
 
 
 def whole(text: str) -> str:

@@ -129,3 +129,33 @@ def test_a_name_that_fills_what_a_file_system_takes(installation: Installation) 
     file = installation.write("create table words (word); insert into words values (1);")
     installation.take(file.rename(file.with_name(name)))
     assert installation.one("select path from imports.sources").endswith(name)
+
+
+NAMES = [
+    "\x1b[31mred\x1b[0m",
+    "two\nlines",
+    "right\u202eleft",
+    "\x9b2J",
+    "a|b",
+    "<b>x</b>",
+    "100%",
+    "{0}",
+    "😀",
+    "it's",
+]
+
+
+def test_names_are_kept_exactly_and_shown_harmlessly(installation: Installation) -> None:
+    """What a terminal, Markdown or a browser would obey is seen, and nothing else is changed."""
+    quoted = ['"' + name + '"' for name in NAMES]
+    installation.write("".join(f"create table {name} ({name}); insert into {name} values (1);" for name in quoted))
+    said = installation.said("import", installation.file, "--unmapped")
+    said += installation.said("inspect", installation.file) + installation.said("inspect", installation.file, "--json")
+    for form in ("md", "html", "json"):
+        said += installation.run("report", "--format", form).output
+    assert {table for (table,) in installation.all("select source_table from imports.tables")} == set(NAMES)
+    assert installation.verify().differences == []
+    assert not set(said) & set("\x1b\x9b\u202e")
+    assert "<b>x" not in installation.run("report", "--format", "html").output
+    for name in ("\\x1b[31mred", "two\\nlines", "right\\u202eleft", "\\x9b2J", "100%", "{0}", "😀"):
+        assert name in said
