@@ -39,6 +39,11 @@ def check_ready(connection: Connection, *, writes: bool = True) -> None:
     versions.check(connection)
     if writes:
         refuse_read_only(connection)
+    if (encoding := SQL.value(connection, "encoding")) != "UTF8":
+        raise TargetError(
+            f"database {connection.info.dbname} is in {encoding}, which can't hold every text: create it again with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate it"
+        )
     ((user, may),) = SQL.rows(connection, "may_import")
     if not may:
         raise TargetError(

@@ -40,6 +40,11 @@ from (
 order by free
 limit 1
 
+-- name: encoding
+select pg_encoding_to_char(encoding)
+from pg_database
+where datname = current_database()
+
 -- name: may_import
 -- Whether this role may do what an import does: write the tables, and change their indexes and keys.
 select current_user, coalesce(bool_and(pg_has_role(c.relowner, 'usage')), false)

@@ -38,7 +38,7 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import roles, versions
+from callytics.schema import fitness, roles, versions
 from callytics.settings import Settings, forget_libpq
 
 Report = Callable[[str], None]
@@ -128,6 +128,9 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         connection.autocommit = True
         connection.cursor_factory = OwnerCursor
         SQL.run(connection, "application", {"application": roles.application(self.settings)})
+        # Before yoyo makes its own tables, and says of a refusal what it does not mean.
+        with self._shown_by_yoyo():
+            fitness.check_fit(connection)
         # A schema of the owner's name would otherwise catch the tables.
         self.schema = "public"
         return connection
@@ -165,7 +168,9 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         self._drop_invalid_indexes(migrations)
         self._unmark_what_is_not_there(migrations)
         self._refuse_edited(migrations)
-        return super().to_apply(migrations)
+        missing = super().to_apply(migrations)
+        self._refuse_others(missing)
+        return missing
 
     def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:
         """Apply a migration and mark it, in one transaction if it allows for one."""
@@ -324,6 +329,30 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
                     "and put the change into a new migration"
                 )
 
+    def _refuse_others(self, missing: MigrationList) -> None:
+        """Raise Refused where something of another program has the name of what a migration is going to make.
+
+        CREATE … IF NOT EXISTS would take it for ours. A migration of which all is there was applied by a run that was
+        killed before it was marked.
+        """
+        if foreign := versions.unknown(self.connection):
+            raise Refused(
+                f"database {self.settings.database} has migrations of another program ({foreign[0]}): give Callytics a "
+                "database of its own, and set POSTGRES_DB to it"
+            )
+        ids = {migration.id for migration in missing}
+        known = {name for one in read() if one.id not in ids for name in _relations(one)}
+        for migration in missing:
+            names = set(_relations(migration)) - known
+            known |= names
+            taken = fitness.taken(self.connection, names)
+            if taken and len(taken) < len(names):
+                raise Refused(
+                    f"{', '.join(taken[:3])} {'is' if len(taken) == 1 else 'are'} in database {self.settings.database} "
+                    f"already, and not from Callytics: rename or drop {'it' if len(taken) == 1 else 'them'}, or set "
+                    "POSTGRES_DB to a database of its own"
+                )
+
     def _remember(self, migration: Migration) -> None:
         content = {"migration": migration.id, "sha256": versions.sha256(Path(migration.path))}
         SQL.run(self.connection, "remember", content)
@@ -350,6 +379,11 @@ def _created(migration: Migration) -> Iterator[tuple[str, str]]:
         yield "relation_exists", name
     for name in CREATED["routine"].findall(text):
         yield "routine_exists", name
+
+
+def _relations(migration: Migration) -> list[str]:
+    """Return every table and view that a migration creates; routines are replaced."""
+    return [name for query, name in _created(migration) if query == "relation_exists"]
 
 
 def _created_indexes(migration: Migration) -> list[tuple[str, str, str]]:

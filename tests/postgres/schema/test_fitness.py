@@ -1,0 +1,26 @@
+"""What migrate finds in a database that is not as it should be: one line that names it, and nothing is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from callytics.exceptions import MigrationError
+from callytics.schema.migrate import migrate
+from tests.support.servers import Databases, execute
+
+LEFT = {
+    "audio_files": "create table audio_files (id integer primary key, file_path text)",
+    "topics": "create table topics (id bigint, name text)",
+    "business_type_codes": "create view business_type_codes as select 1 as id",
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_a_table_that_somebody_left_there_is_not_taken_for_ours(name: str, databases: Databases) -> None:
+    with databases.empty() as settings:
+        execute(settings, LEFT[name])
+        with pytest.raises(MigrationError, match=rf"^{name} is in database .* already, and not from Callytics: rename"):
+            migrate(settings, report=lambda line: None)
+        assert execute(settings, "select to_regclass('utterances')") == [(None,)]
+        execute(settings, f"drop {'view' if 'view' in LEFT[name] else 'table'} {name}")
+        assert migrate(settings, report=lambda line: None)
