@@ -1,6 +1,6 @@
 -- What a new container gets before anyone connects: the roles and the database, with the same privileges and time
--- limits as on hosts (deploy/policy.py); hosts derive the connection limits from what the server can hold. Runs once, as the superuser, over the container's own socket. Privileges inside the
--- database are the migrations' business.
+-- limits as on hosts (deploy/policy.py); hosts derive the connection limits from what the server can hold. Runs once,
+-- as the superuser, over the container's own socket. Privileges inside the database are the migrations' business.
 \set ON_ERROR_STOP on
 \getenv database CALLYTICS_DATABASE
 \getenv owner CALLYTICS_OWNER_USER

@@ -75,8 +75,8 @@ begin
 end
 $$;
 
-comment on procedure grant_to_callytics_roles() is
-    'Gives callytics_user, callytics_readonly and callytics_monitor their rights, as far as they exist';
+comment on procedure grant_to_callytics_roles () is
+'Gives callytics_user, callytics_readonly and callytics_monitor their rights, as far as they exist';
 
 call grant_to_callytics_roles();
 

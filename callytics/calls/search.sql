@@ -89,32 +89,32 @@ order by coalesce(a.created_at, '-infinity'::timestamptz) desc, a.id desc
 limit %(limit)s
 
 -- name: calls_that_say
--- Which of some recordings have the words in what was said in them, recording by recording: for frequent words, of which
--- each has one soon.
+-- Which of some recordings have the words in what was said in them, recording by recording: for frequent words, of
+-- which each has one soon.
 select c.id
 from unnest(%(ids)s::bigint[], %(paths)s::text[]) as c (id, path)
 where (
-        select t.id
-        from transcriptions as t
-        where t.audio_file_id = c.id
-            and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
-        limit 1
-    ) is not null
-    or (
-        select u.id
-        from utterances as u
-        where u.audio_file_id = c.id
-            and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
-        limit 1
-    ) is not null
-    or (
-        select u.id
-        from utterances as u
-        where u.audio_path = c.path
-            and u.audio_file_id is null
-            and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
-        limit 1
-    ) is not null
+    select t.id
+    from transcriptions as t
+    where t.audio_file_id = c.id
+        and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
+    limit 1
+) is not null
+or (
+    select u.id
+    from utterances as u
+    where u.audio_file_id = c.id
+        and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+    limit 1
+) is not null
+or (
+    select u.id
+    from utterances as u
+    where u.audio_path = c.path
+        and u.audio_file_id is null
+        and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+    limit 1
+) is not null
 
 -- name: calls_that_say_by_index
 -- The same by the full-text index and the indexes of what belongs to a recording, combined: for rare words.
@@ -154,8 +154,7 @@ from (
         where (coalesce(t.created_at, '-infinity'::timestamptz), t.id) < (%(before_time)s::timestamptz, %(before_id)s)
             and (t.created_at <= %(before_time)s::timestamptz or t.created_at is null)
         order by coalesce(t.created_at, '-infinity'::timestamptz) desc, t.id desc
-        offset %(rows)s
-        limit 1
+        limit 1 offset %(rows)s
     )
     union all
     (
@@ -164,16 +163,15 @@ from (
         where (coalesce(u.created_at, '-infinity'::timestamptz), u.id) < (%(before_time)s::timestamptz, %(before_id)s)
             and (u.created_at <= %(before_time)s::timestamptz or u.created_at is null)
         order by coalesce(u.created_at, '-infinity'::timestamptz) desc, u.id desc
-        offset %(rows)s
-        limit 1
+        limit 1 offset %(rows)s
     )
 ) as ends
 order by at desc, id desc
 limit 1
 
 -- name: months_before
--- The beginning of the month of a moment, or of one so many months earlier, where partitions begin; before our era there
--- may be none.
+-- The beginning of the month of a moment, or of one so many months earlier, where partitions begin; before our era
+-- there may be none.
 select
     case
         when %(time)s::timestamptz < '0002-01-01' then '-infinity'
@@ -221,8 +219,8 @@ order by hits.at desc, hits.id desc
 -- What utterances say with some words in it in a window, newest first; not those of a recording that has
 -- transcriptions, since generation 3 keeps every sentence twice. An utterance that knows its recording by path only is
 -- shown with the newest recording of that path.
--- Whether a hit is said twice is asked hit by hit, from the newest on, until the page is full: LIMIT 1 keeps the planner
--- from making a join over all hits of it.
+-- Whether a hit is said twice is asked hit by hit, from the newest on, until the page is full: LIMIT 1 keeps the
+-- planner from making a join over all hits of it.
 with hits as materialized (
     select u.*, coalesce(u.created_at, '-infinity'::timestamptz) as at
     from utterances as u
