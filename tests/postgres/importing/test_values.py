@@ -138,7 +138,7 @@ def plainly_fits(value: Any, kind: str) -> bool:
 @pytest.fixture
 def trial(shared_database: Settings, tmp_path: Path) -> Iterator[Trial]:
     """A trial in an emptied database."""
-    with Trial.on(shared_database, tmp_path, jobs=1) as trial:
+    with Trial.on(shared_database, tmp_path, jobs=1, unmapped=True) as trial:
         yield trial
 
 
