@@ -411,7 +411,11 @@ held as (
     where run_id = %(run)s and restored_at is null
 )
 select relation::regclass::text
-from (select relation from needed intersect select relation from held) as both_need
+from (
+    select relation from needed
+    intersect
+    select relation from held
+) as both_need
 where relation is not null
 order by 1
 limit 1

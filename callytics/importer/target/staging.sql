@@ -29,9 +29,9 @@ cross join coalesce((w.offsets ->> %(key)s)::bigint, 0) as moved (ids)
 where case
         when w.ids is not null then w.ids @> t.{key}
         else exists (
-            select from imports.chunks as c
-            where c.table_id = w.id and t.{key} - moved.ids between c.first_rowid and c.last_rowid
-        )
+                select from imports.chunks as c
+                where c.table_id = w.id and t.{key} - moved.ids between c.first_rowid and c.last_rowid
+            )
     end
 on conflict do nothing
 
