@@ -47,13 +47,8 @@ def check_target(settings: Settings, files: Sequence[Path], options: Options) ->
             if os.path.realpath(file) in resumed:
                 continue
             snapshot = stack.enter_context(borrowed_snapshot(file, options))
-            if not options.again and not _is_known(session, file, snapshot, Outcome()):
-                _refuse_changed(session, snapshot)
-                source = Source(snapshot.path, str(file), options.limits)
-                if not options.unmapped:
-                    source.refuse_foreign()
-                _refuse_copy(session, source, sources)
-                sources.append(source)
+            if not _is_known(session, file, snapshot, Outcome()):
+                sources.append(_admitted(session, snapshot, sources, Outcome()))
 
 
 def import_files(
@@ -94,8 +89,7 @@ def plan_files(settings: Settings, files: Sequence[Path], options: Options, prog
         for file in files:
             snapshot = stack.enter_context(borrowed_snapshot(file, options))
             source = Source(snapshot.path, str(file), options.limits)
-            targets = {mapped.mapping.target for found in source.table_mappings.values() for mapped in found}
-            columns = {target: session.target.columns(target) for target in targets}
+            columns = {target: session.target.columns(target) for target in source.targets}
             works += unrecorded_works(source, columns, options.zone)
         targets = {work.target for work in works if isinstance(work, MappedWork)}
         found = session.target.definitions(sorted(targets))
@@ -110,8 +104,7 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         sources = _take_new(session, files, outcome, snapshots)
         if not snapshots:
             return
-        mapped = [one for source in sources for own in source.table_mappings.values() for one in own]
-        session.refuse_unfinished(one.mapping.target for one in mapped)
+        session.refuse_unfinished(target for source in sources for target in source.targets)
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
                 profile_file(source, snapshot, options.zone, session.progress).refuse_unclean()
@@ -165,18 +158,26 @@ def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapsho
         snapshots.append(snapshot)
         if same:
             raise SourceError(f"{file} has the same content as {same.source}: name it once")
-        if not session.options.again:
-            _refuse_changed(session, snapshot)
-        source = Source(snapshot.path, str(snapshot.source), session.options.limits)
-        if session.options.unmapped:
-            source.refuse_empty()
-        else:
-            source.refuse_foreign()
-        if not session.options.again:
-            outcome.notes += _refuse_copy(session, source, sources)
-        outcome.notes.extend(source.unreadable)
-        sources.append(source)
+        sources.append(_admitted(session, snapshot, sources, outcome))
     return sources
+
+
+def _admitted(session: Session, snapshot: Snapshot, others: Sequence[Source], outcome: Outcome) -> Source:
+    """Return a snapshot as a source; raises ``SourceError`` where its rows are there already, or are another program's.
+
+    What was not checked or can't be read is noted in the outcome.
+    """
+    if not session.options.again:
+        _refuse_changed(session, snapshot)
+    source = Source(snapshot.path, str(snapshot.source), session.options.limits)
+    if session.options.unmapped:
+        source.refuse_empty()
+    else:
+        source.refuse_foreign()
+    if not session.options.again:
+        outcome.notes += _refuse_copy(session, source, others)
+    outcome.notes.extend(source.unreadable)
+    return source
 
 
 def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome) -> bool:
@@ -272,7 +273,7 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
     ``named`` are the earlier runs whose files were named along with these: references may lead there.
     """
     ledger, target = session.ledger, session.target
-    targets = {mapped.mapping.target for source in sources for own in source.table_mappings.values() for mapped in own}
+    targets = {target for source in sources for target in source.targets}
     for table in targets:
         target.columns(table)
     # Before ids are chosen: the placeholder that every database has would make all topics move.

@@ -95,9 +95,8 @@ def sync_files(
 def _targets(session: Session, taken: Sequence[tuple[SourceRecord, Snapshot]]) -> set[str]:
     """Return the tables that files go to, as they were and as they are."""
     sources = [Source(snapshot.path, record.path, session.options.limits) for record, snapshot in taken]
-    mapped = [one for source in sources for own in source.table_mappings.values() for one in own]
     before = [table for record, _ in taken for table in session.ledger.targets(record.run)]
-    return {*before, *(one.mapping.target for one in mapped)}
+    return set(before).union(*(source.targets for source in sources))
 
 
 def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
@@ -126,12 +125,13 @@ def _records_of(session: Session, files: Sequence[Path], run: int) -> dict[Path,
         raise SourceError(f"import {run} holds no files: 'callytics report' lists the imports")
     if own[0].status == "running":
         raise unfinished(run, [record.path for record in own], "has the files that these are copies of")
+    bases = [(record, base_source(session, record)) for record in own]
     found: dict[Path, SourceRecord] = {}
     for file in files:
         path = Path(os.path.realpath(file))
         with borrowed_snapshot(file, session.options) as snapshot:
             copy = Source(snapshot.path, str(file), session.options.limits)
-            record = next((one for one in own if overlap(copy, base_source(session, one)).is_copy), None)
+            record = next((record for record, base in bases if overlap(copy, base).is_copy), None)
         if record is None:
             listed = ", ".join(one.path for one in own)
             raise SourceError(f"{file} is no copy of a file of import {run} ({listed}): it holds other calls")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 
-from callytics.importer.source.mapping import SourceTable
+from callytics.importer.source.mapping import SourceTable, missing
 from callytics.importer.source.reader import Source
-from callytics.postgres.sql import quote
+from callytics.postgres.sql import folded, quote
 
 # Tables whose rows tell calls apart by path, wording and times. Codes and settings are alike in every installation.
 TELLING = {"audio_files", "consultation_sessions", "speaker_segments", "transcriptions", "utterances"}
@@ -34,33 +35,38 @@ class Overlap:
 
 def overlap(one: Source, other: Source) -> Overlap:
     """Compare a sample of the rows of two files that have the same number in both, in tables that tell calls apart."""
-    counterparts = {table.name: table for table in other.tables}
+    counterparts = {folded(table.name): table for table in other.tables}
     compared = equal = 0
-    for table in one.tables:
-        counterpart = counterparts.get(table.name)
-        targets = {mapped.mapping.target for mapped in one.table_mappings[table.name]}
-        if counterpart and targets & TELLING and table.has_row_numbers and counterpart.has_row_numbers:
-            found = _compared(one, other, table, counterpart)
-            compared, equal = compared + len(found), equal + sum(found)
+    with closing(one.connect_beside(other)) as connection:
+        for table in one.tables:
+            counterpart = counterparts.get(folded(table.name))
+            targets = {mapped.mapping.target for mapped in one.table_mappings[table.name]}
+            if counterpart and targets & TELLING and table.has_row_numbers and counterpart.has_row_numbers:
+                found = _compared(connection, table, counterpart)
+                compared, equal = compared + len(found), equal + sum(found)
     return Overlap(compared, equal)
 
 
-def _compared(one: Source, other: Source, table: SourceTable, counterpart: SourceTable) -> list[bool]:
+def _compared(connection: sqlite3.Connection, table: SourceTable, counterpart: SourceTable) -> list[bool]:
     """Return of each sampled row that both tables have whether it is equal in the columns that both have."""
-    columns = [quote(column) for column in table.columns if column in counterpart.columns]
+    lacking = missing(table.columns, counterpart.columns)
+    columns = [quote(column) for column in table.columns if column not in lacking]
     # Numbers of different storage classes are equal to SQLite, and a collation could make texts equal.
     same = " and ".join(
         f"typeof(o.{name}) = typeof(e.{name}) and o.{name} is e.{name} collate binary" for name in columns
     )
     name = quote(table.name)
     rowid, earlier = f"o.{table.rowid}", f"e.{counterpart.rowid}"
-    query = f"select {same} from main.{name} as o join other.{name} as e on {earlier} = {rowid} where {rowid} = ?"
-    following = f"select {table.rowid} from main.{name} where {table.rowid} >= ? order by {table.rowid} limit 1"
-    with closing(one.connect_beside(other)) as connection:
-        first, last = connection.execute(f"select min({table.rowid}), max({table.rowid}) from main.{name}").fetchone()
-        if first is None:
-            return []
-        points = {first + (last - first) * step // SAMPLED for step in range(SAMPLED + 1)}
-        numbers = {connection.execute(following, (point,)).fetchone()[0] for point in points}
-        rows = (connection.execute(query, (number,)).fetchone() for number in numbers)
-        return [bool(row[0]) for row in rows if row]
+    query = (
+        f"select {same} from main.{name} as o not indexed join other.{name} as e not indexed on {earlier} = {rowid} "
+        f"where {rowid} = ?"
+    )
+    following = f"select {table.rowid} from {table.relation} where {table.rowid} >= ? order by {table.rowid} limit 1"
+    ends = f"select min({table.rowid}), max({table.rowid}) from {table.relation}"
+    first, last = connection.execute(ends).fetchone()
+    if first is None:
+        return []
+    points = {first + (last - first) * step // SAMPLED for step in range(SAMPLED + 1)}
+    numbers = {connection.execute(following, (point,)).fetchone()[0] for point in points}
+    rows = (connection.execute(query, (number,)).fetchone() for number in numbers)
+    return [bool(row[0]) for row in rows if row]

@@ -102,6 +102,11 @@ class Source:
             )
 
     @property
+    def targets(self) -> set[str]:
+        """The tables of the schema that the file's tables go to."""
+        return {mapped.mapping.target for found in self.table_mappings.values() for mapped in found}
+
+    @property
     def mapping_names(self) -> set[str]:
         """The names of all mappings that apply to tables of the file."""
         return {mapped.mapping.name for found in self.table_mappings.values() for mapped in found}
@@ -128,6 +133,7 @@ class Source:
     def connect_beside(self, other: Source) -> sqlite3.Connection:
         """Open a connection that sees this file as ``main`` and another one as ``other``."""
         connection = sqlite3.connect(self._uri, uri=True)
+        connection.execute("pragma trusted_schema = off")
         connection.execute("attach ? as other", (other._uri,))
         return connection
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 
 from callytics.exceptions import SourceError
 from callytics.importer import inspect_file, zone_named
+from callytics.importer.source.overlap import overlap
+from callytics.importer.source.reader import Source
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.installation import Installation, quiet, write
@@ -106,6 +110,32 @@ def test_a_later_copy_is_refused_and_synced(installation: Installation) -> None:
     assert counts(installation) == before | {"audio_files": before["audio_files"] + 1}
     assert installation.one("select processing_status from audio_files where id = 3") == "failed"
     installation.said("verify", copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table audio_files rename to calls; alter table calls rename to AUDIO_Files",
+        "alter table transcriptions rename column text_content to words; "
+        "alter table transcriptions rename column words to TEXT_content",
+        "create index names on audio_files (file_name collate korean)",
+    ],
+)
+def test_a_copy_is_compared_whatever_its_names_and_indexes_look_like(change: str, tmp_path: Path) -> None:
+    """Names are the same to SQLite in either case, and an index may need what only its application has."""
+    write_sample(tmp_path / "sample", generation=3, calls=6, seed=1)
+    audio = tmp_path / "sample" / "audio_analysis.sqlite"
+    copy = Path(shutil.copy(audio, tmp_path / "copy.sqlite"))
+    with closing(sqlite3.connect(copy)) as sqlite:
+        sqlite.create_collation("korean", lambda one, other: (one > other) - (one < other))
+        sqlite.executescript(change)
+        sqlite.execute("update transcriptions set text_content = 'another'")
+        sqlite.commit()
+    found = overlap(Source(copy), Source(audio))
+    same = overlap(Source(audio), Source(audio))
+    with closing(sqlite3.connect(audio)) as sqlite:
+        (changed,) = sqlite.execute("select min(201, count(*)) from transcriptions").fetchone()
+    assert (found.compared, found.equal) == (same.compared, same.compared - changed)
 
 
 def test_a_copy_can_be_meant(installation: Installation) -> None:
