@@ -8,9 +8,10 @@ the order are combined, so that only hits within it are fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ LATEST = "infinity"
 SMALLEST_ID = -(2**63)
 LARGEST_ID = 2**63 - 1
 # Rows of the first windows, for each row of a page. A word of every fourth sentence fills its page in the first, which
-# is read row by row at about 15 µs each; in the second the index of a frequent word is read for one month only.
+# is read row by row; in the second the index of a frequent word is read for one month only.
 FIRST_ROWS = 4
 SECOND_ROWS = 128
 # Then the rest of that month, which is a partition, a month, a year, and everything: a page that one of them did not
@@ -74,17 +75,17 @@ class Said:
 
     def windows(self, before: Position, limit: int) -> Iterator[Window]:
         """Yield windows from a position back to the oldest row, each when it is wanted."""
-        for rows in (FIRST_ROWS * limit, SECOND_ROWS * limit):
-            start = self._end(before, rows)
-            yield Window(before, start, row_by_row=rows == FIRST_ROWS * limit)
+        ways: list[Callable[[Position], Position]] = [
+            *(partial(self._rows_before, rows=rows * limit) for rows in (FIRST_ROWS, SECOND_ROWS)),
+            *(partial(self._months_before, months=months) for months in MONTHS_BEFORE),
+            lambda _before: OLDEST,
+        ]
+        for number, way in enumerate(ways):
+            start = way(before)
+            yield Window(before, start, row_by_row=number == 0)
             if start == OLDEST:
                 return
             before = start
-        for months in MONTHS_BEFORE:
-            start = Position(self._months_before(before, months), (SMALLEST_ID, 1))
-            yield Window(before, start)
-            before = start
-        yield Window(before, OLDEST)
 
     def within(self, window: Window, limit: int) -> list[Row]:
         """Return the newest hits within a window.
@@ -101,14 +102,14 @@ class Said:
         uttered = self.postgres.execute_query(SQL.text("uttered", row_by_row=row_by_row, below=below), values)
         return sorted(transcribed + uttered, key=_order, reverse=True)[:limit]
 
-    def _end(self, before: Position, rows: int) -> Position:
+    def _rows_before(self, before: Position, rows: int) -> Position:
         values = {"before_time": before.time, "before_id": before.numbers[0], "rows": rows}
         last = self.postgres.execute_query(SQL["window_end"], values, fetch="one")
         return Position(last["time"], (last["id"], 1)) if last else OLDEST
 
-    def _months_before(self, position: Position, months: int) -> str:
-        values = {"time": position.time, "months": months}
-        return str(self.postgres.execute_query(SQL["months_before"], values, fetch="val"))
+    def _months_before(self, before: Position, months: int) -> Position:
+        time = self.postgres.execute_query(SQL["months_before"], {"time": before.time, "months": months}, fetch="val")
+        return Position(time, (SMALLEST_ID, 1))
 
 
 def _order(row: Row) -> tuple[bool, datetime, int, int]:

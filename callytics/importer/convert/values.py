@@ -23,6 +23,7 @@ ARRAY_LENGTH = re.compile(r"^(?P<name>\w+)\[(?P<position>\d+)\]$")
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST = datetime(2101, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SECONDS = [(moment - EPOCH).total_seconds() for moment in (EARLIEST, LATEST)]
 # Each way to read a number as a time since 1970, by the name of its normalisation: its words, and numbers a second.
 EPOCHS = {"epoch_seconds": ("seconds since 1970", 1), "epoch_milliseconds": ("milliseconds since 1970", 1000)}
 # Each way to read digits as a date. SQLite makes an INTEGER of 20240501093000 in a column that is declared DATETIME,
@@ -223,8 +224,7 @@ def _dates(value: float) -> dict[str, datetime]:
 
 def _epochs(value: float) -> list[str]:
     """Return the names of the readings of a number as a time since 1970."""
-    earliest, latest = (int((moment - EPOCH).total_seconds()) for moment in (EARLIEST, LATEST))
-    return [name for name, (_, per_second) in EPOCHS.items() if earliest <= value / per_second < latest]
+    return [name for name, (_, per_second) in EPOCHS.items() if SECONDS[0] <= value / per_second < SECONDS[1]]
 
 
 def _since_1970(value: float, per_second: int) -> datetime:
