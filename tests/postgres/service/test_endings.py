@@ -10,52 +10,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from callytics.cli import cli
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
+from tests.support.commands import environment
+from tests.support.endings import KEY, WITH_DATABASE, WITHOUT_DATABASE, commands
 from tests.support.servers import Databases, execute
-
-# Arguments with which each command gets as far as the database. A new command has to be added to one of the two.
-WITH_DATABASE = {
-    "migrate": "",
-    "grants": "",
-    "partitions ahead": "",
-    "import": "calls.sqlite --yes",
-    "verify": "calls.sqlite",
-    "sync": "calls.sqlite",
-    "undo": "1 --yes",
-    "report": "",
-    "serve": "--port 0",
-    "agent add": "kim --last-name a --first-name b --department c --position d --password-stdin",
-    "agent passwd": "kim --password-stdin",
-    "agent lock": "kim",
-    "agent unlock": "kim",
-    "agent grant": "kim trainer:read",
-    "agent revoke": "kim trainer",
-    "agent list": "",
-}
-# These need no database; doctor makes a finding of whatever is wrong with one.
-WITHOUT_DATABASE = {
-    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor"),
-    *("server start", "server status", "server stop"),
-}
-
-
-def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
-    """Yield the name of every command that does something."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}"
 
 
 def test_no_command_is_forgotten() -> None:
-    assert set(commands(cli)) == set(WITH_DATABASE) | WITHOUT_DATABASE
+    assert set(commands()) == set(WITH_DATABASE) | WITHOUT_DATABASE
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +40,7 @@ def folder(calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    return {
-        "POSTGRES_HOST": ",".join(settings.hosts),
-        "POSTGRES_PORT": str(settings.port),
-        "POSTGRES_DB": settings.database,
-        "POSTGRES_USER": settings.user,
-        "POSTGRES_PASSWORD": settings.password,
-        "POSTGRES_OWNER_USER": settings.owner_user or "",
-        "POSTGRES_OWNER_PASSWORD": settings.owner_password or "",
-        "JWT_SECRET_KEY": "a key of an agent's login, long enough 0123456789",
-    }
+    return environment(settings) | KEY
 
 
 def ends_in_one_line(command: str, environment: dict[str, str], remedy: str) -> None:
