@@ -11,6 +11,8 @@ import pytest
 from callytics.importer import inspect_file
 from tests.support.installation import Installation, quiet
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = """
 create table Topic (ID integer primary key autoincrement, Name text not null collate NATIONAL);
 create table File (ID integer primary key autoincrement, Name text not null collate NATIONAL, TopicID integer,
@@ -37,6 +39,7 @@ def write_with_extras(path: Path, script: str) -> Path:
     return path
 
 
+@pytest.mark.quick
 def test_what_only_the_application_has_is_not_needed_to_read(installation: Installation) -> None:
     """A collation in keys, indexes and columns, a function in checks, indexes, views and triggers."""
     file = write_with_extras(installation.file, SCHEMA)
@@ -145,6 +148,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.quick
 def test_names_are_kept_exactly_and_shown_harmlessly(installation: Installation) -> None:
     """What a terminal, Markdown or a browser would obey is seen, and nothing else is changed."""
     quoted = ['"' + name + '"' for name in NAMES]

@@ -18,6 +18,8 @@ from callytics.importer.plan import workers
 from callytics.settings import Settings
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 ROWS = 60
 SCRIPT = f"""
 create table audio_files (id integer primary key autoincrement, file_path text not null unique, file_name text not null,
@@ -125,6 +127,7 @@ def test_cut_off_anywhere_it_is_resumed(
     pieces.complete()
 
 
+@pytest.mark.quick
 def test_primary_keys_are_deferred_and_recorded(pieces: Pieces, monkeypatch: pytest.MonkeyPatch) -> None:
     """While rows come in there is no key to be kept up to date; what brings it back is written down."""
     with monkeypatch.context() as patched:

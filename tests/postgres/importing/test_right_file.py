@@ -19,6 +19,8 @@ from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support.installation import Installation, quiet, write
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = (
     "create table songs (id integer primary key, title); create table albums (id); insert into songs values (1, 'a')"
 )
@@ -47,6 +49,7 @@ def counts(installation: Installation) -> dict[str, int]:
     return {name: installation.one(f"select count(*) from {name}") for name in ("audio_files", "consultation_sessions")}
 
 
+@pytest.mark.quick
 def test_another_program_s_file_is_refused(installation: Installation) -> None:
     songs = installation.write(FOREIGN, "songs.sqlite")
     said = installation.said("import", songs, code=1)
@@ -93,6 +96,7 @@ def test_rows_find_the_parents_that_come_later(installation: Installation) -> No
     assert "without a parent" not in installation.said("undo", 1, "--dry-run", "--yes")
 
 
+@pytest.mark.quick
 def test_a_later_copy_is_refused_and_synced(installation: Installation) -> None:
     audio, quality = sample(installation)
     installation.take(audio, quality)

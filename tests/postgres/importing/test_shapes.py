@@ -12,6 +12,8 @@ from callytics.importer import import_files, inspect_file
 from tests.support.independent import problems
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 AUDIO = """
 create table audio_files (id integer primary key autoincrement, file_path text not null unique, file_name text not null,
     processing_status text default 'pending');
@@ -119,6 +121,7 @@ create table "nothing" (a, b);
 """
 
 
+@pytest.mark.quick
 def test_unknown_tables_are_kept_row_by_row(installation: Installation) -> None:
     """Reserved, quoted and Korean names, row numbers shadowed by columns, WITHOUT ROWID: everything is kept."""
     file = installation.write(STRANGE)
@@ -412,6 +415,7 @@ def test_ids_that_the_application_took_meanwhile(installation: Installation) -> 
     ) == [("mine", "mine", None), ("hello", "f2", "s")]
 
 
+@pytest.mark.quick
 def test_two_installations_merged(installation: Installation) -> None:
     """Two branches with the same ids: nothing is merged, nothing mixed up, each row keeps its relations."""
     first = installation.write(AUDIO + audio(1, 2) + transcription(1, 1), "seoul-audio.sqlite")

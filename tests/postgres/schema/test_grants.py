@@ -28,6 +28,8 @@ from tests.support.installation import Installation
 from tests.support.servers import Databases
 from tests.support.servers import superuser as superuser_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def superuser(server: EmbeddedPostgres, database: Settings) -> Iterator[Connection]:
@@ -185,6 +187,7 @@ def test_whoever_does_not_own_the_tables_is_refused(database: Settings) -> None:
         grants.apply(replace(database, owner_user=None, owner_password=None))
 
 
+@pytest.mark.quick
 def test_the_command_names_the_differences_then_puts_them_right(
     callytics: Callable[..., Result], execute: Callable[[str], None]
 ) -> None:

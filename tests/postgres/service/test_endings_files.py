@@ -25,6 +25,8 @@ from tests.support.commands import environment
 from tests.support.endings import KEY, Place, error_of, place, process, run
 from tests.support.servers import Databases, execute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def here(databases: Databases, template: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
@@ -59,6 +61,7 @@ def test_a_locked_file_is_said_and_waited_for(
         assert f'{{"event": "notice", "text": "{notice}"}}' in events
 
 
+@pytest.mark.quick
 def test_it_is_said_after_two_seconds_without_a_terminal(here: Place, folder: Path) -> None:
     with closing(sqlite3.connect(folder / "calls.sqlite", isolation_level=None)) as holder:
         holder.execute("begin exclusive")
@@ -88,6 +91,7 @@ def test_a_report_is_refused_before_the_database_is_asked(output: str, words: st
     assert not (folder / "report.html").exists()
 
 
+@pytest.mark.quick
 def test_a_report_replaces_an_earlier_one_as_a_whole_or_not_at_all(here: Place, folder: Path) -> None:
     report = folder / "report.md"
     assert run("report", here.settings, "--output report.md").exit_code == 0
