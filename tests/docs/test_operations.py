@@ -51,6 +51,7 @@ def run(commands: str, folder: Path, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_dump_is_restored_and_every_value_verified(
     folder: Path, database: Settings, server: EmbeddedPostgres
 ) -> None:

@@ -14,6 +14,8 @@ from callytics.importer.convert.values import Text
 from callytics.settings import Settings
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 RECORDING = b"RIFF" + bytes(range(256)) * 20
 
 
@@ -24,6 +26,7 @@ def small_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LARGE_VALUE_BYTES", 100)
 
 
+@pytest.mark.quick
 def test_a_value_too_large_for_a_record_stays_in_the_snapshot(
     small_records: None, database: Settings, tmp_path: Path
 ) -> None:
@@ -69,7 +72,6 @@ def test_what_a_row_leaves_to_the_snapshot_is_the_least_that_makes_it_fit(small_
     assert rows.encode_row(row) == text
 
 
-@pytest.mark.slow
 def test_a_recording_of_300_megabytes(database: Settings, tmp_path: Path) -> None:
     """As PostgreSQL's real limit is met, and not only the one that tests set."""
     with Installation.on(database, tmp_path, unmapped=True) as office:

@@ -14,6 +14,8 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.endings import WITH_DATABASE, Place, error_of, findings, place
 from tests.support.servers import VOLATILE, Databases, migrated, private_server, superuser
 
+pytestmark = pytest.mark.slow
+
 STRANGER = {"user": "stranger", "password": "unknown", "owner_user": "stranger", "owner_password": "unknown"}
 OWNER = "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
 # Whoever owns the tables can do what the others must be granted.
@@ -45,6 +47,7 @@ def test_without_privileges(command: str, stranger: Place, monkeypatch: pytest.M
     assert "role stranger may not" in line or command == "grants"
 
 
+@pytest.mark.quick
 def test_the_doctor_says_what_to_grant(stranger: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(stranger.folder)
     found = findings(stranger.run("doctor"))
