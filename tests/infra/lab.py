@@ -317,7 +317,8 @@ def make_base(tree: Path, sources: str, settings: str, authorities: list[Path]) 
             *(f"--customize-hook={hook}" for hook in hooks),
             "bookworm",
             str(tree),
-            str(wanted),
+            # Without any, mmdebstrap takes Debian's own, those of updates and security too.
+            *([str(wanted)] if sources else []),
         )
     finally:
         wanted.unlink()
@@ -325,19 +326,14 @@ def make_base(tree: Path, sources: str, settings: str, authorities: list[Path]) 
 
 
 def apt_sources() -> str:
-    """Return where this machine gets Debian 12 from, or Debian's own address."""
+    """Return where this machine gets Debian 12 from; nothing where it does not."""
     line = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
     wanted = ("Created-By: Packages", "Origin: Debian")
     answer = run("apt-get", "indextargets", "--format", line, *wanted, check=False).stdout
-    lines = [line for line in answer.splitlines() if re.search(r" bookworm\S* ", line)]
+    lines = {line for line in answer.splitlines() if re.search(r" bookworm\S* ", line)}
     if not any(" bookworm " in line for line in lines):
-        mirror = "http://deb.debian.org/debian"
-        lines = [
-            f"deb {mirror} bookworm main",
-            f"deb {mirror} bookworm-updates main",
-            f"deb {mirror}-security bookworm-security main",
-        ]
-    return "\n".join(sorted(set(lines))) + "\n"
+        return ""
+    return "\n".join(sorted(lines)) + "\n"
 
 
 def apt_settings() -> str:
