@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,23 @@ def start(
     *arguments: object,
     folder: Path,
     program: tuple[str, ...] = PROGRAM,
+    env: Mapping[str, str] | None = None,
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a command in a folder, as a process that leads a group of its own; options go to Popen."""
+    """Start a command in a folder, as a process that leads a group of its own; options go to Popen.
+
+    ``env`` are variables that it has besides those of the database.
+    """
     return subprocess.Popen(
         [*program, *map(str, arguments)],
         cwd=folder,
-        env=os.environ | environment(settings) | {"PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, **environment(settings), "PYTHONPATH": str(REPOSITORY), **(env or {})},
         start_new_session=True,
-        text=True,
-        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
+        **{
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            **options,
+        },
     )

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,11 +60,20 @@ def commands(group: click.Group = cli, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def run(command: str, settings: Settings | None, arguments: str | None = None, **variables: str) -> Result:
-    """Run a command in this process, in the current folder, on a database or without any settings."""
+def run(
+    command: str,
+    settings: Settings | None,
+    arguments: str | None = None,
+    before: Sequence[str] = (),
+    **variables: str,
+) -> Result:
+    """Run a command in this process, in the current folder, on a database or without any settings.
+
+    ``before`` are options of `callytics` itself.
+    """
     given = WITH_DATABASE.get(command, "") if arguments is None else arguments
     env = {**KEY, **environment(settings), **variables} if settings else variables
-    return CliRunner().invoke(cli, [*command.split(), *given.split()], env=env, input=PASSWORD)
+    return CliRunner().invoke(cli, [*before, *command.split(), *given.split()], env=env, input=PASSWORD)
 
 
 def error_of(result: Result, code: int = 1) -> str:

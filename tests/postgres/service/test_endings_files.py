@@ -172,3 +172,9 @@ def test_an_import_asks_last(here: Place, folder: Path) -> None:
     assert execute(here.settings, "select count(*) from imports.runs") == [(2,)]
     yes = asked(here, "new.sqlite", "y\n")
     assert (yes.exit_code in (0, 3), QUESTION in yes.stderr) == (True, True), yes.output
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_undo_asks_only_what_can_be_done(here: Place, folder: Path) -> None:
+    result = run("undo", here.settings, "7")
+    assert (result.stdout, error_of(result).startswith("there is no import 7: ")) == ("", True)
