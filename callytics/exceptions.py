@@ -23,6 +23,10 @@ class ReadOnlyServer(DatabaseUnavailable):
     """The server takes no writes: it is a standby, or was set to read only."""
 
 
+class SchemaChanged(DatabaseUnavailable):
+    """A table was changed while a session held a prepared statement that reads it; nothing was stored."""
+
+
 class OutcomeUnknown(DatabaseUnavailable):
     """The connection was lost during a write, which may or may not have been stored."""
 

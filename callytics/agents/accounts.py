@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from psycopg2.extras import Json
+from psycopg.types.json import Jsonb
 
 from callytics.agents import passwords, permissions
 from callytics.agents.passwords import Passwords
@@ -260,7 +260,7 @@ class AgentAccounts:
         return dict(found)
 
     def _log_change(self, agent_id: int | None, change: str, **more: str) -> None:
-        self._run("log_change", agent_id=agent_id, activity_data=Json({"change": change, **more}))
+        self._run("log_change", agent_id=agent_id, activity_data=Jsonb({"change": change, **more}))
 
     def _run(self, query: str, **parameters: Any) -> int:
         return int(self.postgres.execute_query(SQL[query], parameters, fetch="none"))

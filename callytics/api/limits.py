@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.postgres.jobs import look
+from callytics.postgres.cancelling import look
 
 # An hour of talk with every word assessed is about a megabyte.
 BODY_BYTES = 4 * 1024 * 1024

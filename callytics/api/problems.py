@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import psycopg2
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg2.extensions import TransactionRollbackError
+from psycopg import errors
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -127,11 +127,11 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (DatabaseUnavailable, 503, AWAY, {"Retry-After": "5"}),
     (TooSlow, 503, SLOW, {"Retry-After": "5"}),
     # postgres/errors.py leaves to its callers what blames the statement or its values: only they know what it means.
-    (TransactionRollbackError, 503, SLOW, {"Retry-After": "1"}),
-    (psycopg2.IntegrityError, 409, CONFLICT, None),
-    (psycopg2.DataError, 422, REFUSED, None),
+    *((kind, 503, SLOW, {"Retry-After": "1"}) for kind in (errors.SerializationFailure, errors.DeadlockDetected)),
+    (psycopg.IntegrityError, 409, CONFLICT, None),
+    (psycopg.DataError, 422, REFUSED, None),
     # A value that is too long for the index of its column, say.
-    (psycopg2.errors.ProgramLimitExceeded, 422, REFUSED, None),
+    (errors.ProgramLimitExceeded, 422, REFUSED, None),
 )
 
 

@@ -26,8 +26,8 @@ from callytics.settings import ServiceSettings, Settings
 LOGGER = logging.getLogger("callytics.api")
 # Time for requests in progress at shutdown; TimeoutStopSec of the unit is longer.
 SHUTDOWN_SECONDS = 20
-# What is left after that waits for a database that hangs, and is abandoned.
-LAST_SECONDS = 5
+# What is left after that waits for a database that hangs, and is abandoned: a second before the 25 that are promised.
+LAST_SECONDS = 4
 
 
 def run(settings: Settings, service: ServiceSettings, proxies: Sequence[str] = ()) -> None:

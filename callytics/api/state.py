@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from psycopg2 import sql
 from pydantic import BaseModel, Field
 
 from callytics import __version__
 from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
-from callytics.postgres.jobs import look
-from callytics.postgres.sql import Queries
+from callytics.postgres.cancelling import look
+from callytics.postgres.sql import Composed, Queries, quote
 
 SQL = Queries(Path(__file__).with_name("status.sql"))
 # The promise is 2 seconds; the rest is for the answer to travel.
@@ -158,7 +157,7 @@ class Counting:
         )
 
     def _rows(self, name: str, estimate: int) -> TableRows:
-        query = SQL.text("count", table=sql.Identifier("public", name))
+        query = SQL.text("count", table=Composed(f"public.{quote(name)}"))
         counted: int = self.postgres.execute_query(query, (COUNTED_ROWS,), fetch="val")
         # The query stops counting there.
         exact = counted < COUNTED_ROWS

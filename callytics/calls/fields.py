@@ -124,7 +124,7 @@ def _thirteen(value: Any) -> list[float]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {_kind(value)}")
-    # psycopg2 adapts by class: a subclass of str, such as numpy.str_, may have no adapter.
+    # Drivers adapt by class: a subclass of str, such as numpy.str_, may have no adapter or another meaning.
     return str.__str__(storable(value))
 
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from psycopg2 import sql
-
 from callytics.calls.paging import searched
 from callytics.calls.parts import identifier
 from callytics.calls.store import OnCalls
 from callytics.postgres import Row
 from callytics.postgres.as_async import as_async
-from callytics.postgres.sql import Queries
+from callytics.postgres.sql import Composed, Queries, literal
 
 SQL = Queries(Path(__file__).with_name("read.sql"))
 # Larger tables are estimated: counting scans the whole table.
@@ -133,6 +131,6 @@ class Reading(OnCalls):
         if not tables:
             return {}
         # One statement for all tables, or each would cost a round trip.
-        counts = [SQL.text("count", label=sql.Literal(table), table=table) for table in tables]
-        found = self.postgres.execute_query(sql.SQL(" union all ").join(counts))
+        counts = [SQL.text("count", label=Composed(literal(table)), table=table) for table in tables]
+        found = self.postgres.execute_query(" union all ".join(counts))
         return {row["name"]: row["rows"] for row in found}

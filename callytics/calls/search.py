@@ -11,15 +11,13 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from psycopg2 import sql
-
 from callytics.calls.paging import Page, Position, check_limit, make_page, moment, read_cursor, searched
 from callytics.calls.store import OnCalls
 from callytics.calls.windows import NEWEST, SQL, Said
 from callytics.exceptions import InvalidSearch
 from callytics.postgres import Row
 from callytics.postgres.as_async import as_async
-from callytics.postgres.sql import Queries
+from callytics.postgres.sql import Composed, Queries
 from callytics.postgres.text import replaced
 
 CONDITIONS = Queries(Path(__file__).with_name("conditions.sql"))
@@ -167,7 +165,7 @@ class Search(OnCalls):
 
     def _calls(self, ids: Sequence[int]) -> list[Row]:
         values = {"ids": list(ids), "limit": len(ids)}
-        return self.postgres.execute_query(SQL.text("find_calls", conditions=sql.SQL(CONDITIONS["calls_ids"])), values)
+        return self.postgres.execute_query(SQL.text("find_calls", conditions=Composed(CONDITIONS["calls_ids"])), values)
 
     def _add_snippets(self, rows: Sequence[Row], words: str) -> None:
         values = {"texts": [row["text"] for row in rows], "query": words}
@@ -192,10 +190,10 @@ class Search(OnCalls):
         return str(self.postgres.execute_query(SQL["prefix_query"], value, fetch="val"))
 
 
-def _conditions(values: Mapping[str, Any]) -> sql.Composable:
+def _conditions(values: Mapping[str, Any]) -> Composed:
     """Return the conditions of the given filters only, so that the planner can use the index of each."""
     used = [name for name, given in FILTERS.items() if any(values[value] is not None for value in given)]
-    return sql.SQL(" and ").join([sql.SQL(CONDITIONS[name]) for name in used] or [sql.SQL("true")])
+    return Composed(" and ".join([CONDITIONS[name] for name in used] or ["true"]))
 
 
 def _after_call(position: Position | None) -> dict[str, Any]:

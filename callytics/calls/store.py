@@ -7,20 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from psycopg2 import errors, sql
-from psycopg2.extensions import AsIs
-from psycopg2.extras import execute_values
+from psycopg import errors
 
 from callytics.calls.parts import Part, checked, identifier
 from callytics.exceptions import AnalysisNotFound, InvalidAnalysis
 from callytics.postgres import PostgreSQLManager, Row
-from callytics.postgres.sql import Queries
+from callytics.postgres.sql import Composed, Queries, quote
 
 SQL = Queries(Path(__file__).with_name("write.sql"))
-# In a batch whose rows differ in their columns, those that a row lacks must not become NULL.
-DEFAULT = AsIs("DEFAULT")
-# Rows per INSERT.
-INSERT_ROWS = 1_000
+# Rows per INSERT: enough to make round trips few, and not so many that composing the statement holds up other threads.
+# The protocol counts the values of a statement in 16 bits, which leaves a row 131 of them.
+INSERT_ROWS = 500
 # The parents of other rows: the queries that lock and update one.
 LOCKS = {"audio_file": "lock_audio_file", "session": "lock_session"}
 UPDATES = {"audio_file": "update_audio_status", "session": "update_session_status"}
@@ -59,15 +56,15 @@ class Store:
         if not rows:
             return []
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        with self.postgres.transaction() as connection, connection.cursor() as cursor:
+        with self.postgres.transaction() as session:
             # Reserved first: INSERT … RETURNING does not guarantee the order of its rows.
-            ids: list[int] = SQL.value(connection, "reserve_ids", {"table": table, "count": len(rows)})
-            values = (
-                (row_id, *(row.get(column, DEFAULT) for column in columns))
-                for row_id, row in zip(ids, rows, strict=True)
-            )
-            statement = SQL.text("insert", table=table, columns=["id", *columns])
-            execute_values(cursor, statement, list(values), page_size=INSERT_ROWS)
+            ids: list[int] = SQL.value(session, "reserve_ids", {"table": table, "count": len(rows)})
+            given = [{"id": row_id} | row for row_id, row in zip(ids, rows, strict=True)]
+            for begin in range(0, len(given), INSERT_ROWS):
+                batch = given[begin : begin + INSERT_ROWS]
+                statement = SQL.text("insert", table=table, columns=["id", *columns], rows=_places(batch, columns))
+                values = [row[column] for row in batch for column in ("id", *columns) if column in row]
+                self.postgres.execute_query(statement, values, fetch="none")
         return ids
 
     def replace(self, part: Part, name: str, audio_file_id: int) -> int:
@@ -78,9 +75,9 @@ class Store:
             "replace",
             table=part.table,
             columns=list(row),
-            values=sql.SQL(", ").join(map(sql.Placeholder, row)),
+            values=Composed(", ".join(f"%({column})s" for column in row)),
             replaced=replaced,
-            excluded=sql.SQL(", ").join(sql.Identifier("excluded", column) for column in replaced),
+            excluded=Composed(", ".join(f"excluded.{quote(column)}" for column in replaced)),
         )
         try:
             return int(self.postgres.execute_query(statement, row, fetch="val"))
@@ -104,6 +101,13 @@ class Store:
         for index, row in enumerate(rows):
             if row.get("speaker_segment_id") in strange:
                 raise InvalidAnalysis(f"transcriptions[{index}].speaker_segment_id: the recording has no such segment")
+
+
+def _places(rows: Sequence[Row], columns: Sequence[str]) -> Composed:
+    """Return the places of the rows' values; a column that a row lacks must not become NULL."""
+    texts = (", ".join("%s" if column in row else "default" for column in ("id", *columns)) for row in rows)
+    # The query has the outer brackets of all rows, without which it would be no SQL to its linter.
+    return Composed("), (".join(texts))
 
 
 class OnCalls:

@@ -15,11 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from psycopg2 import sql
-
 from callytics.calls.paging import EARLIEST, Position, moment
 from callytics.postgres import PostgreSQLManager, Row
-from callytics.postgres.sql import Queries
+from callytics.postgres.sql import Composed, Queries
 
 SQL = Queries(Path(__file__).with_name("search.sql"))
 LATEST = "infinity"
@@ -94,11 +92,11 @@ class Said:
         that generation 3 keeps twice, and to find that out costs more than to find the hit.
         """
         values = window.values() | {"query": self.words, "limit": limit}
-        row_by_row = sql.SQL("is true" if window.row_by_row else "")
+        row_by_row = Composed("is true" if window.row_by_row else "")
         transcribed = self.postgres.execute_query(SQL.text("transcribed", row_by_row=row_by_row), values)
         if len(transcribed) == limit:
             values |= {"from_time": moment(transcribed[-1]), "from_id": transcribed[-1]["id"]}
-        below = sql.SQL("<=" if window.before.numbers[1] == TRANSCRIPTION else "<")
+        below = Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<")
         uttered = self.postgres.execute_query(SQL.text("uttered", row_by_row=row_by_row, below=below), values)
         return sorted(transcribed + uttered, key=_order, reverse=True)[:limit]
 

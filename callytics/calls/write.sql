@@ -47,7 +47,7 @@ set
 where id = %(id)s
 
 -- name: insert
-insert into {table} ({columns}) values %s
+insert into {table} ({columns}) values ({rows})
 
 -- name: replace
 -- A recording has one row here; what the new one does not have goes back to its default.

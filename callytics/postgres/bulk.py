@@ -11,15 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psycopg2
+import psycopg
 import pyarrow as pa
-from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import RowRefused
 from callytics.postgres.copying import SIGNATURE, TRAILER, as_csv, pack
 from callytics.postgres.encoders import Encoder, binary_encoder, text_encoder
-from callytics.postgres.sql import Queries, identifier
+from callytics.postgres.sessions import Session
+from callytics.postgres.sql import Composed, Queries, identifier
 
 SQL = Queries(Path(__file__).with_name("bulk.sql"))
 # Bytes encoded at a time: the server stores one batch while the next is encoded. The size of a row is not known before
@@ -33,36 +32,43 @@ REMEMBERED = 256
 
 
 def copy_rows(
-    connection: Connection,
+    session: Session,
     table: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> int:
-    """Insert the rows in the connection's transaction and return their number; each batch calls ``check_cancelled``.
+    """Insert the rows in the session's transaction and return how many; each batch calls ``check_cancelled``.
 
     Values must be of the column's type, as :meth:`PostgreSQLManager.bulk_insert` lists them. Raises RowRefused, which
     names the row by its index and the column but not the value, for a value that does not fit, whether it is noticed
     here or by the server. The transaction must be rolled back then, as after any error.
     """
-    source = _source(connection, table, columns, rows, check_cancelled)
-    statement = SQL.text("copy", table=table, columns=columns, format=sql.SQL(source.format))
+    source = _source(session, table, columns, rows)
+    statement = SQL.text("copy", table=table, columns=columns, format=Composed(source.format))
     try:
-        with connection.cursor() as cursor:
-            cursor.copy_expert(statement, source)
-    except psycopg2.DataError as error:
+        with session.cursor().copy(statement) as copy:
+            for batch in iter(source.batch, b""):
+                check_cancelled()
+                copy.write(batch)
+    except psycopg.DataError as error:
         # Without its cause: the DETAIL of a refused row quotes the row.
         raise source.refusal(table, error) from None
-    except psycopg2.Error:
-        # The driver only says that reading failed; this is why.
-        if source.error is not None:
-            raise source.error from None
-        raise
+    except Unreadable as error:
+        raise error.why from None
     return source.count
 
 
+class Unreadable(Exception):
+    """Rows that can't be read, and why."""
+
+    def __init__(self, why: BaseException) -> None:
+        super().__init__("the rows can't be read")
+        self.why = why
+
+
 class BinarySource:
-    """The rows as a file for COPY in binary form, produced while COPY reads it."""
+    """The rows as COPY reads them, made batch by batch, in its binary form."""
 
     format = "binary"
 
@@ -71,14 +77,11 @@ class BinarySource:
         columns: Sequence[str],
         encoders: Sequence[Encoder],
         rows: Iterable[Sequence[Any]],
-        check_cancelled: Callable[[], None],
     ) -> None:
         self.count = 0
-        self.error: BaseException | None = None
         self._columns = columns
         self._encoders = encoders
         self._rows = iter(rows)
-        self._check_cancelled = check_cancelled
         self._size = FIRST_ROWS
         self._head: bytes = self.signature
         self._tail: bytes = self.trailer
@@ -86,28 +89,22 @@ class BinarySource:
     signature = SIGNATURE
     trailer = TRAILER
 
-    def read(self, _size: int = -1) -> bytes:
-        """Return the next batch, whatever size was asked for, and nothing at the end."""
+    def batch(self) -> bytes:
+        """Return what COPY reads next, nothing at the end; raise Unreadable because of what makes that impossible."""
         try:
-            self._check_cancelled()
             return self._next()
         except BaseException as error:
-            self.error = error
-            # psycopg2 sends the text of what it catches to the server, and the caller's values must not be in its log.
-            raise OSError("the rows can't be read") from None
+            # psycopg tells the server what it catches, whose log is no place for the caller's values.
+            raise Unreadable(error) from None
 
-    def readline(self, _size: int = -1) -> bytes:
-        """Return what `read` does; only the type annotations of psycopg2 ask for this method."""
-        return self.read()
-
-    def refusal(self, table: str, error: psycopg2.Error) -> RowRefused:
+    def refusal(self, table: str, error: psycopg.Error) -> RowRefused:
         """Return the server's objection to a row, which it reports by line number."""
         head = f"COPY {table.split('.')[-1]}"
         # A type's input function may add lines of its own before COPY's.
         # Only the context tells line and column. lc_messages may translate it, but not COPY, the number and the names.
         lines = (error.diag.context or "").splitlines()
         context = next((text.removeprefix(head) for text in lines if text.startswith(head)), "")
-        reason = f"PostgreSQL can't store it ({error.pgcode}: {(error.diag.message_primary or '').split(':')[0]})"
+        reason = f"PostgreSQL can't store it ({error.sqlstate}: {(error.diag.message_primary or '').split(':')[0]})"
         found = re.search(r"\d+", context)
         if found is None:
             return RowRefused(f"{table}: {reason}")
@@ -161,7 +158,7 @@ class BinarySource:
 
 
 class CsvSource(BinarySource):
-    """The rows as a file of CSV for COPY, for types whose binary form is not known here."""
+    """The rows as CSV for COPY, for types whose binary form is not known here."""
 
     format = "csv"
     signature = trailer = b""
@@ -171,9 +168,8 @@ class CsvSource(BinarySource):
         columns: Sequence[str],
         encoders: Sequence[Encoder],
         rows: Iterable[Sequence[Any]],
-        check_cancelled: Callable[[], None],
     ) -> None:
-        super().__init__(columns, encoders, rows, check_cancelled)
+        super().__init__(columns, encoders, rows)
         self._lines = 1
         self._remembered: deque[Batch] = deque(maxlen=REMEMBERED)
 
@@ -210,25 +206,19 @@ class Batch:
         return line
 
 
-def _source(
-    connection: Connection,
-    table: str,
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    check_cancelled: Callable[[], None],
-) -> BinarySource:
+def _source(session: Session, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> BinarySource:
     """Return the rows in binary form if we have that of every column, as CSV otherwise.
 
     A column that the table lacks counts as text: COPY reports it.
     """
-    columns_of_table = SQL.rows(connection, "columns", (identifier(table).as_string(connection),))
+    columns_of_table = SQL.rows(session, "columns", (identifier(table),))
     # Asked each time: a table may have gained a column since.
     types = {name: (type_name, is_array) for name, type_name, is_array in columns_of_table}
     found = [types.get(column, ("text", False)) for column in columns]
     encoders = [encoder for kind in found if (encoder := binary_encoder(*kind))]
     if len(encoders) == len(columns):
-        return BinarySource(columns, encoders, rows, check_cancelled)
-    return CsvSource(columns, [text_encoder(*kind) for kind in found], rows, check_cancelled)
+        return BinarySource(columns, encoders, rows)
+    return CsvSource(columns, [text_encoder(*kind) for kind in found], rows)
 
 
 def _words(row: int, column: str, reason: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
-from psycopg2.extras import Json
+from psycopg.types.json import Json, Jsonb
 
 # PostgreSQL counts days and microseconds from here.
 # https://www.postgresql.org/docs/15/datatype-datetime.html
@@ -166,8 +166,10 @@ def _minus(begin: datetime) -> Callable[[Any], Any]:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, Json):
-        return value.dumps(value.adapted)
+    if isinstance(value, Json | Jsonb):
+        if value.dumps is not None:
+            return str(value.dumps(value.obj))
+        value = value.obj
     try:
         # Python would write NaN and Infinity, which are not JSON, and which PostgreSQL refuses.
         return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -8,11 +8,12 @@ fault is ours.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import (
     CallyticsError,
@@ -21,6 +22,7 @@ from callytics.exceptions import (
     OutcomeUnknown,
     PrivilegeMissing,
     ReadOnlyServer,
+    SchemaChanged,
     TooSlow,
 )
 from callytics.settings import Settings
@@ -45,6 +47,7 @@ HINTS = (
     ("shutting down", "wait until it is back"),
     ("Connection refused", "is PostgreSQL running there, and is POSTGRES_PORT right?"),
     ("could not translate host name", "correct POSTGRES_HOST"),
+    ("failed to resolve host", "correct POSTGRES_HOST"),
     ("No such file or directory", "is PostgreSQL running on this machine?"),
     ("timeout expired", "correct POSTGRES_HOST, or open the way to it"),
     ("session is read-only", "none of these hosts takes writes: let POSTGRES_HOST name the primary, or wait for it"),
@@ -57,9 +60,15 @@ GUESS = re.compile(
     # ADBC's own words before libpq's.
     r"|^IO: \[libpq\] Failed to connect: "
 )
+# psycopg tries one host after another itself, and repeats what libpq said of each in a list.
+SEVERAL = "Multiple connection attempts failed"
+ATTEMPT = re.compile(r"^(- host: .*?, port: .*?, hostaddr: .*?: )?(connection failed: |connection is bad: )?")
 AGAIN = "try again"
 # https://www.postgresql.org/docs/15/errcodes-appendix.html; the longest prefix of a code decides.
 CONNECTION_LOST = ("08", "57P")
+# Where the server finds that what a prepared statement returns has changed: the code of this error has other meanings,
+# and lc_messages translates its words.
+OUTDATED = "RevalidateCachedQuery"
 KINDS: dict[str, tuple[type[CallyticsError], str]] = {
     "08": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
     "57P": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
@@ -84,6 +93,26 @@ KINDS: dict[str, tuple[type[CallyticsError], str]] = {
 }
 
 
+# What psycopg was doing when libpq said it, which only the former's developers need to know.
+DOING = re.compile(r"^(ERROR|FATAL|PANIC|consuming input failed|sending query( and params)? failed|flushing failed): +")
+
+
+class Connected(Protocol):
+    """What a connection of either driver tells about itself; psycopg2's is outside autocommit in a transaction."""
+
+    @property
+    def closed(self) -> int | bool:
+        """Whether it was lost, or closed."""
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is committed by itself."""
+
+    @property
+    def readonly(self) -> bool | None:
+        """Whether it was asked for transactions that only read."""
+
+
 def summary(error: BaseException) -> str:
     """Return what an error says in its first line, without the rows and values that PostgreSQL may quote.
 
@@ -91,12 +120,12 @@ def summary(error: BaseException) -> str:
     """
     diagnostics = getattr(error, "diag", None)
     text = (getattr(diagnostics, "message_primary", None) or str(error)).strip() or type(error).__name__
-    line = re.sub(r"^(ERROR|FATAL|PANIC): +", "", text.splitlines()[0])
+    line = DOING.sub("", text.splitlines()[0])
     return re.sub(r'".*"', '"…"', line) if (sqlstate(error) or "").startswith("22") else line
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Return the code of a driver's error (psycopg2, ADBC), None where the server gave none."""
+    """Return the code of a driver's error (psycopg2, psycopg, ADBC), None where the server gave none."""
     code: str = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None) or ""
     return code.strip("\0") or None
 
@@ -106,7 +135,7 @@ def is_lost(error: BaseException) -> bool:
     code = sqlstate(error)
     if code is None:
         # Their subclasses stand for a code each.
-        return type(error) in (psycopg2.OperationalError, psycopg2.InterfaceError) or _is_adbc(error)
+        return type(error) in (psycopg2.OperationalError, psycopg2.InterfaceError) or _is_lost(error)
     return code.startswith(CONNECTION_LOST)
 
 
@@ -115,7 +144,7 @@ def translated(
     settings: Settings | None = None,
     *,
     owner: bool = False,
-    connection: Connection | None = None,
+    connection: Connected | None = None,
     then: str = AGAIN,
 ) -> Iterator[None]:
     """Raise one of ours, with one line and a remedy, for what PostgreSQL says inside; the driver's is its cause.
@@ -142,7 +171,8 @@ def read_only(why: str) -> ReadOnlyServer:
 def unreachable(settings: Settings, owner: bool, error: BaseException) -> DatabaseUnavailable:
     """Say in one line who could not enter where, why, and what to do."""
     text = GUESS.sub("", str(error))
-    lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+    found = (ATTEMPT.sub("", line.strip()) for line in text.splitlines() if not line.startswith(SEVERAL))
+    lines = dict.fromkeys(line for line in found if line)
     hint = next((hint for words, hint in HINTS if words in text), "see 'callytics env check'")
     user, password = settings.login_variables(owner=owner)
     role, _password = settings.login(owner=owner)
@@ -152,7 +182,7 @@ def unreachable(settings: Settings, owner: bool, error: BaseException) -> Databa
     )
 
 
-def lost(connection: Connection, error: BaseException) -> DatabaseUnavailable:
+def lost(connection: Connected, error: BaseException) -> DatabaseUnavailable:
     """Return what to tell whoever was using a connection that is no more."""
     if connection.autocommit:
         return OutcomeUnknown(
@@ -169,14 +199,16 @@ def ours(
     settings: Settings | None = None,
     *,
     owner: bool = False,
-    connection: Connection | None = None,
+    connection: Connected | None = None,
     then: str = AGAIN,
 ) -> CallyticsError | None:
     """Return what :func:`translated` raises for an error, None where it lets it pass."""
-    if not (isinstance(error, psycopg2.Error) or _is_adbc(error)):
+    if not (isinstance(error, psycopg2.Error) or _is_psycopg(error) or _is_adbc(error)):
         return None
-    if connection is not None and connection.closed:
+    if connection is not None and (connection.closed or is_lost(error)):
         return lost(connection, error)
+    if getattr(getattr(error, "diag", None), "source_function", None) == OUTDATED:
+        return SchemaChanged(f"a table was changed since this statement was first run ({summary(error)}): {then}")
     code = "08" if is_lost(error) else sqlstate(error) or ""
     kind, words = KINDS.get(code) or KINDS.get(code[:3]) or KINDS.get(code[:2]) or (None, "")
     if kind is None or (kind is ReadOnlyServer and connection is not None and connection.readonly):
@@ -200,6 +232,16 @@ def _grant(settings: Settings | None, owner: bool) -> str:
     if settings is not None and owner:
         return "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
     return "'callytics doctor' says what to grant"
+
+
+def _is_psycopg(error: BaseException) -> bool:
+    # Importing it takes a while, which commands without it are spared: without the module there is no such error.
+    module = sys.modules.get("psycopg")
+    return module is not None and isinstance(error, module.Error)
+
+
+def _is_lost(error: BaseException) -> bool:
+    return _is_adbc(error) or (_is_psycopg(error) and isinstance(error, sys.modules["psycopg"].OperationalError))
 
 
 def _is_adbc(error: BaseException) -> bool:

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
-import psycopg2
-from psycopg2.extensions import connection as Connection
+import psycopg
 
 from callytics.exceptions import CallyticsError, PoolExhausted
+from callytics.postgres.sessions import Session
 from callytics.postgres.statistics import Statistics
 
 # Seconds that a health check takes at most, and of these to wait for a connection; the promise is 2.
@@ -21,7 +21,7 @@ HEALTH_WAIT = 1.0
 # transaction_read_only is on for a standby, and where default_transaction_read_only was set: both take no writes.
 QUESTION = "select current_setting('server_version'), current_setting('transaction_read_only')"
 
-Borrow = Callable[[float], AbstractContextManager[Connection]]
+Borrow = Callable[[float], AbstractContextManager[Session]]
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ class Prober:
 
     def _look(self, probe: Probe) -> None:
         try:
-            with self._borrow(HEALTH_WAIT) as connection, connection.cursor() as cursor:
+            with self._borrow(HEALTH_WAIT) as session:
                 began = time.perf_counter()
-                cursor.execute(QUESTION)
+                cursor = session.execute(QUESTION)
                 probe.server_version, read_only = cursor.fetchone() or ("", "")
                 probe.latency_ms = (time.perf_counter() - began) * 1000
                 probe.reason = "the database takes no writes" if read_only == "on" else None
         except PoolExhausted:
             probe.reason = "every connection to the database is in use"
-        except (CallyticsError, psycopg2.Error):
+        except (CallyticsError, psycopg.Error):
             probe.reason = "the database can't be reached"
         # What the manager raises before `initialize` and after `close`.
         except RuntimeError:

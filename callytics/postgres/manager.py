@@ -9,26 +9,25 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from psycopg2 import errors, sql
-from psycopg2.extensions import connection as Connection
+from psycopg import errors, sql
 
-from callytics.exceptions import ReadOnlyServer
-from callytics.postgres.async_bridge import AsyncBridge
-from callytics.postgres.errors import ours, translated
+from callytics.exceptions import DatabaseUnavailable, ReadOnlyServer, SchemaChanged
+from callytics.postgres.callers import Callers
+from callytics.postgres.errors import translated
+from callytics.postgres.fetching import FACTORIES, Fetch, fetched
 from callytics.postgres.health import HEALTH_SECONDS, Health, Prober
-from callytics.postgres.jobs import Job
-from callytics.postgres.sql import FETCH, Fetch, Parameters, Row
+from callytics.postgres.lending import Lender
+from callytics.postgres.pool import Pool
+from callytics.postgres.sessions import Session, open_session, refresh
+from callytics.postgres.sql import Parameters, Row
 from callytics.postgres.statistics import Counters, Statistics
-from callytics.postgres.transactions import Isolation, Transaction, begin, commit, roll_back
+from callytics.postgres.transactions import Isolation, Transaction, ainside, inside
 from callytics.settings import Settings
 
-if TYPE_CHECKING:
-    # SQLAlchemy takes a while to load, which commands without a pool are spared.
-    from callytics.postgres.pool import Pool, PooledConnection
+Query = str | sql.SQL | sql.Composed
 
-Query = str | sql.Composable
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -44,7 +43,7 @@ class PostgreSQLManager:
     cancels a statement after ``statement_timeout`` seconds (None: never), which raises TooSlow. DatabaseUnavailable
     means that the database can't be reached, or was lost and nothing was stored; its subclass OutcomeUnknown, that the
     connection was lost at a moment when only a look at the data can tell. :mod:`callytics.postgres.errors` lists the
-    others. Errors about a statement or its values remain psycopg2.Error.
+    others. Errors about a statement or its values remain psycopg.Error.
     """
 
     def __init__(
@@ -59,30 +58,28 @@ class PostgreSQLManager:
         self.owner = owner
         self.timeout = timeout
         self.statement_timeout = statement_timeout
-        self._pool: Pool | None = None
+        self._lender: Lender | None = None
         self._process = 0
         self._counters = Counters()
-        self._bridge = AsyncBridge()
+        self._callers = Callers()
         self._prober = Prober(self._borrowed)
 
     def initialize(self) -> None:
         """Open the pool; raise DatabaseUnavailable, one line, if there is no database. Does nothing if it is open."""
-        if self._pool is not None:
+        if self._lender is not None:
             return
-        from callytics.postgres.pool import Pool
-
         pool = Pool(self._connect, self.settings.max_connections)
         pool.fill(self.settings.min_connections)
-        self._bridge.open(self.settings.max_connections)
+        self._callers.open(self.settings.max_connections)
         self._process = os.getpid()
-        self._pool = pool
+        self._lender = Lender(pool, self._callers, self.settings, owner=self.owner)
 
     def close(self) -> None:
         """Close every connection, one in use as soon as it is returned. Closing twice does nothing."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
-            self._bridge.close()
+        lender, self._lender = self._lender, None
+        if lender is not None:
+            lender.pool.close()
+            self._callers.close()
 
     def __enter__(self) -> PostgreSQLManager:
         self.initialize()
@@ -113,41 +110,34 @@ class PostgreSQLManager:
         await self.aclose()
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self) -> Iterator[Session]:
         """Lend a separate connection, in autocommit, even inside a transaction.
 
         Settings, locks and temporary tables end when it is returned.
         """
-        from callytics.postgres.sessions import refresh
-
-        with self._borrowed(self.timeout) as connection:
+        with self._opened().lend(self.timeout) as session:
             try:
-                yield connection
+                yield session
             finally:
-                refresh(connection, self.statement_timeout)
+                refresh(session, self.statement_timeout)
 
     @contextmanager
-    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Iterator[Connection]:
+    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Iterator[Session]:
         """Commit what the block does, or none of it if an exception leaves the block.
 
         Calls of this manager by the same thread or task join it. A transaction inside another one is a savepoint with
         the outer one's isolation. Threads and tasks that are started inside do not take part. Raises OutcomeUnknown
         if the connection is lost during COMMIT, DatabaseUnavailable if it is lost before.
         """
-        outer = self._bridge.transaction()
+        outer = self._callers.transaction()
         if outer is not None:
-            with outer.savepoint():
-                yield outer.connection
+            with inside(outer):
+                yield outer.session
             return
-        with self._borrowed(self.timeout) as connection:
-            begin(connection, isolation, read_only)
-            with self._bridge.joinable(connection):
-                try:
-                    yield connection
-                except BaseException:
-                    roll_back(connection)
-                    raise
-            commit(connection)
+        with self._opened().lend(self.timeout) as session:
+            transaction = Transaction(session, self._callers.caller())
+            with inside(transaction, isolation, read_only), self._callers.joinable(transaction):
+                yield session
 
     @overload
     def execute_query(self, query: Query, params: Parameters = None, fetch: Literal["all"] = "all") -> list[Row]: ...
@@ -163,16 +153,16 @@ class PostgreSQLManager:
         Returns all rows or the first one as dicts, the first value of the first row, or the number of affected rows.
         Raises OutcomeUnknown if the connection is lost while it runs outside a transaction.
         """
-        joined = self._bridge.transaction()
+        joined = self._callers.transaction()
         if joined is not None:
-            return self._execute(joined.connection, query, params, fetch)
+            return self._execute(joined.session, query, params, fetch)
         try:
             return self._execute_alone(query, params, fetch)
-        except ReadOnlyServer:
-            if len(self.settings.hosts) == 1:
+        except (ReadOnlyServer, SchemaChanged) as error:
+            if not self._worth_repeating(error):
                 raise
-            # It was refused, so it may be sent again: to the server that takes writes now.
-            return self._execute_alone(query, params, fetch)
+        # It was refused, so it may be sent again: to the server that takes writes now, or to be understood anew.
+        return self._execute_alone(query, params, fetch)
 
     def run(
         self,
@@ -186,12 +176,12 @@ class PostgreSQLManager:
         After a serialization failure or a deadlock it is retried up to ``retries`` times. Inside an open transaction
         it runs once, in a savepoint, since only the whole transaction can be retried.
         """
-        left = retries if self._bridge.transaction() is None else 0
+        left = retries if self._callers.transaction() is None else 0
         while True:
             try:
                 with self.transaction(isolation=isolation) as connection:
                     return function(connection, *args)
-            except (errors.SerializationFailure, errors.DeadlockDetected):
+            except (errors.SerializationFailure, errors.DeadlockDetected, SchemaChanged):
                 if left <= 0:
                     raise
             left -= 1
@@ -206,11 +196,12 @@ class PostgreSQLManager:
         timedelta, UUID, a list for an array, what json.dumps takes for json and jsonb, str for others. Raises
         RowRefused, which names the row by its index and the column but not the value, for a value that does not fit.
         """
+        # Arrow takes a while to load, which those who insert nothing in bulk are spared.
         from callytics.postgres.bulk import copy_rows
 
         # Counted inside the transaction: the wait for a connection is not the statement's time.
-        with self.transaction() as connection, self._translated(connection), self._counters.counted():
-            return copy_rows(connection, table, columns, rows, self._bridge.check_cancelled)
+        with self.transaction() as session, self._translated(session), self._counters.counted():
+            return copy_rows(session, table, columns, rows, self._callers.check_cancelled)
 
     def health_check(self) -> Health:
         """Check the database's health: returns within 2 seconds, and raises nothing if the database is unavailable."""
@@ -220,9 +211,9 @@ class PostgreSQLManager:
 
     def statistics(self) -> Statistics:
         """Return the pool's figures, without a query."""
-        counters, pool = self._counters, self._pool
-        if pool is None:
+        if self._lender is None:
             return Statistics(limit=self.settings.max_connections)
+        counters, pool = self._counters, self._lender.pool
         size, in_use = pool.opened - pool.closed, pool.places.in_use
         return Statistics(
             size=size,
@@ -245,11 +236,11 @@ class PostgreSQLManager:
     ) -> Result:
         """Run a function that uses this manager in one of the pool's threads, and return its result.
 
-        It joins the task's transaction. It first waits for a place in the pool, so that there is always a thread for
-        it. Cancelling the task cancels the function's query, which raises psycopg2.errors.QueryCanceled in it; the task
-        ends when the function has ended, or after 5 seconds if the server can't be reached.
+        It joins the task's transaction. It waits for a place in the pool first, so that threads are never short.
+        When the task is cancelled the function's query is, which raises psycopg.errors.QueryCanceled in it; the
+        task ends after the function, or after 5 seconds where the server can't be reached.
         """
-        return await self._bridge.run(self._opened(), self.timeout, function, *args, **kwargs)
+        return await self._callers.run(self._opened().pool, self.timeout, function, *args, **kwargs)
 
     @overload
     async def aexecute_query(
@@ -263,7 +254,15 @@ class PostgreSQLManager:
     async def aexecute_query(self, query: Query, params: Parameters = None, *, fetch: Literal["none"]) -> int: ...
     async def aexecute_query(self, query: Query, params: Parameters = None, fetch: Fetch = "all") -> Any:
         """Run a statement as :meth:`execute_query` does."""
-        return await self.in_thread(self.execute_query, query, params, fetch)  # type: ignore[arg-type]
+        joined = self._callers.transaction()
+        if joined is not None:
+            return await self._aexecute(joined.session, query, params, fetch)
+        try:
+            return await self._aexecute_alone(query, params, fetch)
+        except (ReadOnlyServer, SchemaChanged) as error:
+            if not self._worth_repeating(error):
+                raise
+        return await self._aexecute_alone(query, params, fetch)
 
     async def arun(
         self,
@@ -291,118 +290,60 @@ class PostgreSQLManager:
     @asynccontextmanager
     async def atransaction(
         self, *, isolation: Isolation | None = None, read_only: bool = False
-    ) -> AsyncIterator[Connection]:
+    ) -> AsyncIterator[Session]:
         """Hold a transaction across awaits, with the guarantees of :meth:`transaction`.
 
         Use the manager's coroutines inside: calls on the connection itself block the event loop.
         """
-        outer = self._bridge.transaction()
+        outer = self._callers.transaction()
         if outer is not None:
-            async with self._asavepoint(outer):
-                yield outer.connection
+            async with ainside(outer):
+                yield outer.session
             return
-        async with self._aborrowed() as connection:
-            # Not in a thread: nothing is sent before the first statement.
-            begin(connection, isolation, read_only)
-            with self._bridge.joinable(connection):
-                try:
-                    yield connection
-                except BaseException:
-                    await self._bridge.finish(roll_back, connection)
-                    raise
-            await self._bridge.finish(commit, connection)
-
-    @asynccontextmanager
-    async def _asavepoint(self, outer: Transaction) -> AsyncIterator[None]:
-        name = await self._bridge.finish(outer.open_savepoint)
-        try:
-            yield
-        except BaseException:
-            await self._bridge.finish(outer.undo, name)
-            raise
-        await self._bridge.finish(outer.keep, name)
-
-    @asynccontextmanager
-    async def _aborrowed(self) -> AsyncIterator[PooledConnection]:
-        """Lend a connection of the pool; checked out and in by a thread, since both may take a round trip."""
-        pool = self._opened()
-        proxy = await self._bridge.check_out(pool, self.timeout)
-        connection = cast("PooledConnection", proxy.dbapi_connection)
-        try:
-            yield connection
-        except BaseException as error:
-            self._judge(pool, connection, error)
-            raise
-        finally:
-            await self._bridge.check_in(pool, proxy)
-
-    @contextmanager
-    def _borrowed(self, timeout: float) -> Iterator[PooledConnection]:
-        """Lend a connection of the pool; a job that already holds a place does not wait for another."""
-        pool, job = self._opened(), self._bridge.job()
-        brought = job is not None and job.bring()
-        if not brought:
-            pool.places.acquire(timeout)
-        try:
-            with self._lent(pool, job) as connection:
-                yield connection
-        finally:
-            if job is not None and brought:
-                # Back to the job, whose next statement may need it; `AsyncBridge` releases it when the job has ended.
-                job.place = True
-            else:
-                pool.places.release()
-
-    @contextmanager
-    def _lent(self, pool: Pool, job: Job | None) -> Iterator[PooledConnection]:
-        proxy = pool.check_out()
-        connection = cast("PooledConnection", proxy.dbapi_connection)
-        previous = None
-        try:
-            if job is not None:
-                previous = job.use(connection)
-            yield connection
-        except BaseException as error:
-            self._judge(pool, connection, error)
-            raise
-        finally:
-            if job is not None:
-                # Before the connection goes back: a late cancellation would stop the query of whoever borrows it next.
-                job.release(previous)
-            pool.check_in(proxy)
-
-    def _judge(self, pool: Pool, connection: Connection, error: BaseException) -> None:
-        """Retire connections that an error shows to be useless, and raise our own error for it."""
-        found = ours(error, self.settings, owner=self.owner, connection=connection) or error
-        # Where the server takes no writes any more, another host does.
-        if connection.closed or (isinstance(found, ReadOnlyServer) and len(self.settings.hosts) > 1):
-            pool.renew(connection)
-        if found is not error:
-            raise found from error
+        async with self._opened().lend(self.timeout) as session:
+            transaction = Transaction(session, self._callers.caller())
+            async with ainside(transaction, isolation, read_only):
+                with self._callers.joinable(transaction):
+                    yield session
 
     def _execute_alone(self, query: Query, params: Parameters, fetch: Fetch) -> Any:
-        with self._borrowed(self.timeout) as connection:
-            return self._execute(connection, query, params, fetch)
+        with self._opened().lend(self.timeout) as session:
+            return self._execute(session, query, params, fetch)
 
-    def _execute(self, connection: Connection, query: Query, params: Parameters, fetch: Fetch) -> Any:
+    async def _aexecute_alone(self, query: Query, params: Parameters, fetch: Fetch) -> Any:
+        async with self._opened().lend(self.timeout) as session:
+            return await self._aexecute(session, query, params, fetch)
+
+    def _execute(self, session: Session, query: Query, params: Parameters, fetch: Fetch) -> Any:
         # A cancellation that came between two statements found no query to stop.
-        self._bridge.check_cancelled()
-        with self._translated(connection), self._counters.counted(), connection.cursor() as cursor:
+        self._callers.check_cancelled()
+        with self._counters.counted(), self._translated(session):
+            cursor = session.cursor(row_factory=FACTORIES[fetch])
             cursor.execute(query, params)
-            return FETCH[fetch](cursor)
+            return fetched(cursor, fetch)
 
-    def _translated(self, connection: Connection) -> AbstractContextManager[None]:
-        return translated(self.settings, owner=self.owner, connection=connection)
+    async def _aexecute(self, session: Session, query: Query, params: Parameters, fetch: Fetch) -> Any:
+        with self._counters.counted(), self._translated(session):
+            cursor = session.cursor(row_factory=FACTORIES[fetch])
+            await session.arun(cursor, query, params)
+            return fetched(cursor, fetch)
 
-    def _opened(self) -> Pool:
-        if self._pool is None:
+    def _translated(self, session: Session) -> AbstractContextManager[None]:
+        return translated(self.settings, owner=self.owner, connection=session)
+
+    def _worth_repeating(self, error: DatabaseUnavailable) -> bool:
+        return isinstance(error, SchemaChanged) or len(self.settings.hosts) > 1
+
+    def _borrowed(self, timeout: float) -> AbstractContextManager[Session]:
+        return self._opened().lend(timeout)
+
+    def _opened(self) -> Lender:
+        if self._lender is None:
             raise RuntimeError("the pool is not open: call initialize() first, or use 'with PostgreSQLManager(…)'")
         # After fork() both processes would read from the same sockets, each the other's answers.
         if self._process != os.getpid():
             raise RuntimeError("the pool was opened by another process, whose connections these are: open another")
-        return self._pool
+        return self._lender
 
-    def _connect(self) -> PooledConnection:
-        from callytics.postgres.sessions import open_session
-
+    def _connect(self) -> Session:
         return open_session(self.settings, owner=self.owner, statement_timeout=self.statement_timeout)

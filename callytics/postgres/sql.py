@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
@@ -23,17 +21,31 @@ NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 Part = str | Sequence[str] | sql.Composable
 Row = dict[str, Any]
-Fetch = Literal["all", "one", "val", "none"]
+
+
+class Connection(Protocol):
+    """A connection of either driver."""
+
+    @property
+    def info(self) -> Any:
+        """Return what libpq knows about it."""
+
+    def cursor(self) -> Any:
+        """Return a cursor."""
+
+
+class Composed(str):
+    """A piece of SQL that goes into a query as it is."""
 
 
 class Queries(Mapping[str, str]):
-    """The queries of a .sql file by name, and the one way to run them on a connection of psycopg2.
+    """The queries of a .sql file by name, and the one way to run them on a connection of either driver.
 
     ``queries["name"]`` is a query's text, for :meth:`PostgreSQLManager.execute_query` and for SQLite. The methods run
     one in the connection's transaction: they neither commit nor translate errors, which is up to its owner.
 
     Parameters are a mapping for ``%(name)s`` or a sequence for ``%s``. Keywords fill ``{name}``: a text becomes an
-    identifier, with its schema before a dot, several texts become a list of columns, anything composed stays as it is.
+    identifier, with its schema before a dot, several texts become a list of columns, what is composed stays as it is.
     A query with keywords writes its own braces twice.
     """
 
@@ -50,11 +62,15 @@ class Queries(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._texts)
 
-    def text(self, name: str, /, **parts: Part) -> sql.Composable:
-        """Return a query with its identifiers, to be run by a PostgreSQLManager or given to COPY."""
+    def text(self, name: str, connection: Connection | None = None, /, **parts: Part) -> Composed:
+        """Return a query with its identifiers, to be run by a PostgreSQLManager or given to COPY.
+
+        What psycopg2 has composed needs a ``connection`` of its own to become text.
+        """
         # Only composed with parts: other queries may use braces as JSON and arrays have them.
-        query = sql.SQL(self._texts[name])
-        return query.format(**{part: _composed(value) for part, value in parts.items()}) if parts else query
+        query = self._texts[name]
+        known = {part: _composed(value, connection) for part, value in parts.items()}
+        return Composed(query.format(**known) if parts else query)
 
     def run(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> int:
         """Run a query and return how many rows it touched."""
@@ -76,7 +92,8 @@ class Queries(Mapping[str, str]):
     ) -> list[tuple[Any, ...]]:
         """Return every row as a tuple."""
         with self._executed(connection, name, parameters, parts) as cursor:
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
 
     def value(self, connection: Connection, name: str, parameters: Parameters = None, /, **parts: Part) -> Any:
         """Return the first value of the first row, None where there is none."""
@@ -86,15 +103,15 @@ class Queries(Mapping[str, str]):
     @contextmanager
     def _executed(
         self, connection: Connection, name: str, parameters: Parameters, parts: Mapping[str, Part]
-    ) -> Iterator[Cursor]:
+    ) -> Iterator[Any]:
         with connection.cursor() as cursor:
-            cursor.execute(self.text(name, **parts), parameters)
+            cursor.execute(self.text(name, connection, **parts), parameters)
             yield cursor
 
 
-def identifier(name: str) -> sql.Identifier:
-    """Return a name for psycopg2's composition; a table's may have its schema before a dot."""
-    return sql.Identifier(*name.split("."))
+def identifier(name: str) -> Composed:
+    """Return a name as an identifier; a table's may have its schema before a dot."""
+    return Composed(".".join(map(quote, name.split("."))))
 
 
 def quote(name: str) -> str:
@@ -119,12 +136,12 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _composed(part: Part) -> sql.Composable:
+def _composed(part: Part, connection: Any) -> str:
     if isinstance(part, sql.Composable):
+        return part.as_string(connection)
+    if isinstance(part, Composed):
         return part
-    if isinstance(part, str):
-        return identifier(part)
-    return sql.SQL(", ").join(map(sql.Identifier, part))
+    return identifier(part) if isinstance(part, str) else ", ".join(map(quote, part))
 
 
 @cache
@@ -161,6 +178,3 @@ def _val(cursor: Any) -> Any:
 def _none(cursor: Any) -> int:
     count: int = cursor.rowcount
     return count
-
-
-FETCH: Mapping[Fetch, Callable[[Any], Any]] = {"all": _all, "one": _one, "val": _val, "none": _none}

@@ -45,11 +45,12 @@ class Counters:
         try:
             yield
         except BaseException:
-            self._count(time.perf_counter() - began, failed=True)
+            self.count(time.perf_counter() - began, failed=True)
             raise
-        self._count(time.perf_counter() - began, failed=False)
+        self.count(time.perf_counter() - began, failed=False)
 
-    def _count(self, seconds: float, *, failed: bool) -> None:
+    def count(self, seconds: float, *, failed: bool) -> None:
+        """Count a statement that took so many seconds."""
         with self._lock:
             self.queries += 1
             self.errors += failed

@@ -1,101 +1,107 @@
-"""Transactions and savepoints on a psycopg2 connection, and what becomes of them if it is lost."""
+"""Transactions and savepoints of a session, and what becomes of them when it is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import psycopg2
-from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
+import psycopg
 
 from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import summary
+from callytics.postgres.sessions import Session, finish
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
-RELEASE = "release savepoint {0}"
-# Undone and released: a savepoint that is only rolled back to stays open until the end of the transaction.
-UNDO = "rollback to savepoint {0}; release savepoint {0}"
 
 
 @dataclass
 class Transaction:
-    """An open transaction and its owner, a task or a thread."""
+    """An open transaction and whose it is, a task's or a thread's: each statement to begin and to end one.
 
-    connection: Connection
+    Inside it, the same statements begin and end savepoints: ``depth`` counts what is open. They are texts, so that
+    threads and tasks each send them in their own way.
+    """
+
+    session: Session
     owner: object
     depth: int = 0
 
-    def open_savepoint(self) -> str:
-        """Set a savepoint and return its name."""
-        # A name for each depth: one that is used twice would hide the outer savepoint.
-        name = f"callytics_{self.depth + 1}"
-        self._execute("savepoint {0}", name)
+    def begin(self, isolation: Isolation | None = None, read_only: bool = False) -> str:
+        """Return what begins the transaction, or in it what can be undone on its own."""
         self.depth += 1
-        return name
+        if self.depth > 1:
+            return f"savepoint {self._savepoint}"
+        self.session.in_transaction, self.session.readonly = True, read_only
+        return f"begin{f' isolation level {isolation}' if isolation else ''}{' read only' if read_only else ''}"
 
-    def keep(self, name: str) -> None:
-        """Release the savepoint: what was done since then is part of the transaction."""
+    def keep(self) -> str:
+        """Return what keeps all that was done since the last beginning."""
+        return f"release savepoint {self._savepoint}" if self.depth > 1 else "commit"
+
+    def undo(self) -> str:
+        """Return what undoes all that was done since the last beginning."""
+        # Undone and released: a savepoint that is only rolled back to stays open until the end of the transaction.
+        name = self._savepoint
+        return f"rollback to savepoint {name}; release savepoint {name}" if self.depth > 1 else "rollback"
+
+    def end(self) -> None:
+        """Note that what was begun last has ended."""
         self.depth -= 1
-        self._execute(RELEASE, name)
+        if not self.depth:
+            self.session.in_transaction = self.session.readonly = False
 
-    def undo(self, name: str) -> None:
-        """Undo what was done since the savepoint; if the connection is lost, the server does it."""
-        self.depth -= 1
-        if not self.connection.closed:
-            self._execute(UNDO, name)
+    @property
+    def _savepoint(self) -> str:
+        # A name for each depth: one that is used twice would hide the outer savepoint.
+        return f"callytics_{self.depth - 1}"
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """Keep what the block does, or none of it if an exception leaves the block."""
-        name = self.open_savepoint()
+
+@contextmanager
+def inside(transaction: Transaction, isolation: Isolation | None = None, read_only: bool = False) -> Iterator[None]:
+    """Keep what a thread does inside, or nothing of it when an exception leaves the block."""
+    session = transaction.session
+    try:
+        session.execute(transaction.begin(isolation, read_only))
         try:
             yield
         except BaseException:
-            self.undo(name)
+            session.undo(transaction.undo())
             raise
-        self.keep(name)
-
-    def _execute(self, statement: str, name: str) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(sql.Identifier(name)))
-
-
-def begin(connection: Connection, isolation: Isolation | None, read_only: bool) -> None:
-    """Leave autocommit; psycopg2 sends BEGIN along with the first statement."""
-    # autocommit first: while it is on, psycopg2 sends the other two to the server at once, a round trip each.
-    connection.autocommit = False
-    connection.isolation_level = isolation.upper() if isolation else None
-    connection.readonly = read_only or None
+        with outcome(transaction):
+            session.execute(transaction.keep())
+    finally:
+        transaction.end()
 
 
-def commit(connection: Connection) -> None:
-    """Commit; raise OutcomeUnknown if the connection is lost meanwhile."""
+@asynccontextmanager
+async def ainside(
+    transaction: Transaction, isolation: Isolation | None = None, read_only: bool = False
+) -> AsyncIterator[None]:
+    """Keep what a task does inside, or nothing of it; neither is left half done when the task is cancelled."""
+    session = transaction.session
     try:
-        connection.commit()
-    except psycopg2.Error as error:
+        await finish(session, session.aexecute(transaction.begin(isolation, read_only)))
+        try:
+            yield
+        except BaseException:
+            await finish(session, session.aundo(transaction.undo()))
+            raise
+        with outcome(transaction):
+            await finish(session, session.aexecute(transaction.keep()))
+    finally:
+        transaction.end()
+
+
+@contextmanager
+def outcome(transaction: Transaction) -> Iterator[None]:
+    """Raise OutcomeUnknown for a session that is lost during COMMIT."""
+    try:
+        yield
+    except psycopg.Error as error:
         # The server may have committed and gone before its answer arrived.
-        if connection.closed:
-            advice = "look whether it is stored before trying again"
-            raise OutcomeUnknown(f"the connection was lost during COMMIT: {advice}: {summary(error)}") from error
-        raise
-
-
-def roll_back(connection: Connection) -> None:
-    """Undo everything; if the connection is lost, the server does it."""
-    try:
-        connection.rollback()
-    except psycopg2.Error:
-        connection.close()
-
-
-def forget_session(connection: Connection) -> None:
-    """Undo what outlives a transaction: settings, locks, cursors, subscriptions, temporary tables."""
-    roll_back(connection)
-    if not connection.closed:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            # The server refuses it inside a transaction.
-            cursor.execute("discard all")
+        if transaction.depth > 1 or not transaction.session.closed:
+            raise
+        advice = "look whether it is stored before trying again"
+        raise OutcomeUnknown(f"the connection was lost during COMMIT: {advice}: {summary(error)}") from error

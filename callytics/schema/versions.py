@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from psycopg2.extensions import connection as Connection
-
 from callytics.exceptions import MigrationError, NewerSchema, NotMigrated
-from callytics.postgres.sql import Queries
+from callytics.postgres.sql import Connection, Queries
 
 SQL = Queries(Path(__file__).with_name("migrate.sql"))
 

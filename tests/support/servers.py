@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,30 @@ def private_server(folder: Path, options: Mapping[str, str] = VOLATILE) -> Itera
             yield embedded
     finally:
         embedded.remove()
+
+
+def processes_of(server: EmbeddedPostgres) -> list[int]:
+    """Return the server's processes: all of them work in its folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and (process / "cwd").readlink() == server.data:
+                found.append(int(process.name))
+    return found
+
+
+@contextmanager
+def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+    """Stop all of a server's processes meanwhile: its port accepts connections, and nothing answers."""
+    processes = processes_of(server)
+    assert len(processes) > 3
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
 
 
 def start_again(server: EmbeddedPostgres, seconds: float = 20.0) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import psycopg2
+import psycopg
 import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
-from psycopg2 import errors
+from psycopg import errors
 from pydantic import BaseModel
 
 from callytics.api import create_app, logs, problems
@@ -35,7 +35,7 @@ ERRORS: dict[str, tuple[Exception, int]] = {
     "slow": (TooSlow(SECRET), 503),
     "hung": (TimeoutError(SECRET), 503),
     "deadlock": (errors.DeadlockDetected(SECRET), 503),
-    "lost": (ours(psycopg2.OperationalError(SECRET)) or KeyError(), 503),
+    "lost": (ours(psycopg.OperationalError(SECRET)) or KeyError(), 503),
     "unique": (errors.UniqueViolation(SECRET), 409),
     "check": (errors.CheckViolation(SECRET), 409),
     "range": (errors.NumericValueOutOfRange(SECRET), 422),

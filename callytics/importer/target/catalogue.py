@@ -246,7 +246,7 @@ def read_back(
     """
     first, last = map(sql.Literal, ends)
     parts = {"table": sql.Identifier(table), "key": sql.Identifier(key), "first": first, "last": last}
-    query = SQL.text("rows_between", columns=list(columns), **parts)
+    query = SQL.text("rows_between", connection, columns=list(columns), **parts)
     with arrow.cursor() as cursor:
-        cursor.execute(query.as_string(connection))
+        cursor.execute(str(query))
         return cursor.fetch_arrow_table()

@@ -182,7 +182,7 @@ class Staging:
 
     def _copy(self, stage: Stage, query: str, text: io.BytesIO) -> None:
         with self.connection.cursor() as cursor:
-            cursor.copy_expert(SQL.text(query, **stage.parts), text)
+            cursor.copy_expert(SQL.text(query, self.connection, **stage.parts), text)
 
     @property
     def empty(self) -> bool:

@@ -225,5 +225,5 @@ def test_no_password_is_an_argument() -> None:
 
 
 def test_the_command_line_starts_without_what_only_agents_need() -> None:
-    program = "import sys, callytics.cli; print([m for m in ('argon2', 'jwt', 'sqlalchemy') if m in sys.modules])"
+    program = "import sys, callytics.cli; print([m for m in ('argon2', 'jwt', 'psycopg') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
-import psycopg2
+import psycopg
 import pytest
 
 from callytics.calls import MultiDatabaseManager
@@ -452,5 +452,5 @@ def test_segment_of_another_recording(calls: MultiDatabaseManager, call: int) ->
 
 def test_constraints_of_the_table_stay_the_drivers(calls: MultiDatabaseManager, call: int) -> None:
     calls.insert_consultation_analysis({"audio_file_id": call, "consultation_id": "K1"})
-    with pytest.raises(psycopg2.errors.UniqueViolation):
+    with pytest.raises(psycopg.errors.UniqueViolation):
         calls.insert_consultation_analysis({"audio_file_id": call, "consultation_id": "K1"})

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, manager_for
-from tests.support.servers import private_server, settings_for, start_again
+from tests.support.servers import private_server, processes_of, settings_for, start_again
 
 pytestmark = pytest.mark.slow
 
@@ -83,16 +82,7 @@ def kill(server: EmbeddedPostgres) -> None:
     postmaster = int((server.data / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGKILL)
     # Its children notice, and let go of the shared memory.
-    assert eventually(lambda: not children_of(server), 10)
-
-
-def children_of(server: EmbeddedPostgres) -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            if process.name.isdigit() and (process / "cwd").readlink() == server.data:
-                found.append(int(process.name))
-    return found
+    assert eventually(lambda: not processes_of(server), 10)
 
 
 def stop_at_once(server: EmbeddedPostgres) -> None:

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from callytics.postgres import connect
@@ -50,7 +49,7 @@ def connection(empty_database: Settings) -> Iterator[Connection]:
 def test_a_query_runs_with_parameters_and_identifiers(queries: Queries, connection: Connection) -> None:
     queries.run(connection, "make", table="words", column="a word")
     assert queries.run(connection, "fill", {"word": "이"}, table="words", columns=["a word", "n"]) == 2
-    read = {"table": sql.Identifier("pg_temp", "words"), "column": "a word"}
+    read = {"table": "pg_temp.words", "column": "a word"}
     assert queries.rows(connection, "read", (1,), **read) == [("이", 1), ("이", 2)]
     assert queries.all(connection, "read", (2,), **read) == [{"word": "이", "n": 2}]
     assert queries.one(connection, "read", (1,), **read) == {"word": "이", "n": 1}
@@ -60,7 +59,7 @@ def test_a_query_runs_with_parameters_and_identifiers(queries: Queries, connecti
 
 
 def test_a_schema_stands_before_a_dot(queries: Queries, connection: Connection) -> None:
-    assert queries.text("make", table="public.words", column="a").as_string(connection).splitlines()[1] == (
+    assert queries.text("make", table="public.words", column="a").splitlines()[1] == (
         'create temp table "public"."words" ("a" text, n integer)'
     )
 

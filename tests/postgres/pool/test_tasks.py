@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from psycopg2 import errors
+from psycopg import errors
 
 from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted
 from callytics.postgres import PostgreSQLManager

@@ -12,14 +12,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from datetime import time as dt_time
 
+import psycopg
 import psycopg2
 import pytest
-from psycopg2 import errors, sql
+from psycopg import errors, sql
 
-from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted, TooSlow
+from callytics.exceptions import DatabaseUnavailable, OutcomeUnknown, PoolExhausted, SchemaChanged, TooSlow
 from callytics.postgres import PostgreSQLManager, Statistics
 from callytics.settings import Settings
 from tests.support.pooling import end_sessions, eventually, ids, in_background, manager_for, sessions
@@ -156,7 +159,7 @@ def test_run_again_after_a_serialization_failure(manager: PostgreSQLManager) -> 
     insert(manager, 1)
     attempts = []
 
-    def change(connection: psycopg2.extensions.connection, text: str) -> str:
+    def change(connection: psycopg.Connection, text: str) -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT text FROM notes WHERE id = 1")
             if not attempts:
@@ -178,7 +181,7 @@ def test_run_again_after_a_serialization_failure(manager: PostgreSQLManager) -> 
 def test_run_inside_a_transaction_is_not_repeated(manager: PostgreSQLManager) -> None:
     calls = []
 
-    def fail(_connection: psycopg2.extensions.connection) -> None:
+    def fail(_connection: psycopg.Connection) -> None:
         calls.append(1)
         raise errors.DeadlockDetected
 
@@ -201,6 +204,52 @@ def test_connection_comes_back_like_new(manager: PostgreSQLManager) -> None:
     assert manager.execute_query(show) == before
     assert manager.execute_query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", fetch="val") == 0
     assert ids(manager) == []
+
+
+def test_a_table_that_is_changed_meanwhile_is_read_anew(manager: PostgreSQLManager) -> None:
+    """What a session has prepared returns other columns then, which the server refuses to run."""
+    insert(manager, 1)
+    read = "SELECT * FROM notes"
+    for _ in range(10):
+        assert manager.execute_query(read) == [{"id": 1, "text": None}]
+    from_outside(manager, "ALTER TABLE notes ADD COLUMN more int")
+    assert manager.execute_query(read) == [{"id": 1, "text": None, "more": None}]
+    for _ in range(10):
+        manager.execute_query(read)
+    from_outside(manager, "ALTER TABLE notes DROP COLUMN more")
+    with pytest.raises(SchemaChanged, match="try again"), manager.transaction():
+        insert(manager, 2)
+        manager.execute_query(read)
+    assert manager.run(lambda _: manager.execute_query(read), retries=1) == [{"id": 1, "text": None}]
+
+
+def test_values_that_python_has_none_for(manager: PostgreSQLManager) -> None:
+    query = """
+        SELECT 'infinity'::timestamptz AS late, '-infinity'::timestamptz AS early, 'infinity'::timestamp AS wall,
+            '-infinity'::date AS day, '24:00'::time AS night, '10.0.0.1'::inet AS address,
+            '0f8e7c1d-5b3a-4f6c-9d2e-1a0b7c8d9e0f'::uuid AS id
+    """
+    assert manager.execute_query(query, fetch="one") == {
+        "late": datetime.max.replace(tzinfo=UTC),
+        "early": datetime.min.replace(tzinfo=UTC),
+        "wall": datetime.max,
+        "day": date.min,
+        "night": dt_time(),
+        "address": "10.0.0.1",
+        "id": "0f8e7c1d-5b3a-4f6c-9d2e-1a0b7c8d9e0f",
+    }
+    with pytest.raises(errors.DataError, match="too large"):
+        manager.execute_query("SELECT '10000-01-01'::date")
+    assert manager.execute_query("SELECT 1", fetch="val") == 1
+
+
+def test_lists_and_nothing_are_values(manager: PostgreSQLManager) -> None:
+    insert(manager, 1)
+    assert manager.execute_query("SELECT id FROM notes WHERE id = ANY(%s)", ([1, 70_000],)) == [{"id": 1}]
+    assert manager.execute_query("SELECT id FROM notes WHERE id = ANY(%s)", ([],)) == []
+    assert manager.execute_query("UPDATE notes SET text = %s", (None,), fetch="none") == 1
+    for number in (1, 40_000, 3_000_000_000):
+        assert manager.execute_query("SELECT %s + 1", (number,), fetch="val") == number + 1
 
 
 def test_never_more_connections_than_allowed(manager: PostgreSQLManager) -> None:
@@ -293,17 +342,20 @@ def test_a_statement_alone_that_is_lost_leaves_the_outcome_unknown(manager: Post
         assert other.execute_query("SELECT 1", fetch="val") == 1
 
 
+def from_outside(manager: PostgreSQLManager, statement: str) -> None:
+    """Run a statement on a connection that is none of the pool's."""
+    login = manager.settings.conninfo(owner=True)
+    with closing(psycopg2.connect(login)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
 def end_from_outside(manager: PostgreSQLManager) -> None:
     """End every session of the database."""
-    connection = psycopg2.connect(manager.settings.conninfo(owner=True))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-    finally:
-        connection.close()
+    from_outside(
+        manager,
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
 
 
 def test_statement_timeout(empty_database: Settings) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import psycopg2
+import psycopg
 import pytest
 
 from callytics.api.limits import BODY_BYTES
@@ -173,7 +173,7 @@ def test_a_failure_in_the_last_part_leaves_nothing_of_the_first(api: Api, monkey
     before = rows(api)
 
     def fails(*_: object) -> None:
-        raise psycopg2.errors.UniqueViolation(SECRET)
+        raise psycopg.errors.UniqueViolation(SECRET)
 
     monkeypatch.setattr(type(api.service.databases), "update_consultation_analysis_status", fails)
     answer = api.client.post("/analyses", json=ANALYSIS, headers=api.log_in("writer"))

@@ -1,4 +1,4 @@
-"""Asyncio tasks on a pool of blocking connections: their functions run in threads on their behalf.
+"""Who calls a manager, and what each caller has open in it; functions in threads on behalf of tasks of asyncio.
 
 The caller decides which transaction a statement belongs to. The caller is the task, also in a thread that works for
 one; any other thread is a caller of its own. Context variables carry transaction and job along. A child task or thread
@@ -13,25 +13,77 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from psycopg2.extensions import connection as Connection
+from psycopg import errors
 
-from callytics.postgres.jobs import CANCEL_PATIENCE, Job, give_up, look
+from callytics.postgres.cancelling import until_ended
+from callytics.postgres.pool import Pool
+from callytics.postgres.sessions import Session
 from callytics.postgres.transactions import Transaction
-
-if TYPE_CHECKING:
-    from sqlalchemy.pool import PoolProxiedConnection
-
-    # SQLAlchemy takes a while to load, which commands without a pool are spared.
-    from callytics.postgres.pool import Pool
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class AsyncBridge:
+@dataclass
+class Job:
+    """A function in one of the pool's threads: for whom, on which session, and whether it is still wanted.
+
+    ``place`` tells whether it holds a place in the pool that no connection uses yet.
+    """
+
+    owner: object
+    place: bool = False
+    thread: int = 0
+    cancelled: bool = False
+    _session: Session | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bring(self) -> bool:
+        """Give up the place that it holds for a connection, and tell whether there was one."""
+        brought, self.place = self.place, False
+        return brought
+
+    def use(self, session: Session) -> Session | None:
+        """Cancel queries on this session from now on, and return the previous one.
+
+        Raises QueryCanceled if the task was cancelled already.
+        """
+        with self._lock:
+            # Inside the lock: a cancellation that came before it is seen here, a later one finds the session.
+            self.check()
+            previous, self._session = self._session, session
+            return previous
+
+    def release(self, previous: Session | None) -> None:
+        """Go back to the previous session: no query on the other is cancelled for us once this returns."""
+        with self._lock:
+            self._session = previous
+
+    def check(self) -> None:
+        """Raise QueryCanceled if the task was cancelled."""
+        if self.cancelled:
+            raise errors.QueryCanceled("the caller was cancelled")
+
+    async def cancel(self) -> None:
+        """Have the server stop what runs on the session, if anything does."""
+        # Held until the server has been asked: the thread's `release` waits for that, and for a second at most.
+        with self._lock:
+            self.cancelled = True
+            if self._session is not None:
+                await self._session.acancel()
+
+    def abandon(self) -> None:
+        """Give up the session, so that the thread does not wait for a server that hangs."""
+        with self._lock:
+            if self._session is not None:
+                self._session.abandon()
+
+
+class Callers:
     """The threads of a pool, and what each caller has open in it."""
 
     def __init__(self) -> None:
@@ -46,7 +98,6 @@ class AsyncBridge:
 
     def close(self) -> None:
         """Start no more jobs; those that run are completed."""
-        # A connection that is in use comes back later, by a thread of the event loop's own.
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False)
@@ -72,9 +123,9 @@ class AsyncBridge:
         return transaction if transaction is not None and transaction.owner == self.caller() else None
 
     @contextmanager
-    def joinable(self, connection: Connection) -> Iterator[None]:
+    def joinable(self, transaction: Transaction) -> Iterator[None]:
         """Let what the caller does in this block join the transaction."""
-        token = self._transaction.set(Transaction(connection, self.caller()))
+        token = self._transaction.set(transaction)
         try:
             yield
         finally:
@@ -100,17 +151,17 @@ class AsyncBridge:
         Waits ``timeout`` seconds for a place, then raises PoolExhausted.
         """
         job = Job(self.caller())
-        # Without its place beforehand, a job could hold a thread and wait for a connection that only a job without a
-        # thread would give back. In a transaction the connection is there already.
+        # Without its place beforehand, a job could hold a thread and wait for a session that only a job without a
+        # thread would give back. In a transaction the session is there already.
         if self.transaction() is None:
             await pool.places.aacquire(timeout)
             job.place = True
         future = self.start(self._work, pool, job, function, *args, **kwargs)
         try:
-            # Shielded, since the thread goes on whatever becomes of the task, and still uses the connection.
+            # Shielded, since the thread goes on whatever becomes of the task, and still uses the session.
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            await give_up(job, future)
+            await until_ended(future, job.cancel, job.abandon)
             raise
 
     def start(
@@ -119,39 +170,6 @@ class AsyncBridge:
         """Begin a function in a thread of the pool, in a copy of the task's context."""
         call = partial(copy_context().run, function, *args, **kwargs)
         return asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    async def finish(
-        self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Result:
-        """Run in a thread what must not be left half done: even a cancelled task waits for its end."""
-        future = self.start(function, *args, **kwargs)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait((future,), timeout=CANCEL_PATIENCE)
-            future.add_done_callback(look)
-            raise
-
-    async def check_out(self, pool: Pool, timeout: float) -> PoolProxiedConnection:
-        """Take a place and check a connection out, in a thread, since one may have to be opened."""
-        await pool.places.aacquire(timeout)
-        try:
-            future = self.start(pool.check_out)
-        except BaseException:
-            pool.places.release()
-            raise
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(lambda taken: _untake(pool, taken))
-            raise
-        except BaseException:
-            pool.places.release()
-            raise
-
-    async def check_in(self, pool: Pool, proxy: PoolProxiedConnection) -> None:
-        """Return connection and place, in a thread, since an open transaction has to be rolled back."""
-        await self.finish(_give_back, pool, proxy)
 
     def _work(
         self,
@@ -170,23 +188,9 @@ class AsyncBridge:
             job.check()
             joined = self.transaction()
             if joined is not None:
-                job.use(joined.connection)
+                job.use(joined.session)
             return function(*args, **kwargs)
         finally:
             job.release(None)
             if job.place:
                 pool.places.release()
-
-
-def _give_back(pool: Pool, proxy: PoolProxiedConnection) -> None:
-    try:
-        pool.check_in(proxy)
-    finally:
-        pool.places.release()
-
-
-def _untake(pool: Pool, taken: asyncio.Future[PoolProxiedConnection]) -> None:
-    """Return a connection that arrived after its task was cancelled."""
-    if not taken.cancelled() and taken.exception() is None:
-        pool.check_in(taken.result())
-    pool.places.release()
