@@ -8,6 +8,7 @@ import click
 
 from callytics import settings
 from callytics.cli.boundary import Printing
+from callytics.postgres.text import shown
 
 
 @click.group()
@@ -20,7 +21,8 @@ def env() -> None:
 def env_init(env_file: Path) -> None:
     """Write a new .env with strong random passwords, readable only by you."""
     settings.init(env_file)
-    click.echo(f"{env_file} written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere")
+    said = f"{env_file} written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere"
+    click.echo(shown(said))
 
 
 @env.command("check", cls=Printing)
@@ -29,7 +31,7 @@ def env_check(env_file: Path) -> None:
     """Name everything that is wrong with the settings, and what to do."""
     _values, problems = settings.read(env_file=env_file)
     for problem in problems:
-        click.echo(f"{problem.level}: {problem.text}")
+        click.echo(shown(f"{problem.level}: {problem.text}"))
     errors = sum(problem.level == "error" for problem in problems)
     click.echo(
         f"{errors} to correct" if errors else "The settings are complete; 'callytics doctor' looks where they lead."
@@ -43,4 +45,4 @@ def env_check(env_file: Path) -> None:
 def env_show(env_file: Path) -> None:
     """Print the settings in force, passwords masked, and where each is from: the environment, the file, a default."""
     for name, value, source in settings.show(env_file=env_file):
-        click.echo(f"{name}={value}  # {source}")
+        click.echo(shown(f"{name}={value}  # {source}"))

@@ -300,6 +300,6 @@ def report(env_file: Path, /, output: Path | None, as_json: bool, format: report
     text = shown_json(text) if form == "json" else text
     if output:
         reports.write_report(output, text)
-        click.echo(f"{output} written")
+        click.echo(shown(f"{output} written"))
     else:
         click.echo(text)

@@ -12,6 +12,7 @@ import click
 
 from callytics.cli.boundary import Printing
 from callytics.postgres.connect import connected
+from callytics.postgres.text import shown, shown_json
 from callytics.schema import doctor as doctors
 from callytics.schema import grants as privileges
 from callytics.schema import partitions as months_of
@@ -125,4 +126,5 @@ def _done(difference: Difference) -> str:
 
 
 def _echo(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2) if as_json else "\n".join(lines))
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    click.echo(shown_json(text) if as_json else "\n".join(map(shown, lines)))

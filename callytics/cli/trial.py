@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
 import click
 
 from callytics.cli.boundary import Printing
+from callytics.postgres.text import shell_word, shown
 from callytics.trial.embedded import EmbeddedPostgres, start_private
 from callytics.trial.sample import write_sample
 
@@ -52,7 +52,7 @@ def server_start(folder: Path) -> None:
     Its settings are written to FOLDER/.env.
     """
     start_private(folder)
-    click.echo(f"PostgreSQL runs on port {EmbeddedPostgres(folder).port}, its settings are in {folder}/.env")
+    click.echo(shown(f"PostgreSQL runs on port {EmbeddedPostgres(folder).port}, its settings are in {folder}/.env"))
 
 
 @server.command("status", cls=Printing)
@@ -61,11 +61,11 @@ def server_status(folder: Path) -> None:
     """Show whether the server in FOLDER runs, and how to connect."""
     private = EmbeddedPostgres(folder)
     if not private.running:
-        click.echo(f"No PostgreSQL runs in {folder}: callytics server start {folder}")
+        click.echo(f"No PostgreSQL runs in {shown(str(folder))}: callytics server start {shell_word(folder)}")
         raise click.exceptions.Exit(1)
-    env_file, psql = shlex.quote(f"{folder}/.env"), shlex.quote(f"{private.bin}/psql")
+    env_file, psql = shell_word(f"{folder}/.env"), shell_word(f"{private.bin}/psql")
     click.echo(f"Connect: (set -a; . {env_file}; {psql})")
-    click.echo(f"Stop:    {shlex.quote(sys.argv[0])} server stop {shlex.quote(str(folder))}   (--remove deletes it)")
+    click.echo(f"Stop:    {shell_word(sys.argv[0])} server stop {shell_word(folder)}   (--remove deletes it)")
 
 
 @server.command("stop")

@@ -32,6 +32,7 @@ from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, take_snapshot
 from callytics.importer.target.staging import Staging
+from callytics.postgres.text import shell_word
 from callytics.settings import Settings
 
 
@@ -238,8 +239,8 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
             raise SourceError(
                 f"{source.label} holds the calls of import {record.run} ({record.path}): {found.equal:,} of "
                 f"{found.compared:,} rows compared are equal, and importing it would add them a second time; "
-                f"'callytics sync --of {record.run} {source.label}' brings over what has changed; name --again if all "
-                "rows are meant"
+                f"'callytics sync --of {record.run} {shell_word(source.label)}' brings over what has changed; name "
+                "--again if all rows are meant"
             )
     return uncompared
 

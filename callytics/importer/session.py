@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
+from callytics.postgres.text import shell_word
 from callytics.schema.importing import check_connections, check_ready, import_connection
 from callytics.settings import Settings
 
@@ -98,7 +98,7 @@ class Session:
 def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:
     """Return the error for a command that has to wait until a cut-off import is resumed or given up."""
     return TargetError(
-        f"import {run} is unfinished and {why}: first run 'callytics import {' '.join(map(shlex.quote, paths))}', or "
+        f"import {run} is unfinished and {why}: first run 'callytics import {' '.join(map(shell_word, paths))}', or "
         f"give it up with 'callytics undo {run}'"
     )
 

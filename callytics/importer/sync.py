@@ -43,6 +43,7 @@ from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
 from callytics.postgres.sql import folded
+from callytics.postgres.text import shell_word
 from callytics.settings import Settings
 
 
@@ -108,7 +109,9 @@ def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord
         record = ledger.source_of_path(path)
         if record is None:
             known = ", ".join(ledger.imported_paths()) or "none"
-            raise SourceError(f"{path} was never imported here (imported: {known}): run 'callytics import {file}'")
+            raise SourceError(
+                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}'"
+            )
         if record in found.values():
             raise SourceError(f"{file} is named twice: name it once")
         if record.status == "running":

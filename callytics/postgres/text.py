@@ -8,15 +8,20 @@ text, not the text: it refuses the same two, keeps the last of repeated keys, an
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 # An escape in JSON that is not itself escaped: "\\u0000" is a backslash and five letters.
 NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # Parts of letters and emoji in several scripts.
 JOINERS = "\u200c\u200d\u3000\u00a0"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# How the record of a path begins that is no text; an absolute path begins with a slash.
+URI = "file://"
 
 
 def storable(text: str) -> str:
@@ -57,6 +62,37 @@ def _shown(character: str) -> str:
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    """Return an absolute path as text that PostgreSQL can hold, and from which `text_path` returns it exactly.
+
+    That is the path itself, or its file URI where its bytes are not UTF-8: to Linux a name is bytes, of no encoding.
+    """
+    raw = os.fsencode(path)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return f"{URI}{quote_from_bytes(raw)}"
+
+
+def text_path(text: str) -> str:
+    """Return the path that `path_text` made a text of."""
+    is_uri = text.startswith(URI)
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(URI)) if is_uri else text.encode())
+
+
+def shell_word(word: str | os.PathLike[str]) -> str:
+    """Return a word of a command as it can be pasted into a shell (bash, ksh, zsh), also where it is no plain text."""
+    text = os.fspath(word)
+    if shown(text) == text:
+        return shlex.quote(text)
+    plain = (c if c.isprintable() and c not in "\\'" else _byte_escapes(c) for c in text)
+    return f"$'{''.join(plain)}'"
+
+
+def _byte_escapes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def shown_json(text: str) -> str:

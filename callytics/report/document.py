@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
+from callytics.postgres.text import shell_word
 from callytics.report import durations, findings
 from callytics.report.blocks import Article, Document, Heading, Listing, Section, Table
 from callytics.report.facts import Facts, Import
@@ -114,7 +114,7 @@ def _part(one: Import, facts: Facts, words: Words) -> Article:
     ]
     if one.syncs:
         sections.insert(2, Section("syncs", words("syncs"), [findings.syncs(one, words)]))
-    command = shlex.join(["callytics", "verify", *(file.path for file in one.sources)])
+    command = " ".join(["callytics", "verify", *(shell_word(file.path) for file in one.sources)])
     return Article(
         one.id,
         words("import", id=one.id),

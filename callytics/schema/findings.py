@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from callytics.postgres.sql import literal
+from callytics.postgres.text import shell_word, text_path
 
 Level = Literal["ok", "warning", "error"]
 Fact = Mapping[str, Any]
@@ -246,10 +247,11 @@ def constraint(fact: Fact, site: Site) -> Words:
 
 def unfinished(fact: Fact, *, running: bool) -> Words:
     """Its tables lack keys and indexes until it is resumed; while it runs, that is as it should be."""
-    what = f"import {fact['import']} of {', '.join(fact['paths'])}, started {fact['started']}, "
+    paths = list(map(text_path, fact["paths"]))
+    what = f"import {fact['import']} of {', '.join(paths)}, started {fact['started']}, "
     if running:
         return "ok", f"{what}is running", ""
-    return "warning", f"{what}is not finished", f"finish it: callytics import {' '.join(fact['paths'])}"
+    return "warning", f"{what}is not finished", f"finish it: callytics import {' '.join(map(shell_word, paths))}"
 
 
 def deferred(fact: Fact, _site: Site) -> Words:

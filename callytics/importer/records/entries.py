@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from callytics.postgres.sql import Row, folded
+from callytics.postgres.text import text_path
 
 T = TypeVar("T")
+# Columns that hold a path as `path_text` writes it.
+PATHS = ("path", "snapshot_path")
 
 
 @dataclass(frozen=True)
@@ -157,4 +160,8 @@ def entries(kind: type[T], rows: Iterable[Row]) -> list[T]:
     By name, since columns of the same type could change places unnoticed. Raises ``TypeError`` if a name is missing
     on either side.
     """
-    return [kind(**row) for row in rows]
+    return [kind(**{name: _entry(name, value) for name, value in row.items()}) for row in rows]
+
+
+def _entry(name: str, value: Any) -> Any:
+    return text_path(value) if name in PATHS else value

@@ -32,6 +32,7 @@ from callytics.importer.records.entries import (
 )
 from callytics.importer.source.snapshot import Snapshot
 from callytics.postgres.sql import Queries
+from callytics.postgres.text import path_text, text_path
 
 SQL = Queries(Path(__file__).with_name("ledger.sql"))
 T = TypeVar("T")
@@ -55,19 +56,20 @@ class Ledger:
 
     def unfinished_runs(self) -> list[tuple[int, list[str]]]:
         """Return (run, absolute paths of its files) for every run that has no verdict yet."""
-        return [(run, list(paths)) for run, paths in self._all("unfinished_runs")]
+        return [(run, [text_path(path) for path in paths]) for run, paths in self._all("unfinished_runs")]
 
     def source_by_sha256(self, sha256: str) -> SourceRecord | None:
         """Return the source with this content, unless its import was undone; None if there is none."""
-        return next((SourceRecord(*row) for row in self._all("source_by_sha256", sha256=sha256)), None)
+        return next(iter(self._sources("source_by_sha256", sha256=sha256)), None)
 
     def sources(self, run: int) -> list[SourceRecord]:
         """Return the files of a run in the order they were named."""
-        return [SourceRecord(*row) for row in self._all("sources_of_run", run=run)]
+        return self._sources("sources_of_run", run=run)
 
     def run_of_path(self, path: Path) -> tuple[int, str] | None:
         """Return (run, snapshot path) of the latest import of a file of this path that was not undone."""
-        return next(iter(self._all("run_of_path", path=str(path))), None)
+        found = self._all("run_of_path", path=path_text(path))
+        return next(((run, text_path(snapshot)) for run, snapshot in found), None)
 
     def add_run(self, version: str, timezone: str) -> int:
         """Record a new run of this version of callytics and return its number."""
@@ -76,8 +78,8 @@ class Ledger:
     def add_source(self, run: int, snapshot: Snapshot) -> int:
         """Record a file of a run and how long its snapshot took; returns the source's number."""
         values = {
-            "path": str(snapshot.source),
-            "snapshot_path": str(snapshot.path),
+            "path": path_text(snapshot.source),
+            "snapshot_path": path_text(snapshot.path),
             "sha256": snapshot.sha256,
         }
         self.add_step(run, "snapshot", values["path"], snapshot.began, snapshot.ended)
@@ -235,11 +237,11 @@ class Ledger:
 
     def source_of_path(self, path: Path) -> SourceRecord | None:
         """Return the latest import of a file of this path that was not undone."""
-        return next((SourceRecord(*row) for row in self._all("source_of_path", path=str(path))), None)
+        return next(iter(self._sources("source_of_path", path=path_text(path))), None)
 
     def imported_sources(self) -> list[SourceRecord]:
         """Return every file of an import that was not undone, the latest first."""
-        return [SourceRecord(*row) for row in self._all("imported_sources")]
+        return self._sources("imported_sources")
 
     def imported_mappings(self) -> set[str]:
         """Return the names of the mappings of all tables whose imports were not undone."""
@@ -247,7 +249,7 @@ class Ledger:
 
     def imported_paths(self) -> list[str]:
         """Return the paths of all files whose imports were not undone."""
-        return [path for (path,) in self._all("imported_paths")]
+        return [text_path(path) for (path,) in self._all("imported_paths")]
 
     def update_table(self, table: TableRecord, ids: str | None) -> None:
         """Record a source table after a sync: its mapping, its rows, and its ids as a multirange (None: not listed)."""
@@ -291,7 +293,7 @@ class Ledger:
             "update_source",
             source=source,
             sha256=snapshot.sha256,
-            snapshot_path=str(snapshot.path),
+            snapshot_path=path_text(snapshot.path),
             size_bytes=snapshot.size_bytes,
         )
 
@@ -301,14 +303,14 @@ class Ledger:
             "insert_sync",
             source=source.id,
             sha256_before=source.sha256,
-            snapshot_before=source.snapshot_path,
+            snapshot_before=path_text(source.snapshot_path),
             sha256=snapshot.sha256,
             **figures,
         )
 
     def own_snapshots(self) -> set[str]:
         """Return the paths of snapshots to keep: of each file, that of its import and that of its latest sync."""
-        return {path for (path,) in self._all("own_snapshots")}
+        return {text_path(path) for (path,) in self._all("own_snapshots")}
 
     def record_orphans(self, run: int, key: tuple[str, str, str], orphans: int) -> None:
         """Record how many rows lack a parent in a foreign key (table, name, definition) after a sync or an undo."""
@@ -340,7 +342,7 @@ class Ledger:
 
     def snapshots_besides(self, run: int) -> set[str]:
         """Return the paths of the snapshots that other runs have, undone ones too."""
-        return {path for (path,) in self._all("snapshots_besides", run=run)}
+        return {text_path(path) for (path,) in self._all("snapshots_besides", run=run)}
 
     def undo_run(self, run: int) -> None:
         """Record that a run was undone; the run stays on record."""
@@ -361,6 +363,9 @@ class Ledger:
     def not_validated(self, run: int) -> list[OrphanedKey]:
         """Return the foreign keys that a run left NOT VALID."""
         return self._entries(OrphanedKey, "not_validated", run)
+
+    def _sources(self, query: str, **parameters: Any) -> list[SourceRecord]:
+        return entries(SourceRecord, SQL.all(self.connection, query, parameters))
 
     def _entries(self, kind: type[T], query: str, run: int) -> list[T]:
         return entries(kind, SQL.all(self.connection, query, {"run": run}))

@@ -11,13 +11,13 @@ order by r.id
 
 -- name: source_by_sha256
 -- The import that brought a file's content.
-select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+select s.id, s.run_id as run, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
 from imports.sources as s
 join imports.runs as r on r.id = s.run_id
 where s.sha256 = %(sha256)s and s.undone_at is null
 
 -- name: sources_of_run
-select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+select s.id, s.run_id as run, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
 from imports.sources as s
 join imports.runs as r on r.id = s.run_id
 where s.run_id = %(run)s
@@ -282,7 +282,7 @@ order by d.table_name, d.name
 
 -- name: source_of_path
 -- The latest import of a file of this path that is still there.
-select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+select s.id, s.run_id as run, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
 from imports.sources as s
 join imports.runs as r on r.id = s.run_id
 where s.path = %(path)s and s.undone_at is null
@@ -291,7 +291,7 @@ limit 1
 
 -- name: imported_sources
 -- Every file of an import that is still there, the latest first.
-select s.id, s.run_id, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
+select s.id, s.run_id as run, s.path, s.snapshot_path, s.sha256, s.size_bytes, r.status, r.timezone, r.finished_at
 from imports.sources as s
 join imports.runs as r on r.id = s.run_id
 where s.undone_at is null

@@ -29,6 +29,8 @@ LOCK_TIMEOUT_SECONDS = 30.0
 # Who waits is told after this long why, and Ctrl-C is heard between two tries.
 NOTICE_SECONDS = 2.0
 TRY_SECONDS = 0.5
+# SQLite's MAX_PATHNAME less what it appends (https://sqlite.org/src/file/src/os_unix.c, pager.c).
+LONGEST_PATH = 512 - len("-journal")
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 Notice = Callable[[str], None]
@@ -59,6 +61,7 @@ def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: Non
     """
     began = time.monotonic()
     source, folder = readable_database(source), folder.absolute()
+    _refuse_long(folder / f"{_short(source.stem)}-{'0' * 12}.sqlite", "another folder with --snapshots")
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch, notice)
@@ -73,6 +76,14 @@ def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: Non
         target = folder / f"{_short(source.stem)}-{sha256[:12]}.sqlite"
         _keep(scratch, target)
     return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
+
+
+def _refuse_long(path: Path, instead: str) -> None:
+    """Raise `SourceError` for a path that SQLite would only call unable to be opened."""
+    if (length := len(bytes(path))) > LONGEST_PATH:
+        raise SourceError(
+            f"the path {path} has {length} bytes, and SQLite opens none of more than {LONGEST_PATH}: name {instead}"
+        )
 
 
 def _short(stem: str) -> str:
@@ -129,6 +140,7 @@ def readable_database(source: Path) -> Path:
         # Among them a path through a file, a name that is too long, and links in a circle (RuntimeError before 3.13).
         reason = getattr(error, "strerror", None) or "its links lead in a circle"
         raise SourceError(f"{source} cannot be read ({reason}): check the path") from error
+    _refuse_long(source, "the file after moving it to a shorter path")
     if not header:
         raise SourceError(f"{source} is empty (0 bytes): it is no database")
     if not header.startswith(MAGIC):
