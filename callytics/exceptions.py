@@ -23,6 +23,14 @@ class ReadOnlyServer(DatabaseUnavailable):
     """The server takes no writes: it is a standby, or was set to read only."""
 
 
+class LacksResources(DatabaseUnavailable):
+    """The server lacks memory or another resource; nothing was stored."""
+
+
+class DiskFull(LacksResources):
+    """The server has no disk space left; nothing was stored."""
+
+
 class SchemaChanged(DatabaseUnavailable):
     """A table was changed while a session held a prepared statement that reads it; nothing was stored."""
 

@@ -121,6 +121,13 @@ class AgentAuth:
 
     alogout = as_async(logout)
 
+    def check(self, token: str) -> None:
+        """Raise NotAuthenticated for a token that we did not sign or that has expired, without a query.
+
+        Any other may still be refused by `authenticate`: its session may have ended.
+        """
+        self._claims(token)
+
     def authenticate(self, token: str) -> Agent:
         """Return the agent of a token; raise NotAuthenticated if it is forged or expired, or its session has ended.
 

@@ -1,4 +1,4 @@
-"""Limits of a request: its size, the time it may take to arrive and to be answered, and how often to try a login."""
+"""Limits of a request: its size, the time it may take to arrive, and how often to try a login."""
 
 from __future__ import annotations
 
@@ -8,42 +8,16 @@ import math
 import time
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.postgres.cancelling import look
-
 # An hour of talk with every word assessed is about a megabyte.
 BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
-# Longer than app.STATEMENT_SECONDS, so that the server ends a slow statement first; a server that hangs does not.
-ANSWER_SECONDS = 18.0
-
-Result = TypeVar("Result")
-
-
-async def bounded(work: Coroutine[Any, Any, Result], seconds: float = ANSWER_SECONDS) -> Result:
-    """Return the result of ``work``, or raise TimeoutError after ``seconds`` without waiting for the work to end.
-
-    asyncio.timeout would wait until the work is cancelled, which a database that hangs can delay forever.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait((task,), timeout=seconds)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if task.done():
-        return task.result()
-    # Its error, when it ends at last, has been answered already.
-    task.add_done_callback(look)
-    task.cancel()
-    raise TimeoutError
 
 
 class BodyLimit:

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callytics.api.meters import Metrics
+from callytics.postgres.errors import sqlstate
 
 LOGGER = logging.getLogger("callytics.api")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -47,7 +48,7 @@ def described(error: BaseException) -> dict[str, Any]:
     """Return an error's type, SQLSTATE and frames. The message is left out: it may quote a call."""
     frames = traceback.extract_tb(error.__traceback__)
     found: dict[str, Any] = {"error": f"{type(error).__module__}.{type(error).__qualname__}"}
-    if code := getattr(error, "pgcode", None):
+    if code := sqlstate(error):
         found["sqlstate"] = code
     found["traceback"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return found

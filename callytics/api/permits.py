@@ -1,4 +1,4 @@
-"""Who may call a route, and for how long: the bearer token is checked before anything else of a request is read."""
+"""Who may call a route, and for how long: strangers are refused before the body is read, then the work begins."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.requests import ClientDisconnect
 
 from callytics.agents.auth import Agent
 from callytics.api import service
-from callytics.api.limits import bounded
+from callytics.api.logs import CLIENT_GONE
+from callytics.api.waiting import bounded, departure
 from callytics.exceptions import NotAuthenticated
 
 # For OpenAPI only: Permitted does the work.
@@ -21,16 +23,26 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Bounded(APIRoute):
-    """A route that answers 503 if the database keeps it waiting."""
+    """A route that answers 503 if the database keeps it waiting, and that stops working when its client has left."""
 
     def get_route_handler(self) -> Handler:
-        """Return the handler with its time limit."""
+        """Return the handler with its limits."""
         handle = self.unbounded()
 
         async def in_time(request: Request) -> Response:
-            return await bounded(handle(request))
+            try:
+                self.admit(request)
+                # First, since the body has a time limit of its own: the database is not to blame for a slow client.
+                await request.body()
+                return await bounded(handle(request), departure=departure(request))
+            except ClientDisconnect:
+                # For the log; nobody receives it.
+                return Response(status_code=CLIENT_GONE)
 
         return in_time
+
+    def admit(self, request: Request) -> None:
+        """Refuse a request by its head alone, before its body is read and the database is asked."""
 
     def unbounded(self) -> Handler:
         """Return the handler without its time limit; subclasses wrap this one, so that their part is limited too."""
@@ -40,11 +52,14 @@ class Bounded(APIRoute):
 def permitted(permission_type: str | None = None, level: str = "read") -> type[APIRoute]:
     """Return a route class for agents who are logged in and have a permission.
 
-    Raises NotAuthenticated or NotPermitted before the body is read, so that strangers can't make us parse one; a
-    dependency of FastAPI would run after that. The agent is then in ``request.state.agent``.
+    Raises NotAuthenticated before the body is read where the token is none of ours, and that or NotPermitted before
+    the body is parsed, which a dependency of FastAPI would not. The agent is then in ``request.state.agent``.
     """
 
     class Permitted(Bounded):
+        def admit(self, request: Request) -> None:
+            service.of(request).auth.check(token(request))
+
         def unbounded(self) -> Handler:
             handle = super().unbounded()
 

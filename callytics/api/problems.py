@@ -20,13 +20,16 @@ from starlette.exceptions import HTTPException
 
 from callytics.exceptions import (
     DatabaseUnavailable,
+    DiskFull,
     InvalidAnalysis,
     InvalidSearch,
+    LacksResources,
     LoginRefused,
     NotAuthenticated,
     NotPermitted,
     OutcomeUnknown,
     PoolExhausted,
+    ReadOnlyServer,
     TooSlow,
 )
 
@@ -35,6 +38,9 @@ MEDIA_TYPE = "application/problem+json"
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 AWAY = "the database can't be reached: try again in a moment"
 BUSY = "every connection to the database is in use: try again in a moment"
+READ_ONLY = "the database takes no writes at the moment: reading works, try again later"
+FULL = "the database has no disk space left: reading works, try again later"
+LACKING = "the database lacks memory or another resource: try again in a moment"
 UNKNOWN = "the database was lost or too slow while it stored this: look whether it is there before you try again"
 SLOW = "the database took too long: try again, or ask for less"
 CONFLICT = "what is there already contradicts this request"
@@ -124,6 +130,9 @@ ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (NotAuthenticated, 401, str(NotAuthenticated()), {"WWW-Authenticate": "Bearer"}),
     (PoolExhausted, 503, BUSY, {"Retry-After": "1"}),
     (OutcomeUnknown, 503, UNKNOWN, {"Retry-After": "5"}),
+    (ReadOnlyServer, 503, READ_ONLY, {"Retry-After": "30"}),
+    (DiskFull, 503, FULL, {"Retry-After": "30"}),
+    (LacksResources, 503, LACKING, {"Retry-After": "5"}),
     (DatabaseUnavailable, 503, AWAY, {"Retry-After": "5"}),
     (TooSlow, 503, SLOW, {"Retry-After": "5"}),
     # postgres/errors.py leaves to its callers what blames the statement or its values: only they know what it means.

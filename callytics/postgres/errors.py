@@ -18,6 +18,8 @@ import psycopg2
 from callytics.exceptions import (
     CallyticsError,
     DatabaseUnavailable,
+    DiskFull,
+    LacksResources,
     NotMigrated,
     OutcomeUnknown,
     PrivilegeMissing,
@@ -72,8 +74,8 @@ OUTDATED = "RevalidateCachedQuery"
 KINDS: dict[str, tuple[type[CallyticsError], str]] = {
     "08": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
     "57P": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
-    "53": (DatabaseUnavailable, "PostgreSQL lacks resources ({line}): free some, then {then}"),
-    "53100": (DatabaseUnavailable, "PostgreSQL has no disk space left: free some, then {then}"),
+    "53": (LacksResources, "PostgreSQL lacks resources ({line}): free some, then {then}"),
+    "53100": (DiskFull, "PostgreSQL has no disk space left: free some, then {then}"),
     "53300": (
         DatabaseUnavailable,
         "PostgreSQL has no connection left ({line}): raise max_connections, or lower POSTGRES_MAX_CONNECTIONS",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import psycopg
 
-from callytics.exceptions import CallyticsError, PoolExhausted
+from callytics.exceptions import CallyticsError, PoolExhausted, ReadOnlyServer
 from callytics.postgres.sessions import Session
 from callytics.postgres.statistics import Statistics
 
 # Seconds that a health check takes at most, and of these to wait for a connection; the promise is 2.
 HEALTH_SECONDS = 1.5
 HEALTH_WAIT = 1.0
+# Seconds until a look gives up its connection, so that the next one has another: on this one the kernel repeats what
+# it sent more and more rarely, and would notice half a minute late that the network is back.
+LOOK_SECONDS = 5.0
 # transaction_read_only is on for a standby, and where default_transaction_read_only was set: both take no writes.
 QUESTION = "select current_setting('server_version'), current_setting('transaction_read_only')"
 
@@ -87,12 +90,17 @@ class Prober:
 
     def _look(self, probe: Probe) -> None:
         try:
-            with self._borrow(HEALTH_WAIT) as session:
+            with self._borrow(HEALTH_WAIT) as session, _given_up(session):
                 began = time.perf_counter()
                 cursor = session.execute(QUESTION)
                 probe.server_version, read_only = cursor.fetchone() or ("", "")
                 probe.latency_ms = (time.perf_counter() - began) * 1000
-                probe.reason = "the database takes no writes" if read_only == "on" else None
+                if read_only == "on":
+                    # To the pool too, whose sessions may be the last ones that are.
+                    raise psycopg.errors.ReadOnlySqlTransaction
+                probe.reason = None
+        except ReadOnlyServer:
+            probe.reason = "the database takes no writes"
         except PoolExhausted:
             probe.reason = "every connection to the database is in use"
         except (CallyticsError, psycopg.Error):
@@ -102,3 +110,15 @@ class Prober:
             probe.reason = "the pool of connections is not open"
         finally:
             probe.done.set()
+
+
+@contextmanager
+def _given_up(session: Session) -> Iterator[None]:
+    """Give a session up where the block takes too long: whoever waits for its answer hears that it is lost."""
+    timer = threading.Timer(LOOK_SECONDS, session.abandon)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

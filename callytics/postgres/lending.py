@@ -29,9 +29,9 @@ class Lender:
     def judged(self, session: Session, error: BaseException) -> BaseException:
         """Act on what an error says about the server, and return ours for it, or itself where there is none."""
         found = ours(error, self.settings, owner=self.owner, connection=session) or error
-        # Where the server takes no writes any more, another host does.
-        elsewhere = isinstance(found, ReadOnlyServer) and len(self.settings.hosts) > 1
-        if session.closed or elsewhere or isinstance(found, SchemaChanged):
+        # Another host takes writes then, or another session once the database is set to again.
+        others = len(self.settings.hosts) > 1 or session.read_only_by_default
+        if session.closed or isinstance(found, SchemaChanged) or (others and isinstance(found, ReadOnlyServer)):
             self.pool.renew(session)
         return found
 

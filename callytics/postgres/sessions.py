@@ -88,6 +88,11 @@ class Session(psycopg.Connection[TupleRow]):
         self.set_autocommit(value)
 
     @property
+    def read_only_by_default(self) -> bool:
+        """Whether database or role were set to read only when this session began, which keeps that for good."""
+        return self.pgconn.parameter_status(b"default_transaction_read_only") == b"on"
+
+    @property
     def idle(self) -> bool:
         """Whether no transaction is open and nothing runs."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE

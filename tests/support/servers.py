@@ -69,6 +69,22 @@ def frozen(server: EmbeddedPostgres) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
+@contextmanager
+def as_standby(server: EmbeddedPostgres) -> Iterator[None]:
+    """Make a server replay the log of a primary whose address is not known: it takes no writes meanwhile."""
+    signal_file = server.data / "standby.signal"
+    server.stop()
+    signal_file.touch()
+    os.chown(signal_file, server.data.stat().st_uid, server.data.stat().st_gid)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        signal_file.unlink()
+        server.start()
+
+
 def start_again(server: EmbeddedPostgres, seconds: float = 20.0) -> None:
     """Start a server that was killed; what is left of it may hold its memory for a moment."""
     deadline = time.monotonic() + seconds

@@ -23,9 +23,23 @@ import httpx2 as httpx
 
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.agents import PASSWORD
 from tests.support.commands import environment
+from tests.support.network import Network
 
 SECONDS = 20.0
+# The least that `POST /analyses` takes.
+RECORDING: dict[str, Any] = {
+    "audio_file": {
+        "file_path": "/srv/calls/0001.wav",
+        "file_name": "0001.wav",
+        "file_size": 1920044,
+        "duration_seconds": 60.0,
+        "sample_rate": 16000,
+        "channels": 1,
+        "format_type": "wav",
+    }
+}
 KEY = "a key for tests that is as long as it has to be"
 
 
@@ -46,18 +60,22 @@ def service_environment(settings: Settings) -> dict[str, str]:
 class Served:
     """A process of `callytics serve`, on a port of its own."""
 
-    def __init__(self, settings: Settings, log: Path, *options: str, **variables: str) -> None:
+    def __init__(
+        self, settings: Settings, log: Path, *options: str, network: Network | None = None, **variables: str
+    ) -> None:
         self.log = log
+        host = network.inside if network else "127.0.0.1"
+        command = [sys.executable, "-m", "callytics.cli", "serve", "--host", host, "--port", "0", *options]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "callytics.cli", "serve", "--port", "0", *options],
+                [*(network.command if network else ()), *command],
                 env=service_environment(settings) | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
             )
-        self.url = f"http://127.0.0.1:{self._port()}"
+        self.url = f"http://{host}:{self._port()}"
         self.client = httpx.Client(base_url=self.url, timeout=SECONDS)
 
     def _port(self) -> int:
@@ -71,6 +89,18 @@ class Served:
             time.sleep(0.05)
         self.process.kill()
         raise AssertionError(f"callytics serve did not start: {self.log.read_text()}")
+
+    def log_in(self, username: str) -> dict[str, str]:
+        """Return the headers of an agent who is logged in."""
+        answer = self.client.post("/auth/login", json={"username": username, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def metric(self, name: str) -> float:
+        """Return one of the service's own figures, which costs no query."""
+        found = re.search(rf"^{name} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
+        assert found, name
+        return float(found[1])
 
     def health(self) -> tuple[int, float]:
         """Return the status of /health and the seconds it took."""
@@ -99,9 +129,11 @@ class Served:
 
 
 @contextmanager
-def served(settings: Settings, log: Path, *options: str, **variables: str) -> Iterator[Served]:
-    """Lend a service that runs."""
-    service = Served(settings, log, *options, **variables)
+def served(
+    settings: Settings, log: Path, *options: str, network: Network | None = None, **variables: str
+) -> Iterator[Served]:
+    """Lend a service that runs, in a network of its own if there is one."""
+    service = Served(settings, log, *options, network=network, **variables)
     try:
         yield service
     finally:
@@ -126,8 +158,8 @@ def _children(parent: int) -> list[int]:
 class Wire:
     """A way to a port of this machine that can go dead: what is sent arrives nowhere, without an error."""
 
-    def __init__(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._listener = socket.create_server((host, 0))
         self._target = port
         self._alive = threading.Event()
         self._alive.set()
@@ -179,11 +211,11 @@ class Wire:
 
 
 @contextmanager
-def wire_to(settings: Settings) -> Iterator[tuple[Wire, Settings]]:
-    """Lend a wire to a database, and the settings by which it is taken."""
-    wire = Wire(settings.port)
+def wire_to(settings: Settings, host: str = "127.0.0.1") -> Iterator[tuple[Wire, Settings]]:
+    """Lend a wire to a database, and the settings by which it is taken at an address of this machine."""
+    wire = Wire(settings.port, host)
     try:
-        yield wire, wire.settings(settings)
+        yield wire, replace(wire.settings(settings), hosts=(host,))
     finally:
         wire.end()
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from callytics.api import create_app, logs, problems
 from callytics.api.logs import JsonFormatter
-from callytics.exceptions import DatabaseUnavailable, PoolExhausted, TooSlow
+from callytics.exceptions import DatabaseUnavailable, PoolExhausted, ReadOnlyServer, TooSlow
 from callytics.postgres.errors import ours
 from callytics.settings import ServiceSettings, Settings
 
@@ -31,6 +31,9 @@ SECRET = "what a customer said"
 ERRORS: dict[str, tuple[Exception, int]] = {
     "unforeseen": (KeyError(SECRET), 500),
     "away": (DatabaseUnavailable(f"u can't open database on db.secret.example: {SECRET}"), 503),
+    "read-only": (ReadOnlyServer(SECRET), 503),
+    "full": (ours(errors.DiskFull(SECRET)) or KeyError(), 503),
+    "lacking": (ours(errors.OutOfMemory(SECRET)) or KeyError(), 503),
     "exhausted": (PoolExhausted(SECRET), 503),
     "slow": (TooSlow(SECRET), 503),
     "hung": (TimeoutError(SECRET), 503),

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from callytics.api.limits import BodyLimit, LoginLimits, TokenBuckets, bounded
+from callytics.api.limits import BodyLimit, LoginLimits, TokenBuckets
+from callytics.api.waiting import bounded
 
 
 class Clock:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from callytics.agents.accounts import Grant
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.agents import KIM, PASSWORD, accounts_of, agents_of
 from tests.support.application import Api, api_with_agents
 from tests.support.servers import Databases, migrated, private_server, start_again
 
@@ -37,6 +39,14 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPos
 def own_database(own_server: EmbeddedPostgres) -> Settings:
     """A migrated database on it."""
     return migrated(own_server, "callytics")
+
+
+@pytest.fixture(scope="module")
+def administrator(own_database: Settings) -> str:
+    """The name of an agent in it who may do everything."""
+    with agents_of(own_database, empty=False) as auth:
+        accounts_of(auth).add_agent("kim", PASSWORD, KIM, [Grant("admin", "admin")])
+    return "kim"
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.endings import WITH_DATABASE, Place, error_of, findings, place
-from tests.support.servers import Databases, migrated, private_server, superuser
+from tests.support.servers import Databases, as_standby, migrated, private_server, superuser
 
 REMEDY = "let POSTGRES_HOST name the primary, or every host of the cluster"
 # These only read.
@@ -39,25 +38,6 @@ def read_only(request: pytest.FixtureRequest, primary: Place, server: EmbeddedPo
         superuser(server, "alter database {} set default_transaction_read_only = on", primary.settings.database)
         yield primary
         superuser(server, "alter database {} reset default_transaction_read_only", primary.settings.database)
-
-
-class as_standby:
-    """A server that replays a primary's log, whose address is not known, and takes no writes until it is promoted."""
-
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self.server = server
-        self.signal = server.data / "standby.signal"
-
-    def __enter__(self) -> None:
-        self.server.stop()
-        self.signal.touch()
-        os.chown(self.signal, self.server.data.stat().st_uid, self.server.data.stat().st_gid)
-        self.server.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.server.stop()
-        self.signal.unlink()
-        self.server.start()
 
 
 @pytest.mark.parametrize("command", WITH_DATABASE)
