@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.tables import table_lines
+from callytics.cli.tables import Table, echo
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def agent_list(env_file: Path, as_json: bool) -> None:
         rows = [account.as_dict() for account in found]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
     else:
-        click.echo("\n".join(table_lines(HEAD, map(_cells, found))))
+        # Only the name and the state say something of every account.
+        echo([Table(HEAD, [*map(_cells, found)], spare={1, 2, 3, 5, 6})])
 
 
 @contextmanager

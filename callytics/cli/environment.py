@@ -8,6 +8,7 @@ import click
 
 from callytics import settings
 from callytics.cli.boundary import Printing
+from callytics.cli.tables import echo
 from callytics.postgres.text import shown
 
 
@@ -31,11 +32,10 @@ def env_check(env_file: Path) -> None:
     """Name everything that is wrong with the settings, and what to do."""
     _values, problems = settings.read(env_file=env_file)
     for problem in problems:
-        click.echo(shown(f"{problem.level}: {problem.text}"))
+        echo([f"{problem.level}: {problem.text}"])
     errors = sum(problem.level == "error" for problem in problems)
-    click.echo(
-        f"{errors} to correct" if errors else "The settings are complete; 'callytics doctor' looks where they lead."
-    )
+    complete = "The settings are complete; 'callytics doctor' looks where they lead."
+    echo([f"{errors} to correct" if errors else complete])
     if errors:
         raise click.exceptions.Exit(1)
 
@@ -44,5 +44,4 @@ def env_check(env_file: Path) -> None:
 @click.pass_obj
 def env_show(env_file: Path) -> None:
     """Print the settings in force, passwords masked, and where each is from: the environment, the file, a default."""
-    for name, value, source in settings.show(env_file=env_file):
-        click.echo(shown(f"{name}={value}  # {source}"))
+    echo(f"{name}={value}  # {source}" for name, value, source in settings.show(env_file=env_file))

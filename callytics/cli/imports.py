@@ -17,6 +17,7 @@ from callytics.cli.interrupt import ending_in_time
 from callytics.cli.outcomes import as_json as json_of
 from callytics.cli.outcomes import folder_line, missing_lines, outcome_lines, profile_lines, sync_lines, undo_lines
 from callytics.cli.progress import Display
+from callytics.cli.tables import Table, echo
 from callytics.importer import (
     INTERRUPTED,
     FolderContents,
@@ -78,7 +79,7 @@ def _files(named: Sequence[Path]) -> list[Path]:
     # A file may be named by itself and by its folder.
     files = list(dict.fromkeys(files_of(named, folders)))
     for contents in folders:
-        click.echo(shown(folder_line(contents)), err=True)
+        echo([folder_line(contents)], err=True)
     return files
 
 
@@ -100,9 +101,10 @@ def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool
     if as_json:
         click.echo(shown_json(json_of(profiles)))
     else:
-        click.echo("\n\n".join("\n".join(map(shown, profile_lines(profile))) for profile in profiles))
+        for number, profile in enumerate(profiles):
+            echo([*[""] * bool(number), *profile_lines(profile)])
         for line in missing_lines(profiles):
-            click.echo(f"\n{line}")
+            echo(["", line])
     return profiles
 
 
@@ -158,7 +160,7 @@ def _dry_run(
     if show_plan:
         with Display(quiet, events=as_json) as display:
             plan = plan_files(target, files, replace(options, notice=display.say), display.update)
-        click.echo(json_of(plan.groups()) if as_json else plan)
+        click.echo(json_of(plan.groups())) if as_json else echo(str(plan).split("\n"))
         return
     for profile in _inspect(files, options, quiet, as_json):
         if options.strict:
@@ -260,8 +262,8 @@ def undo(
     _end(outcome, undo_lines(outcome), as_json)
 
 
-def _end(outcome: Outcome, lines: Iterable[str], as_json: bool) -> None:
-    click.echo(shown_json(json_of(outcome)) if as_json else "\n".join(map(shown, lines)))
+def _end(outcome: Outcome, lines: Iterable[str | Table], as_json: bool) -> None:
+    click.echo(shown_json(json_of(outcome))) if as_json else echo(lines)
     raise click.exceptions.Exit(outcome.exit_code)
 
 

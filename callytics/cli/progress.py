@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
 import click
 
+from callytics.cli.tables import USUAL, clipped, fitted, terminal_width, width
 from callytics.importer import PHASE
 from callytics.postgres.text import shown, shown_json
 
-BAR_WIDTH = 20
+# The bars that are tried, the widest first, and the room in which a step can still be told from others.
+BAR_WIDTHS = (20, 10, 0)
+LEAST_STEP = 18
+BETWEEN = " · "
 # Goes to the beginning of the line and empties it.
 CLEAR = "\r\033[K"
 # How often each kind of reader gets news: a terminal is redrawn, a log grows, a program parses each event.
@@ -117,7 +120,8 @@ class Display:
         if self.events:
             self._write(shown_json(json.dumps({"event": "notice", "text": line}, ensure_ascii=False)) + "\n")
         else:
-            self._write(f"{CLEAR if self.terminal else ''}{shown(line)}\n")
+            said = "\n".join(fitted([line], self.stream))
+            self._write(f"{CLEAR if self.terminal else ''}{said}\n")
 
     def ask(self, question: str) -> None:
         """Ask a question below the bars, and raise click.Abort unless the answer is yes."""
@@ -143,9 +147,9 @@ class Display:
 
     def _bars(self, _: Tracked) -> None:
         if self._due("", TERMINAL_SECONDS):
-            lines = [progress_line(step, bar=True) for step in self._tracked.values() if not step.finished]
+            steps = [step for step in self._tracked.values() if not step.finished]
             # One column less than there are: a line that wraps could not be drawn over.
-            self._write(f"{CLEAR}{' · '.join(lines)[: shutil.get_terminal_size().columns - 1]}")
+            self._write(f"{CLEAR}{bars_line(steps, (terminal_width(self.stream) or USUAL) - 1)}")
 
     def _line(self, step: Tracked) -> None:
         if step.finished and step.seconds >= SLOW_SECONDS:
@@ -158,13 +162,39 @@ class Display:
         self.stream.flush()
 
 
-def progress_line(step: Tracked, bar: bool = False) -> str:
-    """Return one line: step, percentage, rows per second, time left."""
+def bars_line(steps: Sequence[Tracked], room: int) -> str:
+    """Return all steps as one line that fits: with shorter bars, without, or briefly, the first ones at least.
+
+    Where a name is cut there is a mark, and a number says how many steps are left out.
+    """
+    if not steps:
+        return ""
+    for bar in BAR_WIDTHS:
+        line = BETWEEN.join(progress_line(step, bar) for step in steps)
+        if width(line) <= room:
+            return line
+    for many in range(len(steps), 1, -1):
+        more = f" +{len(steps) - many}" if many < len(steps) else ""
+        each = (room - len(more) + len(BETWEEN)) // many - len(BETWEEN)
+        if each >= LEAST_STEP:
+            return BETWEEN.join(_brief(step, each) for step in steps[:many]) + more
+    more = f" +{len(steps) - 1}" if len(steps) > 1 else ""
+    return _brief(steps[0], room - len(more)) + more
+
+
+def _brief(step: Tracked, room: int) -> str:
+    """Shorten the name of a step; how far it is, is what the line is for."""
+    far = f" {step.done / step.total:.0%}" if step.total > 1 else f" {step.seconds:,.0f} s"
+    return f"{clipped(shown(step.what), room - len(far))}{far}"
+
+
+def progress_line(step: Tracked, bar: int = 0) -> str:
+    """Return one line: step, a bar of that width, percentage, rows per second, time left."""
     what = shown(step.what)
     if step.total <= 1:
         return f"{what}, {step.seconds:,.0f} s"
     share = step.done / step.total
-    drawn = f" [{('#' * round(share * BAR_WIDTH)).ljust(BAR_WIDTH, '.')}]" if bar else ":"
+    drawn = f" [{('#' * round(share * bar)).ljust(bar, '.')}]" if bar else ":"
     left = "" if step.left is None or step.finished else f", {step.left:,.0f} s left"
     return f"{what}{drawn} {share:.0%} of {step.total:,}{_rate(step)}{left}"
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from callytics.cli.boundary import Printing
+from callytics.cli.tables import echo
 from callytics.postgres.connect import connected
-from callytics.postgres.text import shown, shown_json
+from callytics.postgres.text import shown_json
 from callytics.schema import doctor as doctors
 from callytics.schema import grants as privileges
 from callytics.schema import partitions as months_of
@@ -33,7 +34,7 @@ def migrate(env_file: Path, check: bool, as_json: bool) -> None:
     settings = Settings.load(env_file=env_file)
     if check:
         _check_migrations(settings, as_json)
-    applied = migrate_database(settings, report=lambda line: click.echo(line, err=as_json))
+    applied = migrate_database(settings, report=lambda line: echo([line], err=as_json))
     said = f"{len(applied)} migrations applied" if applied else "Every migration is applied already"
     _echo({"ok": True, "applied": applied}, [said], as_json)
 
@@ -126,5 +127,4 @@ def _done(difference: Difference) -> str:
 
 
 def _echo(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    click.echo(shown_json(text) if as_json else "\n".join(map(shown, lines)))
+    click.echo(shown_json(json.dumps(document, ensure_ascii=False, indent=2))) if as_json else echo(lines)

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from callytics.cli.boundary import Printing
+from callytics.cli.progress import Display
+from callytics.cli.tables import echo
 from callytics.postgres.text import shell_word, shown
 from callytics.trial.embedded import EmbeddedPostgres, start_private
 from callytics.trial.sample import write_sample
@@ -27,11 +29,16 @@ def sample(generation: str, calls: int, seed: int, out: Path) -> None:
 
     For generation 3, OUT is a folder for its two databases.
     """
-    # On stderr: the counts on stdout are a result.
-    with click.progressbar(length=calls, label="Writing calls", file=sys.stderr) as bar:
-        rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=bar.update)
-    for table, count in rows.items():
-        click.echo(f"{count:>12,} {table}")
+    with Display() as display:
+        written = 0
+
+        def report(many: int) -> None:
+            nonlocal written
+            written += many
+            display.update("write calls", written, calls)
+
+        rows = write_sample(out, generation=int(generation), calls=calls, seed=seed, progress=report)
+    echo(f"{count:>12,} {table}" for table, count in rows.items())
 
 
 def at_terminal() -> bool:

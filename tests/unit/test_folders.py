@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from callytics.cli.outcomes import folder_line
-from callytics.cli.tables import table_lines
 from callytics.exceptions import SourceError
 from callytics.importer import FolderContents, files_of
 
@@ -42,9 +41,3 @@ def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(SourceError, match="is a folder without an SQLite file"):
         list(files_of([tmp_path], []))
-
-
-def test_columns_are_aligned_whatever_letters_are_in_them() -> None:
-    """A Korean letter takes two places of a terminal, a combining mark none."""
-    lines = list(table_lines(("table", "rows"), [("통화", "1"), ("e\u0301t", "12")], right={1}))
-    assert lines == ["table  rows", "통화      1", "e\u0301t       12"]

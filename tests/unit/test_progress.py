@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from callytics.cli import progress
-from callytics.cli.progress import Display
+from callytics.cli.progress import Display, Tracked, bars_line
+from tests.support.terminal import places, terminal, too_wide
+
+KOREAN = "상담품질평가결과요약및개선제안내역전체기간부서별통계현황표본"
 
 
 class Screen(io.StringIO):
@@ -40,12 +43,73 @@ def test_a_terminal_shows_every_step_under_way_with_rate_and_time_left(clock: li
         Display(stream=stream),
         clock,
         (100.0, "load transcriptions", 0, 1000),
-        (101.0, "load utterances", 0, 500),
         (110.0, "load transcriptions", 250, 1000),
+        (111.0, "load utterances", 0, 500),
     )
-    shown = stream.getvalue().split("\r\033[K")[-1]
-    assert shown.startswith("load transcriptions [#####...............] 25% of 1,000, 25/s, 30 s left · ")
+    *_, alone, both = stream.getvalue().split("\r\033[K")
+    assert alone == "load transcriptions [#####...............] 25% of 1,000, 25/s, 30 s left"
+    assert both == "load transcriptions: 25% of 1,000, 25/s, 30 s left · load utterances: 0% of 500"
     assert "\n" not in stream.getvalue()
+
+
+def step(what: str, done: int, total: int, seconds: float = 10.0) -> Tracked:
+    return Tracked(what, 100.0, 0, 100.0 + seconds, done, total)
+
+
+STEPS = [
+    step("load transcriptions", 250, 1000),
+    step("load 상담품질평가결과요약및개선제안내역", 40, 80),
+    step(f"index {'a' * 63}", 0, 1),
+    step("verify utterances", 1, 1000),
+    step("foreign key utterances_audio_file_id_fkey", 0, 1),
+]
+
+
+@pytest.mark.parametrize("many", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("room", [39, 59, 79, 119, 1000])
+def test_the_steps_fit_the_line_that_is_drawn_over(many: int, room: int) -> None:
+    """Names that are cut are marked, and steps that are left out are counted."""
+    line = bars_line(STEPS[:many], room)
+    assert places(line) <= room
+    shown, _, more = line.partition(" +")
+    steps = shown.split(" · ") if shown else []
+    assert len(steps) + int(more or 0) == many
+    for tracked, said in zip(STEPS, steps, strict=False):
+        assert tracked.what in said or "…" in said
+        assert f"{tracked.done / tracked.total:.0%}" in said if tracked.total > 1 else said.endswith(" 10 s")
+
+
+def test_less_room_takes_the_bar_then_the_rate_then_the_name() -> None:
+    [loading, korean, *_] = STEPS
+    lines = {room: bars_line([loading], room) for room in (79, 59, 49, 39, 20)}
+    assert lines == {
+        79: "load transcriptions [#####...............] 25% of 1,000, 25/s, 30 s left",
+        59: "load transcriptions: 25% of 1,000, 25/s, 30 s left",
+        49: "load transcriptions 25%",
+        39: "load transcriptions 25%",
+        20: "load transcript… 25%",
+    }
+    assert bars_line([loading, korean], 39) == "load transcri… 25% · load 상담품질… 50%"
+    assert bars_line([loading, korean, loading], 39) == "load transcriptions 25% +2"
+
+
+def test_a_terminal_that_is_narrow_gets_one_line(clock: list[float]) -> None:
+    with terminal(40) as lent:
+        tell(
+            Display(stream=lent.slave),
+            clock,
+            (101.0, "load transcriptions", 0, 1000),
+            (102.0, f"index {KOREAN}", 0, 1),
+        )
+    assert too_wide(lent) == []
+    assert lent.text.count("\n") == 0
+    assert lent.lines == ["load transcrip… 0% · index 상담품… 0 s"]
+
+
+def test_a_notice_is_wrapped_at_a_terminal(clock: list[float]) -> None:
+    with terminal(40) as lent:
+        Display(stream=lent.slave).say("audio_files.created_at looks as if it held local time, not UTC")
+    assert lent.lines == ["audio_files.created_at looks as if it", "  held local time, not UTC"]
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end_of_a_long_step(clock: list[float]) -> None:
