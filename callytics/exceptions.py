@@ -106,6 +106,13 @@ class LoginRefused(CallyticsError):
         super().__init__("the login was refused: check username and password, or try again later")
 
 
+class TooManyLogins(CallyticsError):
+    """More logins arrived than passwords can be checked. This one was neither checked nor counted."""
+
+    def __init__(self) -> None:
+        super().__init__("too many are logging in at once: try again in a moment")
+
+
 class NotAuthenticated(CallyticsError):
     """The token is not, or no longer, that of a login. The message is the same for every reason."""
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import jwt
 from callytics.agents.accounts import spellings
 from callytics.agents.passwords import Passwords
 from callytics.agents.permissions import allows
+from callytics.agents.turns import Turns
 from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
@@ -78,6 +80,8 @@ class AgentAuth:
         self.postgres = postgres
         self.settings = settings
         self.passwords = passwords or Passwords()
+        # No more than are hashed at once: one that holds a turn and waits for a hash would make a better one wait.
+        self.turns = Turns(self.passwords.at_once)
 
     def login(
         self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
@@ -102,13 +106,21 @@ class AgentAuth:
         raise LoginRefused
 
     async def alogin(
-        self, username: str, password: str, *, ip_address: str | None = None, user_agent: str | None = None
+        self,
+        username: str,
+        password: str,
+        *,
+        ip_address: str | None = None,
+        user_agent: str | None = None,
+        rank: int = 1,
     ) -> LoginSession:
         """Log in as `login` does, in a thread outside the pool, since pool threads hold a connection each.
 
-        Joins no transaction. If its caller is cancelled, the login still completes and its token is discarded.
+        Joins no transaction. Waits for its turn, by ``rank``, the lowest first; raises TooManyLogins where too many
+        wait. If its caller is cancelled after that, the login still completes and its token is discarded.
         """
-        return await asyncio.to_thread(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
+        work = partial(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
+        return await asyncio.wrap_future(self.turns.take(work, rank))
 
     def logout(self, token: str) -> None:
         """End a session; raise NotAuthenticated if the token is not, or no longer, valid."""

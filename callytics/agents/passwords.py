@@ -31,8 +31,8 @@ PBKDF2_ROUNDS = 100_000
 PBKDF2 = re.compile(r"([^$]+)\$([0-9a-fA-F]{64})")
 # Argon2 takes its cost from the stored hash: a planted one must not make us allocate more than this.
 MOST_MEMORY_KIB, MOST_PASSES, MOST_LANES = 1 << 18, 16, 16
-# Each Argon2id of the recommended profile takes 64 MiB.
-MOST_AT_ONCE = 4
+# Each Argon2id of the recommended profile takes 64 MiB, and keeps four processors busy.
+MOST_AT_ONCE = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +52,8 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None, *, at_once: int | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._slots = threading.BoundedSemaphore(at_once or min(os.cpu_count() or 1, MOST_AT_ONCE))
+        self.at_once = at_once or min(os.cpu_count() or 1, MOST_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(self.at_once)
         self._dummy_argon2 = self._random_argon2()
         self._dummy_salt = secrets.token_hex(16).encode()
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from callytics.api import permits, problems, service
+from callytics.api.sent import Sent
 from callytics.api.text import RowId
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.fields import Count, Name, Path, Seconds
@@ -88,8 +89,12 @@ class Analysis(BaseModel):
     transcript: list[TableRow] = Field(description="What was said, in order, whichever table holds it")
 
 
+SENT = Sent(NewAnalysis)
+
+
 @writing.post(
     "",
+    openapi_extra=SENT.described(),
     summary="Store an analysis",
     status_code=201,
     responses={
@@ -97,10 +102,11 @@ class Analysis(BaseModel):
         **problems.declared(409),
     },
 )
-async def store(request: Request, response: Response, analysis: NewAnalysis) -> Stored:
+async def store(request: Request, response: Response) -> Stored:
     """Store one call's analysis, all of it or nothing. Storing the same recording again adds another analysis."""
     ours = service.of(request)
-    stored = await ours.postgres.in_thread(_store, ours.databases, analysis)
+    async with SENT.by(request) as analysis:
+        stored = await ours.postgres.in_thread(_store, ours.databases, analysis)
     response.headers["Location"] = f"/analyses/{stored.audio_file_id}"
     return stored
 

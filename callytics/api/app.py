@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,7 +47,7 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI description."""
         described = super().openapi()
-        described["components"]["schemas"] |= problems.schemas()
+        described["components"]["schemas"] |= problems.schemas() | analyses.SENT.schemas()
         return described
 
 
@@ -63,6 +64,8 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan,
+        # It would redirect to wherever the request's Host says.
+        redirect_slashes=False,
         # Their pages load scripts from a CDN, which our Content-Security-Policy forbids.
         docs_url=None,
         redoc_url=None,
@@ -77,6 +80,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         counting=Counting(postgres),
         metrics=counted,
         login_limits=LoginLimits(),
+        large=asyncio.Semaphore(1),
     )
     problems.install(app)
     for router in ROUTERS:

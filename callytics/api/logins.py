@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from callytics.agents.auth import Agent
+from callytics.agents.auth import Agent, LoginSession
 from callytics.api import permits, problems, service
 from callytics.api.text import Text
+from callytics.exceptions import LoginRefused
 
-public = APIRouter(prefix="/auth", tags=["agents"], route_class=permits.Bounded)
+public = APIRouter(prefix="/auth", tags=["agents"], route_class=permits.Counted)
 router = APIRouter(
     prefix="/auth",
     tags=["agents"],
@@ -56,19 +57,29 @@ class Login(BaseModel):
 @public.post("/login", summary="Log in", responses=problems.declared(401, 429))
 async def login(request: Request, credentials: Credentials) -> Login:
     """Log in. Unknown names, wrong passwords and locked accounts are refused alike."""
-    ours = service.of(request)
-    address = request.client.host if request.client else ""
+    ours, address = service.of(request), permits.address(request)
     ours.login_limits.take(address, credentials.username)
-    session = await ours.auth.alogin(
-        credentials.username,
-        credentials.password.get_secret_value(),
-        ip_address=address or None,
-        user_agent=request.headers.get("user-agent"),
-    )
+    session = await _entered(request, credentials)
+    ours.login_limits.note(address, credentials.username, entered=True)
     # For the log, which names who asked: this request brought no token.
     request.state.agent = session.agent
     agent = AgentView.model_validate(session.agent)
     return Login(access_token=session.token, expires_at=session.expires_at, agent=agent)
+
+
+async def _entered(request: Request, credentials: Credentials) -> LoginSession:
+    ours, address = service.of(request), permits.address(request)
+    try:
+        return await ours.auth.alogin(
+            credentials.username,
+            credentials.password.get_secret_value(),
+            ip_address=address or None,
+            user_agent=request.headers.get("user-agent"),
+            rank=ours.login_limits.rank(address, credentials.username),
+        )
+    except LoginRefused:
+        ours.login_limits.note(address, credentials.username, entered=False)
+        raise
 
 
 @router.post("/logout", summary="Log out", status_code=204, response_class=Response)

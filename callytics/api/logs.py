@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,10 +55,39 @@ def described(error: BaseException) -> dict[str, Any]:
     return found
 
 
+class Seldom(logging.Filter):
+    """Let a warning or error through once a second, and tell with the next how many like it were left out.
+
+    An attacker, or a process without file descriptors, can cause thousands a second. Lines about one request have its
+    id, and are all let through.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self._last: dict[tuple[str, str], float] = {}
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is logged."""
+        fields = getattr(record, "fields", {})
+        if record.levelno < logging.WARNING or "request_id" in fields:
+            return True
+        kind, now = (record.name, str(record.msg)), time.monotonic()
+        if kind in self._last and now - self._last[kind] < self.seconds:
+            self._left_out[kind] += 1
+            return False
+        self._last[kind] = now
+        if left_out := self._left_out.pop(kind, 0):
+            record.fields = fields | {"left_out": left_out}
+        return True
+
+
 def configure() -> None:
     """Send every log record of this process to stdout as JSON, including errors that end a thread."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

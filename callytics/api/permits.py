@@ -49,6 +49,14 @@ class Bounded(APIRoute):
         return super().get_route_handler()
 
 
+class Counted(Bounded):
+    """A route for strangers, who are counted before anything that they send is read."""
+
+    def admit(self, request: Request) -> None:
+        """Raise HTTPException 429 where an address or its network asked too often."""
+        service.of(request).login_limits.arrive(address(request))
+
+
 def permitted(permission_type: str | None = None, level: str = "read") -> type[APIRoute]:
     """Return a route class for agents who are logged in and have a permission.
 
@@ -73,6 +81,11 @@ def permitted(permission_type: str | None = None, level: str = "read") -> type[A
             return guarded
 
     return Permitted
+
+
+def address(request: Request) -> str:
+    """Return where a request comes from, empty for a socket without addresses."""
+    return request.client.host if request.client else ""
 
 
 def token(request: Request) -> str:

@@ -30,12 +30,15 @@ from callytics.exceptions import (
     OutcomeUnknown,
     PoolExhausted,
     ReadOnlyServer,
+    TooManyLogins,
     TooSlow,
 )
 
 MEDIA_TYPE = "application/problem+json"
 # Only names that could be fields are echoed: a key that the client invented could contain anything.
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+# A body can have as many errors as bytes; whoever sent it reads the first few.
+MOST_ERRORS = 20
 AWAY = "the database can't be reached: try again in a moment"
 BUSY = "every connection to the database is in use: try again in a moment"
 READ_ONLY = "the database takes no writes at the moment: reading works, try again later"
@@ -127,6 +130,7 @@ def install(app: FastAPI) -> None:
 # Starlette takes the handler of the most derived class, whatever the order here. What is missing here becomes a 500.
 ANSWERS: tuple[tuple[type[Exception], int, str, dict[str, str] | None], ...] = (
     (LoginRefused, 401, str(LoginRefused()), {"WWW-Authenticate": "Bearer"}),
+    (TooManyLogins, 429, str(TooManyLogins()), {"Retry-After": "2"}),
     (NotAuthenticated, 401, str(NotAuthenticated()), {"WWW-Authenticate": "Bearer"}),
     (PoolExhausted, 503, BUSY, {"Retry-After": "1"}),
     (OutcomeUnknown, 503, UNKNOWN, {"Retry-After": "5"}),
@@ -176,11 +180,13 @@ def _invalid_value(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    errors = error.errors()
     found = [
         FieldProblem(field=_field(one["loc"]), detail=one["msg"].removeprefix("Value error, "))
-        for one in error.errors()
+        for one in errors[:MOST_ERRORS]
     ]
-    return response(request, 422, INVALID, errors=found)
+    left_out = len(errors) - len(found)
+    return response(request, 422, f"{INVALID}; {left_out} more are left out" if left_out else INVALID, errors=found)
 
 
 def _field(location: tuple[str | int, ...]) -> str:

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from callytics.api import logs
 from callytics.api.app import create_app
+from callytics.api.connections import BACKLOG, HEADER_BYTES, IDLE_SECONDS, limited, most_connections
 from callytics.exceptions import ListenError
 from callytics.postgres.connect import connected, refuse_read_only
 from callytics.schema import versions
@@ -42,7 +43,8 @@ def run(settings: Settings, service: ServiceSettings, proxies: Sequence[str] = (
     app.state.service.postgres.initialize()
     listener = _listen(service.api_host, service.api_port)
     logs.configure()
-    Server(_config(app, proxies)).run(sockets=[listener])
+    most = most_connections(settings.max_connections)
+    Server(_config(app, proxies, most)).run(sockets=[listener])
 
 
 def check_schema(settings: Settings) -> None:
@@ -101,9 +103,14 @@ def notify(state: str) -> None:
         manager.sendall(state.encode())
 
 
-def _config(app: FastAPI, proxies: Sequence[str]) -> uvicorn.Config:
+def _config(app: FastAPI, proxies: Sequence[str], most: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=limited(most),
+        # Its parser and loop of choice would not be the ones that were tested, where others are installed.
+        loop="asyncio",
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        timeout_keep_alive=IDLE_SECONDS,
         log_config=None,
         # Its lines contain query strings, which may name customers.
         access_log=False,
@@ -118,7 +125,7 @@ def _config(app: FastAPI, proxies: Sequence[str]) -> uvicorn.Config:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         place = f"[{host}]:{port}" if _is_ipv6(host) else f"{host}:{port}"
         reason = error.strerror or "it is no address of this machine"

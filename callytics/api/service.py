@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -25,6 +26,7 @@ class Service:
     counting: Counting
     metrics: Metrics
     login_limits: LoginLimits
+    large: asyncio.Semaphore
 
 
 def of(request: Request) -> Service:

@@ -14,9 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from numbers import Integral, Real
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    FailFast,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import CoreSchema, PydanticKnownError, PydanticOmit, core_schema
 
 from callytics.postgres.text import storable, storable_json
@@ -26,6 +33,8 @@ INSIDE: Final = object()
 LARGEST = 2**63 - 1
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 LONGEST_KEY = 1000
+
+Element = TypeVar("Element")
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,8 @@ def _kind(value: Any) -> str:
 
 AS_TEXT = BeforeValidator(_text)
 AS_LIST = BeforeValidator(_sequence)
+# Only the first wrong element is told: if each of a long list had errors, they would cost more than the elements.
+Elements = Annotated[list[Element], FailFast(), AS_LIST]
 Text = Annotated[str, AS_TEXT]
 Whole = Annotated[int, BeforeValidator(whole)]
 Float = Annotated[float, BeforeValidator(_real)]

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from callytics.calls.fields import (
-    AS_LIST,
     AS_TEXT,
     Coefficients,
     Count,
     Day,
+    Elements,
     Flag,
     Float,
     InsideOnly,
@@ -355,8 +355,8 @@ class Recorded(Part):
 
     kind = "part"
     audio_file: AudioFile
-    segments: Annotated[list[SpeakerSegment], AS_LIST, Items(0, MOST_SEGMENTS)] = Field(default=[])
-    transcriptions: Annotated[list[Transcription], AS_LIST, Items(0, MOST_SEGMENTS)] = Field(default=[])
+    segments: Annotated[Elements[SpeakerSegment], Items(0, MOST_SEGMENTS)] = Field(default=[])
+    transcriptions: Annotated[Elements[Transcription], Items(0, MOST_SEGMENTS)] = Field(default=[])
     metrics: AudioMetrics | None = None
 
 
@@ -373,10 +373,10 @@ class Quality(Part):
 
     kind = "part"
     session: ConsultationSession
-    metrics: Annotated[list[QualityMetric], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
-    sentiment: Annotated[list[Sentiment], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
-    patterns: Annotated[list[CommunicationPattern], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
-    suggestions: Annotated[list[ImprovementSuggestion], AS_LIST, Items(0, MOST_DETAILS)] = Field(default=[])
+    metrics: Annotated[Elements[QualityMetric], Items(0, MOST_DETAILS)] = Field(default=[])
+    sentiment: Annotated[Elements[Sentiment], Items(0, MOST_DETAILS)] = Field(default=[])
+    patterns: Annotated[Elements[CommunicationPattern], Items(0, MOST_DETAILS)] = Field(default=[])
+    suggestions: Annotated[Elements[ImprovementSuggestion], Items(0, MOST_DETAILS)] = Field(default=[])
     communication_quality: CommunicationQuality | None = None
 
 

@@ -13,6 +13,7 @@ from callytics.calls.fields import INSIDE, whole
 from callytics.exceptions import InvalidAnalysis
 
 LONGEST_NAME = 63
+MOST_UNKNOWN = 100
 # How pydantic prints the values of a Literal.
 LISTED = re.compile("'([^']*)'")
 
@@ -30,7 +31,7 @@ class Part(BaseModel):
     def _known(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse unknown fields and fields given twice; over HTTP pydantic's own check is enough."""
         if info.context is not INSIDE or not isinstance(value, Mapping):
-            return dict(value) if isinstance(value, Mapping) else value
+            return _not_too_wide(cls, value) if isinstance(value, Mapping) else value
         columns = cls.columns()
         seen = set()
         for name in value:
@@ -81,6 +82,13 @@ def identifier(value: Any, name: str) -> int:
         return whole(value)
     except ValueError as error:
         raise InvalidAnalysis(f"{name}: {error}") from None
+
+
+def _not_too_wide(model: type[Part], value: Mapping[Any, Any]) -> dict[Any, Any]:
+    # Each unknown field would be an error of its own, of which a body could have hundreds of thousands.
+    if len(value) > len(model.model_fields) + MOST_UNKNOWN:
+        raise PydanticCustomError("too_wide", "has more fields than there are")
+    return dict(value)
 
 
 def _unknown(model: type[Part], name: Any) -> PydanticCustomError:
