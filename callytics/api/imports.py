@@ -19,13 +19,14 @@ router = APIRouter(
 
 
 class ImportedTable(BaseModel):
-    """The outcome for one table of a file: loaded + rejected = source_rows."""
+    """The outcome for one table of a file: loaded + shared + rejected = source_rows."""
 
     file: str = Field(examples=["/srv/callytics/audio_analysis.db"])
     source_table: str = Field(examples=["audio_files"])
     target_table: str = Field(examples=["audio_files"])
     source_rows: int = Field(examples=[1200])
     loaded: int = Field(examples=[1199])
+    shared: int = Field(default=0, description="Rows that were there already, with the same values", examples=[0])
     rejected: int = Field(examples=[1])
     verified_rows: int | None = Field(default=None, description="Rows compared value by value", examples=[1199])
     different_rows: int | None = Field(default=None, examples=[0])

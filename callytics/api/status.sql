@@ -36,7 +36,7 @@ order by import desc
 limit 1
 
 -- name: import_tables
-select file, source_table, target_table, source_rows, loaded, rejected, verified_rows, different_rows
+select file, source_table, target_table, source_rows, loaded, shared, rejected, verified_rows, different_rows
 from import_summaries
 where import = %(id)s and source_table is not null
 order by file, source_table, target_table

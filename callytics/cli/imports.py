@@ -18,6 +18,7 @@ from callytics.cli.outcomes import as_json as json_of
 from callytics.cli.outcomes import folder_line, missing_lines, outcome_lines, profile_lines, sync_lines, undo_lines
 from callytics.cli.progress import Display
 from callytics.cli.tables import Table, echo
+from callytics.exceptions import SettingsError
 from callytics.importer import (
     INTERRUPTED,
     FolderContents,
@@ -86,18 +87,30 @@ def _files(named: Sequence[Path]) -> list[Path]:
 @click.command(cls=Printing)
 @import_options
 @TIMEZONE
-def inspect(files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
+@click.pass_obj
+def inspect(env_file: Path, files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
     """Show what is in SQLite files and what an import would do with it.
 
-    A folder stands for the SQLite files in it. Needs no server, and leaves nothing behind.
+    A folder stands for the SQLite files in it. Needs no server, and leaves nothing behind. Where the settings name a
+    database, the files' codes are looked up there: an import shares those that are there already.
     """
-    _inspect(_files(files), _options(snapshots=snapshots, zone=zone), quiet, as_json)
+    _inspect(_files(files), _options(snapshots=snapshots, zone=zone), quiet, as_json, _target(env_file))
 
 
-def _inspect(files: Sequence[Path], options: Options, quiet: bool, as_json: bool) -> list[Profile]:
+def _target(env_file: Path) -> Settings | None:
+    """Return the settings; None where there are none, or wrong ones: files can be inspected all the same."""
+    try:
+        return Settings.load(env_file=env_file)
+    except SettingsError:
+        return None
+
+
+def _inspect(
+    files: Sequence[Path], options: Options, quiet: bool, as_json: bool, target: Settings | None
+) -> list[Profile]:
     with Display(quiet, events=as_json) as display:
         options = replace(options, notice=display.say)
-        profiles = [inspect_file(file, options, display.update) for file in files]
+        profiles = [inspect_file(file, options, display.update, target) for file in files]
     if as_json:
         click.echo(shown_json(json_of(profiles)))
     else:
@@ -162,7 +175,7 @@ def _dry_run(
             plan = plan_files(target, files, replace(options, notice=display.say), display.update)
         click.echo(json_of(plan.groups())) if as_json else echo(str(plan).split("\n"))
         return
-    for profile in _inspect(files, options, quiet, as_json):
+    for profile in _inspect(files, options, quiet, as_json, target):
         if options.strict:
             profile.refuse_unclean()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from callytics.cli.tables import Table
 from callytics.importer import FolderContents, Group, Outcome, Profile, Synced, TableProfile
-from callytics.importer.records.entries import TableSummary
+from callytics.importer.records.entries import RejectSummary, TableSummary
 from callytics.importer.records.ledger import UNMAPPED
 
 COUNTED = ("inserted", "updated", "deleted", "rejected", "clashes")
@@ -37,6 +37,10 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
         yield "No table of Callytics: is it the right file? An import refuses it without --unmapped."
     yield from profile.unreadable
     yield from _absent_lines(profile)
+    for shared in profile.shared:
+        yield _shared_line(shared.table, shared.target, shared.rows, "are")
+    if profile.uncompared:
+        yield f"Whether its codes are in PostgreSQL already was not looked up: {profile.uncompared}"
     yield from _finding_lines(profile)
 
 
@@ -70,26 +74,25 @@ def _finding_lines(profile: Profile) -> Iterator[str]:
             yield f"    row {rowid}: {value}"
 
 
+def _shared_line(table: str, target: str, rows: int, verb: str) -> str:
+    return f"{table} → {target}: {counted(rows, 'row')} {verb} there already, with the same values: shared"
+
+
 def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
     """Yield what `import` and `verify` print."""
     yield from outcome.notes
     if outcome.tables:
-        yield Table(
-            ("table", "goes to", "rows", "loaded", "rejected", "verified", "different"),
-            [
-                (table.source_table, table.target_table, *_figures(table), str(table.different_rows or 0))
-                for table in outcome.tables
-            ],
-            right={2, 3, 4, 5, 6},
-            spare={4, 6},
-        )
+        yield _figure_table(outcome.tables)
+    for table in outcome.tables:
+        if table.shared:
+            yield _shared_line(table.source_table, table.target_table, table.shared, "were")
     for one in outcome.normalisations:
         yield f"{one.source_table}.{one.source_column}: {one.rows:,} values normalised: {one.normalisation}"
     for reject in outcome.rejects:
         column = f".{reject.source_column}" if reject.source_column else ""
         yield (
             f"{reject.source_table}{column} → {reject.target_table}: {reject.rows:,} rows rejected: {reject.reason} "
-            f"(for example row {reject.example}; kept in imports.rejected)"
+            f"(for example row {reject.example}{_against(reject)}; kept in imports.rejected)"
         )
     for key in outcome.not_validated:
         yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
@@ -99,12 +102,30 @@ def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
     yield verdict(outcome)
 
 
-def _figures(table: TableSummary) -> tuple[str, str, str, str]:
+def _figure_table(tables: Sequence[TableSummary]) -> Table:
+    # Few files have rows that are there already: the others' tables do without the column.
+    shared = ("shared",) if any(table.shared for table in tables) else ()
+    titles = ("table", "goes to", "rows", "loaded", *shared, "rejected", "verified", "different")
+    rows = [(table.source_table, table.target_table, *_figures(table, shared)) for table in tables]
+    spare = {place for place, title in enumerate(titles) if title in ("rejected", "different")}
+    return Table(titles, rows, right=set(range(2, len(titles))), spare=spare)
+
+
+def _against(reject: RejectSummary) -> str:
+    """Name the row that has the unique key of a rejected one, and the import that brought it."""
+    key = reject.conflicting[0]
+    of = f", import {reject.conflicting_import}" if reject.conflicting_import else ""
+    return "" if key is None else f" against row {key} of {reject.target_table}{of}"
+
+
+def _figures(table: TableSummary, shared: Sequence[str]) -> tuple[str, ...]:
     return (
         f"{table.source_rows:,}",
         f"{table.loaded:,}",
+        *(f"{table.shared:,}" for _ in shared),
         f"{table.rejected:,}",
         "-" if table.verified_rows is None else f"{table.verified_rows:,}",
+        f"{table.different_rows or 0}",
     )
 
 
@@ -114,11 +135,14 @@ def verdict(outcome: Outcome) -> str:
     rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
     rejected = sum(table.rejected for table in outcome.tables)
     different = sum(table.different_rows or 0 for table in outcome.tables)
+    shared = sum(table.shared for table in outcome.tables)
+    also = f"; {shared:,} of them were there already" if shared else ""
     if outcome.status == "different":
         return f"Verification found {different:,} differences."
     if rejected:
-        return f"Verified: all values of {rows - rejected:,} rows are equal; {rejected:,} are kept in imports.rejected."
-    return f"Verified: all values of {rows:,} rows are equal."
+        equal = f"all values of {rows - rejected:,} rows are equal{also}"
+        return f"Verified: {equal}; {rejected:,} are kept in imports.rejected."
+    return f"Verified: all values of {rows:,} rows are equal{also}."
 
 
 def sync_lines(outcome: Synced) -> Iterator[str | Table]:
@@ -126,8 +150,12 @@ def sync_lines(outcome: Synced) -> Iterator[str | Table]:
     yield from outcome.notes
     yield from changes_lines(outcome)
     yield from clash_lines(outcome)
+    for change in outcome.changes:
+        if change["shared"]:
+            yield _shared_line(change["source_table"], change["target_table"], change["shared"], "are")
     for row in outcome.rejects:
-        yield f"{row.source_table}: {row.rows:,} rows rejected: {row.reason} (kept in imports.rejected)"
+        example = f"for example row {row.example}{_against(row)}"
+        yield f"{row.source_table}: {row.rows:,} rows rejected: {row.reason} ({example}; kept in imports.rejected)"
     for key in outcome.not_validated:
         yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
     for difference in outcome.differences:

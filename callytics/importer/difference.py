@@ -170,6 +170,8 @@ def take_found(outcome: Synced, found: Sequence[Found]) -> None:
             "updated": one.updated,
             "deleted": one.deleted,
             "rejected": one.rejected,
+            "shared": one.shared,
+            "handed_over": one.handed_over,
             "clashes": one.clashed,
         }
         for one in found

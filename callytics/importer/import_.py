@@ -108,7 +108,7 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         session.refuse_unfinished(target for source in sources for target in source.targets)
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
-                profile_file(source, snapshot, options.zone, session.progress).refuse_unclean()
+                profile_file(source, snapshot, options.zone, session.progress, session.connection).refuse_unclean()
         if not session.target.is_empty("audio_files"):
             # An answer may take its time, in which no transaction should stay open.
             session.connection.commit()

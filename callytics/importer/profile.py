@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
+from psycopg2.extensions import connection as Connection
+
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
 from callytics.importer.options import Progress
@@ -17,6 +19,7 @@ from callytics.importer.source.mapping import SourceTable, TableMapping, databas
 from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
+from callytics.importer.target.shared import held_rows, taken
 from callytics.postgres.text import shown
 
 # Of each finding, so many rows are shown with the first characters of their values.
@@ -41,6 +44,15 @@ class Finding:
     rejected: bool
     rows: int = 0
     examples: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows of a source table that the target has already, equal: an import shares them."""
+
+    table: str
+    target: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,9 @@ class Profile:
     other_databases: list[str] = field(default_factory=list)
     tables: list[TableProfile] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    # What the target has already, and why that could not be looked at; both empty where no target was given.
+    shared: list[SharedRows] = field(default_factory=list)
+    uncompared: str = ""
     # What can't be read of the file, each with its cause.
     unreadable: list[str] = field(default_factory=list)
 
@@ -110,10 +125,13 @@ class Profile:
         )
 
 
-def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress) -> Profile:
+def profile_file(
+    source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress, target: Connection | None = None
+) -> Profile:
     """Convert every row as an import would, and count the values that are normalised or rejected.
 
-    Reads the whole snapshot once for each mapping. Raises ``SourceError`` if the file holds no tables.
+    With a ``target``, rows that installations have alike, such as codes, are looked up there: they will be shared, or
+    rejected. Reads the whole snapshot once for each mapping. Raises ``SourceError`` if the file holds no tables.
     """
     source.refuse_empty()
     profile = Profile(str(snapshot.source), snapshot.sha256, snapshot.size_bytes)
@@ -126,6 +144,8 @@ def profile_file(source: Source, snapshot: Snapshot, zone: tzinfo, progress: Pro
         for table_mapping in table_mappings:
             conversion = Conversion(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
             profile.findings += _findings(conversion, source.counts[table.name], progress)
+            if target and table_mapping.mapping.same_by:
+                _look_up(conversion, target, profile)
     return profile
 
 
@@ -157,6 +177,31 @@ def _findings(conversion: Conversion, total: int, progress: Progress) -> list[Fi
     for key, rows in counted.items():
         findings[key].rows = rows
     return list(findings.values())
+
+
+def _look_up(conversion: Conversion, target: Connection, profile: Profile) -> None:
+    """Find the rows that are in the target already, equal ones and others."""
+    table = conversion.table_mapping.table.name
+    columns = conversion.same_by
+    shared = 0
+    findings: dict[str, Finding] = {}
+    with Converter(conversion) as converter:
+        for row_range in rowid_chunks(converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows):
+            chunk = converter.chunk(row_range)
+            rows = [*converter.as_rows(chunk.clean), *chunk.rows]
+            for rowid, holder in sorted(held_rows(target, conversion, rows).items()):
+                shared += not holder.differing
+                if holder.differing:
+                    what = taken(columns, ", ".join(holder.differing))
+                    finding = findings.setdefault(
+                        what, Finding(table, conversion.target, ", ".join(columns), what, rejected=True)
+                    )
+                    finding.rows += 1
+                    if len(finding.examples) < EXAMPLES:
+                        finding.examples.append((rowid, f"against row {holder.key} of {conversion.target}"))
+    profile.findings += findings.values()
+    if shared:
+        profile.shared.append(SharedRows(table, conversion.target, shared))
 
 
 def _count(

@@ -41,7 +41,9 @@ from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, refuse_changed, take_snapshot
 from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
-from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_rows
+from callytics.importer.target.heirs import hand_over, part
+from callytics.importer.target.shared import refused_rows
+from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_changes
 from callytics.postgres.sql import folded
 from callytics.postgres.text import shell_word
 from callytics.settings import Settings
@@ -192,6 +194,7 @@ class Sync:
         pairs = [pair for file in files for pair in file.pairs]
         found = Comparison(self.staging, snapshot=moment, choice=self.choice).of(self.session, pairs)
         self.staging.prepare()
+        outcome.notes += hand_over(self.staging, found)
         # Before the clashes are counted: a reference that would lead to a stranger's row is one of them.
         orphans = self._check_references(files, found)
         if orphans and not lock:
@@ -203,7 +206,7 @@ class Sync:
         if outcome.refused or self.dry_run:
             self.session.connection.rollback()
             return outcome
-        self._write(files, found, lock)
+        self._write(files, found, lock, outcome)
         self._verify(outcome, found)
         # Again: what PostgreSQL refused while it was applied has changed the figures.
         take_found(outcome, found)
@@ -276,11 +279,12 @@ class Sync:
                             final=True,
                         )
 
-    def _write(self, files: Sequence[File], found: Sequence[Found], lock: bool) -> None:
+    def _write(self, files: Sequence[File], found: Sequence[Found], lock: bool, outcome: Synced) -> None:
         """Apply everything, with its records, and commit; then validate the deferred foreign keys."""
         self.session.progress("apply", 0, 1)
         keys = self.staging.apply(defer=lock)
         self._reject_refused(found)
+        outcome.notes += part(self.staging, found)
         for one in found:
             self._record(one)
         for file in files:
@@ -302,18 +306,25 @@ class Sync:
         for one in found:
             # Rows that were refused before are tried again; ``take_back`` subtracts those that still are.
             one.inserted += one.retried
-        for one, pair, refused in refused_rows(self.staging, found):
+        for one, pair, refused in refused_changes(self.staging, found):
             with Converter(pair.conversion) as converter:
                 chunk = converter.chunk((refused.rowid, refused.rowid))
-                row = RefusedRow(refused.rowid, None, refused.reason, converter.source_values(refused.rowid))
-            one.take_back(chunk, was_there=refused.was_there)
+                converted = [*converter.as_rows(chunk.clean), *chunk.rows]
+                (row,) = refused_rows(
+                    self.session.connection,
+                    pair.conversion,
+                    [(one_row, refused.refusal) for one_row in converted],
+                    converter.source_values,
+                )
+            one.take_back(chunk, was_there=refused.was_there, shared=row.shared is not None)
             self._reject(one, pair, row)
 
     def _reject(self, one: Found, pair: MappedPair, row: RefusedRow) -> None:
         table = pair.record.id
         # A row that was refused before, and is the same, keeps its record: the sync changed nothing.
-        kept = self.ledger.rejected(table, (row.rowid, row.rowid)).get(row.rowid)
-        if kept and kept.column is None and same_json(kept.row, encode_row(row.values)):
+        kept = self.ledger.kept(table, (row.rowid, row.rowid)).get(row.rowid)
+        shared = row.shared.target_id if row.shared else None
+        if kept and (kept.column, kept.shared) == (None, shared) and same_json(kept.row, encode_row(row.values)):
             return
         one.rejections += 1
         self.staging.reject(pair, [row.rowid], [row])
@@ -328,7 +339,7 @@ class Sync:
         self.ledger.update_table(record, multirange(one.ranges) if exact else None)
         if one.changes or one.pair.base is None:
             row_range = (one.rowids[0], one.rowids[-1]) if one.rowids else None
-            self.ledger.replace_chunks(record.id, row_range, (one.copied, one.normalised, one.rejected))
+            self.ledger.replace_chunks(record.id, row_range, (one.copied, one.normalised, one.rejected, one.shared))
             for (column, name), count in one.normalisations.items():
                 if count:
                     self.ledger.add_normalisation(record.id, column, name, count, one.examples[column, name])

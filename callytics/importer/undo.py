@@ -27,6 +27,7 @@ from callytics.importer.session import Session, open_session
 from callytics.importer.source.snapshot import is_snapshot
 from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.found import Found, Pair, UnmappedPair
+from callytics.importer.target.heirs import hand_over
 from callytics.importer.target.staging import Staging
 from callytics.settings import Settings
 
@@ -46,7 +47,8 @@ def undo_import(
     a snapshot is gone, or this version does not know how its rows were made, the records tell which rows to delete, and
     the outcome notes that changes in PostgreSQL could not be told. Killed meanwhile, the same call goes on.
 
-    If rows of the import were changed in PostgreSQL since, or rows added there refer to them, nothing is deleted and
+    A row that another import shares, such as a code that both have, stays as that one's own. If rows of the import were
+    changed in PostgreSQL since, or rows added there refer to them, nothing is deleted and
     the outcome lists them, unless ``force`` gives them up. ``dry_run`` writes nothing in any case. Ids are not given
     out again. The run stays on record, and the same files can be imported again.
 
@@ -86,6 +88,7 @@ class Undo:
         outcome = Synced(dry_run=self.dry_run, choice="force" if self.force else None, runs=[self.number])
         found = self._compare(begin(self.session.connection, lock=lock))
         self.staging.prepare()
+        outcome.notes += hand_over(self.staging, found)
         self._check_children(found)
         take_found(outcome, found)
         if outcome.unsolvable or (outcome.clashed and not self.force):
@@ -202,7 +205,7 @@ class GivingUp(Undo):
         """Stage what the records say that the import brought to a table."""
         found = Found(UnmappedPair(table, None, None))
         if table.mapping is None:
-            _, found.deleted = self.ledger.stored_counts(table.id)
+            _, found.deleted, _ = self.ledger.stored_counts(table.id)
         else:
             found.deleted = self.staging.delete_recorded(table)
         found.rows = found.deleted

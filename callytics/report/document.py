@@ -56,6 +56,11 @@ def _overall(facts: Facts, words: Words) -> str:
 
 
 def _verdict(one: Import, words: Words) -> str:
+    also = f" {words('shared', shared=words.count('row', one.shared))}" if one.shared and one.finished else ""
+    return _judged(one, words) + also
+
+
+def _judged(one: Import, words: Words) -> str:
     return words(
         one.status if one.status in words.texts else "other",
         status=one.status,

@@ -119,6 +119,11 @@ class Import:
         return sum(table.rejected for table in self.tables)
 
     @property
+    def shared(self) -> int:
+        """Return the rows that were there already, equal, brought by others."""
+        return sum(table.shared for table in self.tables)
+
+    @property
     def different(self) -> int:
         """Return the rows that verification found to differ."""
         return sum(table.different_rows or 0 for table in self.tables)

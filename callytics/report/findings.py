@@ -24,10 +24,16 @@ def rows(one: Import, words: Words) -> Iterator[Block]:
         title = Path(file.path).name if len(one.sources) > 1 else ""
         yield _rows_of_file(tables, title, words)
     yield words("rows_note")
+    if one.shared:
+        yield words("shared_note")
 
 
 def _rows_of_file(tables: Sequence[TableSummary], title: str, words: Words) -> Table:
-    titles = ("before", "loaded", "rows_rejected", "verified_rows", "different_rows", "offset")
+    figures = ["before", "loaded", "rows_shared", "rows_rejected", "verified_rows", "different_rows"]
+    # Few installations share rows: their reports do without the column.
+    if not any(table.shared for table in tables):
+        figures.remove("rows_shared")
+    titles = (*figures, "offset")
     columns = [
         Heading(words("source"), "code"),
         *(Heading(words(name), "number") for name in titles),
@@ -35,17 +41,25 @@ def _rows_of_file(tables: Sequence[TableSummary], title: str, words: Words) -> T
     rows: list[Sequence[str]] = [
         (
             _way(table, words),
-            *map(words.number, _counted(table)),
+            *map(words.number, _counted(table, figures)),
             words.number(table.id_offset) if table.id_offset else "",
         )
         for table in tables
     ]
-    sums = [sum(_counted(table)[place] or 0 for table in tables) for place in range(len(titles) - 1)]
+    sums = [sum(_counted(table, [figure])[0] or 0 for table in tables) for figure in figures]
     return Table(columns, [*rows, (words("total"), *map(words.number, sums), "")], title, total=True)
 
 
-def _counted(table: TableSummary) -> tuple[int | None, ...]:
-    return table.source_rows, table.loaded, table.rejected, table.verified_rows, table.different_rows
+def _counted(table: TableSummary, figures: Sequence[str]) -> list[int | None]:
+    counted = {
+        "before": table.source_rows,
+        "loaded": table.loaded,
+        "rows_shared": table.shared,
+        "rows_rejected": table.rejected,
+        "verified_rows": table.verified_rows,
+        "different_rows": table.different_rows,
+    }
+    return [counted[figure] for figure in figures]
 
 
 def syncs(one: Import, words: Words) -> Table:
@@ -93,12 +107,26 @@ def rejected(one: Import, words: Words) -> Iterator[Block]:
         Heading(words("examples"), "number"),
     ]
     rows = [
-        (_place(reject), words.reason(reject.reason), words.number(reject.rows), _examples(reject))
+        (_place(reject), _why(reject, words), words.number(reject.rows), _examples(reject))
         # Those of most rows: facts are sorted so.
         for reject in one.rejects[:MOST_REASONS]
     ]
     yield words("rejected_note")
     yield Table(columns, rows, note=_rest(one, [reject.rows for reject in one.rejects], words))
+
+
+def _why(reject: RejectSummary, words: Words) -> str:
+    """Return the reason, with the rows that have the unique keys of the examples and the import of the first."""
+    reason = words.reason(reject.reason)
+    held = ", ".join(str(key) for key in reject.conflicting if key is not None)
+    if not held:
+        return reason
+    brought = reject.conflicting_import
+    return (
+        words("against_import", why=reason, rows=held, id=brought)
+        if brought
+        else words("against", why=reason, rows=held)
+    )
 
 
 def _examples(reject: RejectSummary) -> str:

@@ -137,6 +137,9 @@ PARENTS = {
     "team_id": ("agent_teams",),
 }
 
+OWN = ("id", "created_at")
+"""What may differ between a code of one installation and the same code of another."""
+
 REFERRING = {"FileID": ("File",), "audio_properties_id": ("audio_properties",)}
 """Source columns whose parent is not that of the target's column."""
 
@@ -429,7 +432,7 @@ class Check:
             target: self._offset(source, target, home, record, kinds[source]) for source, target in columns.items()
         }
         there = self._target(home, types)
-        rejected = self._rejected(record)
+        rejected, shared = self._rejected(record), self._shared(record)
         names = ", ".join(f'"{column}"' for column in columns)
         seen = 0
         for rowid, *values in self.sqlite.execute(f'select rowid, {names} from "{table}"'):
@@ -438,10 +441,21 @@ class Check:
             if rowid in rejected:
                 yield from (f"{table} row {rowid}: {what}" for what in self._wrong_reject(row, rejected.pop(rowid)))
                 continue
-            yield from self._row(f"{table} row {rowid} → {home.target}", row, home, columns, kinds, offsets, there)
+            place = f"{table} row {rowid} → {home.target}"
+            if rowid in shared:
+                target_id, source_row = shared.pop(rowid)
+                yield from (f"{place}: {what}" for what in self._wrong_reject(row, (None, None, None, source_row)))
+                own = {source: kind for source, kind in kinds.items() if source not in OWN}
+                actual = {name: held for name, held in there.get(target_id, {}).items() if name not in OWN}
+                expected = {columns[source]: becomes(row[source], kind, self.zone) for source, kind in own.items()}
+                wrong = differences(expected, actual, {columns[source]: kind for source, kind in own.items()})
+                yield from (f"{place}: {what}" for what in wrong) if actual else (f"{place}: shares no row",)
+                continue
+            yield from self._row(place, row, home, columns, kinds, offsets, there)
         yield from (f"{table}: row {rowid} is in imports.rejected but not in the file" for rowid in rejected)
+        yield from (f"{table}: row {rowid} is in imports.shared but not in the file" for rowid in shared)
         counted = self._all(
-            "select sum(copied + inserted + rejected) from imports.chunks where table_id = %s", (record.id,)
+            "select sum(copied + inserted + rejected + shared) from imports.chunks where table_id = %s", (record.id,)
         )
         if (counted[0][0] or 0) != seen:
             yield f"{table} → {home.target}: {seen} rows, {counted[0][0]} accounted for"
@@ -510,6 +524,12 @@ class Check:
             "select source_rowid, source_column, storage_class, raw, source_row::text "
             "from imports.rejected where table_id = %s",
             (record.id,),
+        )
+        return {rowid: rest for rowid, *rest in rows}  # type: ignore[misc]
+
+    def _shared(self, record: Recorded) -> dict[int, tuple[int, str]]:
+        rows = self._all(
+            "select source_rowid, target_id, source_row::text from imports.shared where table_id = %s", (record.id,)
         )
         return {rowid: rest for rowid, *rest in rows}  # type: ignore[misc]
 

@@ -57,6 +57,9 @@ REASONS = (
     "number is neither 0 nor 1",
     "impossible date or time: day is out of range for month",
     'duplicate key value violates unique constraint "audio_files_pkey"',
+    "another row has the same username",
+    "another row has the same classification_type_code, code, and another name",
+    "the same row is there already",
     'new row for relation "transcriptions_2024_05" violates check constraint "transcriptions_id_check"',
     "local time is ambiguous or does not exist in Asia/Seoul (clock change)",
 )
@@ -138,7 +141,7 @@ def imported(finished: float | None, steps: list[StepEntry], load: tuple[float, 
     """Return an import of one table."""
     table = TableSummary(
         id=1, source_id=1, path="calls.sqlite", source_table="calls", target_table="calls", mapping=None,
-        unmapped_columns=None, id_offset=0, source_rows=100, loaded=100, rejected=0, verified_rows=None,
+        unmapped_columns=None, id_offset=0, source_rows=100, loaded=100, rejected=0, shared=0, verified_rows=None,
         different_rows=None, started_at=at(load[0]), loaded_at=at(load[1]), verified_at=None, seconds=load[1] - load[0],
     )  # fmt: skip
     run = RunEntry(1, "verified", "1", "UTC", at(0), None if finished is None else at(finished))

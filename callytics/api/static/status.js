@@ -64,7 +64,7 @@ function verdict(last) {
 }
 
 function showReport(report) {
-    const columns = ["file", "source_table", "source_rows", "loaded", "rejected", "different_rows"];
+    const columns = ["file", "source_table", "source_rows", "loaded", "shared", "rejected", "different_rows"];
     const head = document.createElement("tr");
     head.append(...columns.map((column) => made("th", texts[column])));
     const rows = report.tables.map((table) => {

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from callytics.importer.convert.arrow import all_true, one_array
 from callytics.importer.convert.columns import ARROW_TYPES, convert_column
-from callytics.importer.convert.rows import ConvertedRow, RefusedRow
+from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
@@ -50,6 +50,18 @@ class Conversion:
         return {
             output: self.columns[array_name(output)].removesuffix("[]") for output in self.table_mapping.mapping.outputs
         }
+
+    @property
+    def same_by(self) -> tuple[str, ...]:
+        """Return the columns by which a row is known to be in the target already; none for most tables."""
+        return self.table_mapping.mapping.same_by
+
+    @cached_property
+    def compared_columns(self) -> list[str]:
+        """The columns in which a row must equal the one that is there: all that the file has, but for its own."""
+        absent, outputs = set(self.table_mapping.absent), self.table_mapping.mapping.outputs
+        present = {array_name(output) for output, source in outputs.items() if source not in absent}
+        return [name for name in self.columns if name in present - {self.key, *OWN_TIMES}]
 
     @cached_property
     def duplicates(self) -> frozenset[int]:

@@ -19,6 +19,8 @@ from callytics.importer.convert.values import Text, Unfit, storage_class
 LARGEST_RECORD_BYTES = 250 * 1024 * 1024
 # Larger ones would be in a rejected row twice: as bytes, and as hexadecimal text in its JSON.
 LARGE_VALUE_BYTES = 16 * 1024 * 1024
+# When a row was written is its installation's own affair: codes are the same whenever they were made.
+OWN_TIMES = ("created_at", "updated_at")
 # JSON writes a control character in six, and a byte that is not text in two.
 MOST_ENCODED = 6
 
@@ -33,13 +35,26 @@ class ConvertedRow:
 
 
 @dataclass(frozen=True)
+class SharedRow:
+    """The id of the row that is there in the place of an equal one, and the latter as JSON, as it would be loaded."""
+
+    target_id: int
+    own: str
+
+
+@dataclass(frozen=True)
 class RefusedRow:
-    """A row that PostgreSQL cannot hold, as SQLite holds it, by source column."""
+    """A row that PostgreSQL cannot hold, as SQLite holds it, by source column.
+
+    ``conflicting`` is the id of the row that has its unique key. With ``shared`` the two are equal: nothing is lost.
+    """
 
     rowid: int
     column: str | None
     reason: str
     values: dict[str, Any]
+    conflicting: int | None = None
+    shared: SharedRow | None = None
 
     @property
     def storage_class(self) -> str | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from callytics.importer.options import Limits
 from callytics.importer.plan.graph import Kind, Plan, Step
-from callytics.importer.plan.work import Work
+from callytics.importer.plan.work import MappedWork, Work
 from callytics.importer.plan.workers import Action, Worker
 from callytics.importer.records.entries import Definition
 from callytics.importer.records.ledger import UNMAPPED
@@ -59,7 +59,7 @@ class ImportPlan:
         for work in self.works:
             by_target[work.target].append(work)
         for target, works in by_target.items():
-            loaded = [self._load(work) for work in works if not work.record.loaded_at]
+            loaded = self._loads([work for work in works if not work.record.loaded_at])
             ends = self._build(target, sum(work.record.source_rows for work in works), loaded)
             built += ends
             if self.limits.verify:
@@ -83,11 +83,19 @@ class ImportPlan:
     def _count(self, verb: str, work: Work) -> None:
         self.plan.totals[f"{verb} {work.record.label}"] += work.record.source_rows
 
-    def _load(self, work: Work) -> Step:
+    def _loads(self, works: Sequence[Work]) -> list[Step]:
+        loaded: list[Step] = []
+        for work in works:
+            # Of several files' codes one after the other: side by side, each could wait for a key that the other holds.
+            loaded.append(self._load(work, loaded[-1:] if isinstance(work, MappedWork) and work.is_alike else ()))
+        return loaded
+
+    def _load(self, work: Work, waits: Sequence[Step]) -> Step:
         self._count("load", work)
         size = min(work.record.source_rows, self.limits.piece_rows)
         steps = [
-            self.plan.add(Kind.LOAD, work.record.label, size=size, subject=Piece(work, piece)) for piece in work.pieces
+            self.plan.add(Kind.LOAD, work.record.label, size=size, waits=waits, subject=Piece(work, piece))
+            for piece in work.pieces
         ]
         return self.plan.add(Kind.LOADED, work.record.label, waits=steps, subject=work)
 

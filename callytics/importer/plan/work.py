@@ -43,6 +43,11 @@ class MappedWork:
         return self.conversion.key not in self.conversion.table_mapping.mapping.references
 
     @property
+    def is_alike(self) -> bool:
+        """Whether installations have these rows alike, so that the target may hold some already."""
+        return bool(self.conversion.same_by)
+
+    @property
     def key_is_unique(self) -> bool:
         """Whether SQLite guarantees that no two rows of the table have the same id."""
         return self.conversion.source.key_is_rowid(self.conversion.table_mapping)

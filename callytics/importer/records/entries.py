@@ -56,15 +56,17 @@ class TableRecord:
 
 @dataclass(frozen=True)
 class KeptRow:
-    """A row of ``imports.rejected``: the refused column with its value, and the whole row, encoded.
+    """A row that was not loaded: the refused column with its value, and the whole row, encoded.
 
-    ``column`` is None if PostgreSQL refused the row rather than the conversion one of its values.
+    ``column`` is None if PostgreSQL refused the row rather than the conversion one of its values. ``shared`` is the id
+    of the equal row that the table had already; None for a rejected row.
     """
 
     column: str | None
     storage_class: str | None
     raw: bytes | None
     row: str
+    shared: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class TableSummary:
     source_rows: int
     loaded: int
     rejected: int
+    shared: int
     verified_rows: int | None
     different_rows: int | None
     started_at: datetime | None
@@ -116,7 +119,11 @@ class TableSummary:
 
 @dataclass(frozen=True)
 class RejectSummary:
-    """Rows of a table that were rejected for one reason, the first five of them as examples."""
+    """Rows of a table that were rejected for one reason, the first five of them as examples.
+
+    ``conflicting`` has for each example the row of the target that has its unique key, ``conflicting_import`` which
+    import brought that of the first.
+    """
 
     path: str
     source_table: str
@@ -126,6 +133,8 @@ class RejectSummary:
     rows: int
     example: int
     examples: list[int]
+    conflicting: list[int | None]
+    conflicting_import: int | None
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,11 @@ class Ledger:
         first, last = within
         return [Checkpoint(*row) for row in self._all("chunks_within", table=table, first=first, last=last)]
 
-    def record_rows(self, table: int, chunk: tuple[int, int], inserted: int, rejected: int) -> None:
+    def record_rows(self, table: int, chunk: tuple[int, int], inserted: int, refused: Sequence[RefusedRow]) -> None:
         """Record that the rows of a chunk that are inserted one by one are done: the chunk is no longer pending."""
-        self._run("record_rows", table=table, first=chunk[0], last=chunk[1], inserted=inserted, rejected=rejected)
+        shared = sum(row.shared is not None for row in refused)
+        figures = {"inserted": inserted, "rejected": len(refused) - shared, "shared": shared}
+        self._run("record_rows", table=table, first=chunk[0], last=chunk[1], **figures)
 
     def record_normalisations(self, table: int, rows: Iterable[ConvertedRow]) -> None:
         """Count the normalisations of rows that were loaded."""
@@ -146,7 +148,8 @@ class Ledger:
             )
 
     def reject(self, table: int, source_table: str, rows: Sequence[RefusedRow]) -> None:
-        """Store refused rows whole in ``imports.rejected``."""
+        """Store refused rows whole in ``imports.rejected``, and those that are there already in ``imports.shared``."""
+        self._share(table, [row for row in rows if row.shared])
         parameters: Iterable[dict[str, Any]] = (
             {
                 "table": table,
@@ -157,35 +160,52 @@ class Ledger:
                 "storage_class": row.storage_class,
                 "raw": row.raw,
                 "row": encode_row(row.values, row.column),
+                "conflicting": row.conflicting,
             }
             for row in rows
+            if not row.shared
         )
         with self.connection.cursor() as cursor:
             # Many statements a round trip; executemany would send them one by one.
             for batch in batches(parameters, lambda one: len(one["raw"] or b"") + len(one["row"])):
                 execute_batch(cursor, SQL["insert_rejected"], batch)
 
-    def rejected(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:
-        """Return the rows of a chunk that were rejected, by row number."""
-        rows = self._all("rejected_between", table=table, first=chunk[0], last=chunk[1])
+    def _share(self, table: int, rows: Sequence[RefusedRow]) -> None:
+        parameters = [
+            {
+                "table": table,
+                "rowid": row.rowid,
+                "target": row.shared.target_id,
+                "own": row.shared.own,
+                "row": encode_row(row.values),
+            }
+            for row in rows
+            if row.shared
+        ]
+        with self.connection.cursor() as cursor:
+            execute_batch(cursor, SQL["insert_shared"], parameters)
+
+    def kept(self, table: int, chunk: tuple[int, int]) -> dict[int, KeptRow]:
+        """Return the rows of a chunk that were not loaded, by row number: rejected ones and shared ones."""
+        rows = self._all("kept_between", table=table, first=chunk[0], last=chunk[1])
         return {
-            rowid: KeptRow(column, storage_class, None if raw is None else bytes(raw), row)
-            for rowid, column, storage_class, raw, row in rows
+            rowid: KeptRow(column, storage_class, None if raw is None else bytes(raw), row, shared)
+            for rowid, column, storage_class, raw, row, shared in rows
         }
 
     def unmapped(self, table: int, chunk: tuple[int, int]) -> dict[int, str]:
         """Return the encoded rows of a chunk in ``imports.unmapped``, by row number."""
         return dict(self._all("unmapped_between", table=table, first=chunk[0], last=chunk[1]))
 
-    def counts(self, table: int) -> tuple[int, int]:
-        """Return how many rows of a table are loaded and rejected, by its checkpoints."""
-        loaded, rejected = self._all("counts", table=table)[0]
-        return int(loaded), int(rejected)
+    def counts(self, table: int) -> tuple[int, int, int]:
+        """Return how many rows of a table are loaded, rejected and shared, by its checkpoints."""
+        loaded, rejected, shared = self._all("counts", table=table)[0]
+        return int(loaded), int(rejected), int(shared)
 
-    def stored_counts(self, table: int) -> tuple[int, int]:
-        """Return how many rows of a table there are in ``imports.rejected`` and in ``imports.unmapped``."""
-        rejected, unmapped = self._all("stored_counts", table=table)[0]
-        return int(rejected), int(unmapped)
+    def stored_counts(self, table: int) -> tuple[int, int, int]:
+        """Return how many rows of a table there are in ``imports.rejected``, ``.unmapped`` and ``.shared``."""
+        rejected, unmapped, shared = self._all("stored_counts", table=table)[0]
+        return int(rejected), int(unmapped), int(shared)
 
     def verified_table(self, table: int, rows: int, different: int, began: float) -> None:
         """Record what verification found, which began at ``began`` in seconds of ``time.monotonic()``."""
@@ -267,19 +287,17 @@ class Ledger:
         """Delete the record of a table that its file no longer has, with its rejected and unmapped rows."""
         self._run("forget_table", table=table)
 
-    def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int]) -> None:
+    def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int, int]) -> None:
         """Replace the checkpoints and normalisations of a table by one chunk that covers all its rows.
 
-        ``loaded`` are the numbers of rows copied, inserted and rejected; ``row_range`` is None if there are no rows.
+        ``loaded`` are the rows copied, inserted, rejected and shared; ``row_range`` is None if there are no rows.
         """
         self._run("forget_chunks", table=table)
         self._run("forget_normalisations", table=table)
         if row_range:
-            copied, inserted, rejected = loaded
+            names = ("copied", "inserted", "rejected", "shared")
             first, last = row_range
-            self._run(
-                "insert_chunk", table=table, first=first, last=last, copied=copied, inserted=inserted, rejected=rejected
-            )
+            self._run("insert_chunk", table=table, first=first, last=last, **dict(zip(names, loaded, strict=True)))
 
     def add_normalisation(self, table: int, column: str, normalisation: str, rows: int, example: int) -> None:
         """Add to the number of rows in which a column's value was normalised."""

@@ -79,18 +79,20 @@ join imports.sources as s on s.id = v.source_id
 
 -- name: chunks_within
 -- What is loaded of a range of rows, and whether single rows are still to come.
-select first_rowid, last_rowid, pending, copied + inserted + rejected
+select first_rowid, last_rowid, pending, copied + inserted + rejected + shared
 from imports.chunks
 where table_id = %(table)s and first_rowid <= %(last)s and last_rowid >= %(first)s
 order by first_rowid
 
 -- name: record_rows
 -- The checkpoint of a chunk's single rows, on top of its COPY's or in place of it.
-insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, pending)
-values (%(table)s, %(first)s, %(last)s, 0, %(inserted)s, %(rejected)s, false)
+insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, shared, pending)
+values (%(table)s, %(first)s, %(last)s, 0, %(inserted)s, %(rejected)s, %(shared)s, false)
 on conflict (table_id, first_rowid)
 do update
-    set inserted = excluded.inserted, rejected = excluded.rejected, pending = false, committed_at = clock_timestamp()
+    set
+        inserted = excluded.inserted, rejected = excluded.rejected, shared = excluded.shared, pending = false,
+        committed_at = clock_timestamp()
 
 -- name: record_normalisation
 insert into imports.normalisations (table_id, source_column, normalisation, rows, example_rowid)
@@ -100,13 +102,25 @@ do update set rows = imports.normalisations.rows + excluded.rows
 
 -- name: insert_rejected
 insert into imports.rejected (
-    table_id, source_table, source_rowid, source_column, reason, storage_class, raw, source_row
+    table_id, source_table, source_rowid, source_column, reason, storage_class, raw, source_row, conflicting_id
 )
-values (%(table)s, %(source_table)s, %(rowid)s, %(column)s, %(reason)s, %(storage_class)s, %(raw)s, %(row)s)
+values (
+    %(table)s, %(source_table)s, %(rowid)s, %(column)s, %(reason)s, %(storage_class)s, %(raw)s, %(row)s,
+    %(conflicting)s
+)
 
--- name: rejected_between
-select source_rowid, source_column, storage_class, raw, source_row::text
+-- name: insert_shared
+insert into imports.shared (table_id, source_rowid, target_id, source_row, target_row)
+values (%(table)s, %(rowid)s, %(target)s, %(row)s, %(own)s)
+
+-- name: kept_between
+-- Rows that were not loaded: rejected ones, and those that share a row that was there.
+select source_rowid, source_column, storage_class, raw, source_row::text, null::bigint
 from imports.rejected
+where table_id = %(table)s and source_rowid between %(first)s and %(last)s
+union all
+select source_rowid, null, null, null, source_row::text, target_id
+from imports.shared
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
 -- name: unmapped_between
@@ -115,16 +129,18 @@ from imports.unmapped
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
 -- name: counts
--- Rows loaded and rejected of a table of a source.
-select coalesce(sum(copied + inserted), 0)::bigint, coalesce(sum(rejected), 0)::bigint
+-- Rows loaded, rejected and shared of a table of a source.
+select
+    coalesce(sum(copied + inserted), 0)::bigint, coalesce(sum(rejected), 0)::bigint, coalesce(sum(shared), 0)::bigint
 from imports.chunks
 where table_id = %(table)s
 
 -- name: stored_counts
--- How many rows of a table there are in imports.rejected and in imports.unmapped.
+-- How many rows of a table there are in imports.rejected, in imports.unmapped and in imports.shared.
 select
     (select count(*) from imports.rejected where table_id = %(table)s),
-    (select count(*) from imports.unmapped where table_id = %(table)s)
+    (select count(*) from imports.unmapped where table_id = %(table)s),
+    (select count(*) from imports.shared where table_id = %(table)s)
 
 -- name: id_offsets
 -- Runs that brought a source table of a generation, with the offset of its ids.
@@ -212,6 +228,7 @@ select
     t.source_rows,
     coalesce(c.loaded, 0) as loaded,
     coalesce(c.rejected, 0) as rejected,
+    coalesce(c.shared, 0) as shared,
     t.verified_rows,
     t.different_rows,
     t.started_at,
@@ -221,7 +238,8 @@ select
 from imports.tables as t
 join imports.sources as s on s.id = t.source_id
 left join lateral (
-    select sum(copied + inserted)::bigint as loaded, sum(rejected)::bigint as rejected
+    select
+        sum(copied + inserted)::bigint as loaded, sum(rejected)::bigint as rejected, sum(shared)::bigint as shared
     from imports.chunks
     where table_id = t.id
 ) as c on true
@@ -238,7 +256,13 @@ select
     reason,
     count(*) as rows,
     min(source_rowid) as example,
-    array_agg(source_rowid order by source_rowid) filter (where place <= 5) as examples
+    array_agg(source_rowid order by source_rowid) filter (where place <= 5) as examples,
+    array_agg(conflicting_id order by source_rowid) filter (where place <= 5) as conflicting,
+    (
+        select o.import
+        from imports.origin_of(target_table, (array_agg(conflicting_id order by source_rowid))[1]) as o
+        limit 1
+    ) as conflicting_import
 from (
     select
         s.id as source_id,
@@ -249,6 +273,7 @@ from (
         j.source_column,
         j.reason,
         j.source_rowid,
+        j.conflicting_id,
         row_number() over (partition by t.id, j.source_column, j.reason order by j.source_rowid) as place
     from imports.rejected as j
     join imports.tables as t on t.id = j.table_id
@@ -330,8 +355,8 @@ where table_id = %(table)s
 
 -- name: insert_chunk
 -- Every row of a table in one chunk, as after a sync.
-insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, pending)
-values (%(table)s, %(first)s, %(last)s, %(copied)s, %(inserted)s, %(rejected)s, false)
+insert into imports.chunks (table_id, first_rowid, last_rowid, copied, inserted, rejected, shared, pending)
+values (%(table)s, %(first)s, %(last)s, %(copied)s, %(inserted)s, %(rejected)s, %(shared)s, false)
 
 -- name: forget_normalisations
 delete from imports.normalisations
@@ -430,6 +455,7 @@ with ways as (
 ),
 chunks as (delete from imports.chunks where table_id in (select id from ways)),
 rejected as (delete from imports.rejected where table_id in (select id from ways)),
+shared as (delete from imports.shared where table_id in (select id from ways)),
 unmapped as (delete from imports.unmapped where table_id in (select id from ways))
 delete from imports.normalisations
 where table_id in (select id from ways)
@@ -452,6 +478,7 @@ ways as (
 ),
 chunks as (delete from imports.chunks where table_id in (select id from ways)),
 rejected as (delete from imports.rejected where table_id in (select id from ways)),
+shared as (delete from imports.shared where table_id in (select id from ways)),
 unmapped as (delete from imports.unmapped where table_id in (select id from ways)),
 normalisations as (delete from imports.normalisations where table_id in (select id from ways))
 delete from imports.definitions

@@ -10,6 +10,11 @@ it goes:
     -- key: audio_file_id                       the target's key column, where it is not id
     -- file: audio_analysis                     the database of a generation that has the table, where there are several
     -- reference: audio_file_id to File         a column that holds ids of another source table
+    -- same by: code                            the unique key of rows that every installation has alike, as codes are
+
+Of a table with `same by`, a row that the target has already is not loaded again if it is equal but for its own id and
+times. No other kind has that: two installations may each have an account `kim` or a team "1", of different people.
+Such a table must not be referred to by id, since the row that is there has another one.
 
 A column that an older file does not have yet is read as NULL; a column that no mapping reads is unmapped.
 """
@@ -27,7 +32,7 @@ from callytics.postgres.sql import folded, quote
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
 # Comments to SQL: a mapping can be tried in the sqlite3 shell as it is.
-HEAD = re.compile(r"^-- (target|shape|key|file|reference): (.+)$", re.MULTILINE)
+HEAD = re.compile(r"^-- (target|shape|key|file|reference|same by): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
 
@@ -71,6 +76,8 @@ class Mapping:
     file: str | None
     # Target column → source table whose ids it holds.
     references: dict[str, str]
+    # The target columns by which a row is known to be in the target already; none for most tables.
+    same_by: tuple[str, ...]
     # Output column → source column.
     outputs: dict[str, str]
     select: str
@@ -144,6 +151,7 @@ def _read(path: Path) -> Mapping:
         key=head.get("key", ["id"])[0],
         file=head.get("file", [None])[0],
         references=dict(_reference(line) for line in head.get("reference", [])),
+        same_by=tuple(head["same by"][0].split(", ")) if "same by" in head else (),
         outputs=outputs,
         select=select,
     )

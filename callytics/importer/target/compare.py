@@ -156,7 +156,7 @@ class Mapped:
         found, ledger = self.found, self.comparer.ledger
         before = found.changes + found.clashed
         chunk = self.theirs.chunk(theirs) if self.theirs else None
-        kept = ledger.rejected(self.pair.record.id, base)
+        kept = ledger.kept(self.pair.record.id, base)
         expected = self._expected(chunk, kept)
         retried = self._reject(chunk, kept)
         if chunk:
@@ -203,7 +203,7 @@ class Mapped:
             self.found.rejections += len(refused) - len(same) + len(untrue)
             return set()
         fine = self._numbers(chunk) & set(kept) if chunk and kept else set()
-        # It was PostgreSQL that refused these: what stood in their way may be gone.
+        # It was PostgreSQL that refused these: what stood in their way, or was equal to them, may be gone.
         retried = {rowid for rowid in fine if kept[rowid].column is None}
         outdated = [rowid for rowid in kept if rowid not in same and rowid not in retried]
         new = [refused[rowid] for rowid in refused if rowid not in same]

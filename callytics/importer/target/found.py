@@ -107,7 +107,11 @@ class Found:
     updated: int = 0
     deleted: int = 0
     rejected: int = 0
-    # Changes of imports.rejected.
+    # Rows that are there already, brought by another import.
+    shared: int = 0
+    # Rows that stay, since another import shares them: they are its own now.
+    handed_over: int = 0
+    # Changes of imports.rejected and imports.shared.
     rejections: int = 0
     normalisations: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -124,8 +128,8 @@ class Found:
 
     @property
     def changes(self) -> int:
-        """Rows that were, or would be, written."""
-        return self.inserted + self.updated + self.deleted + self.rejections
+        """Rows of which the table or the records were, or would be, changed."""
+        return self.inserted + self.updated + self.deleted + self.rejections + self.handed_over
 
     def clash(self, table: str, key: int, columns: Sequence[str], finding: str, *, final: bool = False) -> None:
         """Count a row that was changed in PostgreSQL, and keep it if it is among the first."""
@@ -153,9 +157,9 @@ class Found:
         if numbers:
             self.rowids = [min([*self.rowids, *numbers]), max([*self.rowids, *numbers])]
 
-    def take_back(self, chunk: Chunk, *, was_there: bool) -> None:
-        """Count a row, converted again, as rejected after all: PostgreSQL did not take it."""
-        self.rejected += 1
+    def take_back(self, chunk: Chunk, *, was_there: bool, shared: bool) -> None:
+        """Count a row, converted again, as rejected or shared after all: PostgreSQL did not take it."""
+        self.shared, self.rejected = self.shared + shared, self.rejected + (not shared)
         self.copied -= chunk.clean.num_rows
         self.normalised -= len(chunk.rows)
         for row in chunk.rows:

@@ -18,13 +18,14 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
-from callytics.importer.convert.rows import ConvertedRow, RefusedRow, encode_row
+from callytics.importer.convert.rows import ConvertedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import INSERT_COPIED, Ledger, batches
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
-from callytics.importer.target.refusals import REFUSAL_CLASSES, refused_of
+from callytics.importer.target.refusals import REFUSAL_CLASSES, Refusal, refused_of
+from callytics.importer.target.shared import refused_rows
 from callytics.importer.target.text import literal
 
 # Enough rows to make up for the round trip, few enough that halving around a refused one stays cheap.
@@ -141,7 +142,7 @@ class Loader:
         """Insert rows, reject those that PostgreSQL refuses, and write the checkpoint: all in one transaction."""
         statement = insert_statement(record.target_table, converter.conversion.columns, self.rows)
         columns = converter.conversion.columns
-        refused: dict[int, str] = {}
+        refused: dict[int, Refusal] = {}
 
         def write(first: int, last: int) -> None:
             values = [
@@ -153,13 +154,11 @@ class Loader:
             for batch in batches(list(enumerate(rows)), lambda one: _width(one[1]), ROWS_AT_ONCE):
                 refused |= refused_of(cursor, write, batch[0][0], batch[-1][0])
         inserted = [row for number, row in enumerate(rows) if number not in refused]
-        rejected = chunk.refused + [
-            RefusedRow(rows[number].rowid, None, reason, converter.source_values(rows[number].rowid))
-            for number, reason in refused.items()
-        ]
-        self.ledger.reject(record.id, record.source_table, rejected)
+        found = [(rows[number], refusal) for number, refusal in refused.items()]
+        left = chunk.refused + refused_rows(self.rows, converter.conversion, found, converter.source_values)
+        self.ledger.reject(record.id, record.source_table, left)
         self.ledger.record_normalisations(record.id, inserted)
-        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), len(rejected))
+        self.ledger.record_rows(record.id, (chunk.first, chunk.last), len(inserted), left)
         self.rows.commit()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import psycopg2
 import psycopg2.errors
@@ -19,7 +20,17 @@ REFUSALS = (
 REFUSAL_CLASSES = ("22", "23", "54")
 
 
-def refused_of(cursor: Cursor, write: Callable[[int, int], None], first: int, last: int) -> Iterator[tuple[int, str]]:
+@dataclass(frozen=True)
+class Refusal:
+    """Why PostgreSQL refused a row; `unique` is (schema, table, name) of the key that another row has already."""
+
+    reason: str
+    unique: tuple[str, ...] | None = None
+
+
+def refused_of(
+    cursor: Cursor, write: Callable[[int, int], None], first: int, last: int
+) -> Iterator[tuple[int, Refusal]]:
     """Write the rows numbered `first` to `last`, and yield those that PostgreSQL refuses, with the reason.
 
     They are written together, and by halves where one is refused, until it stands alone: one bad row costs a few
@@ -44,7 +55,12 @@ def refused_of(cursor: Cursor, write: Callable[[int, int], None], first: int, la
         cursor.execute("release savepoint rows")
 
 
-def refusal(error: psycopg2.Error) -> str:
+def refusal(error: psycopg2.Error) -> Refusal:
     """Say why PostgreSQL refused a row, without the row: the detail would hold somebody's words."""
     # The primary message names constraint and type; only DETAIL quotes the row.
-    return (error.diag.message_primary or type(error).__name__).strip()
+    told = error.diag
+    reason = (told.message_primary or type(error).__name__).strip()
+    names = (told.schema_name, told.table_name, told.constraint_name)
+    if isinstance(error, psycopg2.errors.UniqueViolation) and all(names):
+        return Refusal(reason, tuple(name or "" for name in names))
+    return Refusal(reason)

@@ -25,7 +25,7 @@ from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import Ledger, batches
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
-from callytics.importer.target.refusals import refused_of
+from callytics.importer.target.refusals import Refusal, refused_of
 from callytics.importer.target.text import copy_text
 from callytics.postgres.sql import Queries
 
@@ -71,7 +71,7 @@ class Refused:
 
     table_id: int
     rowid: int
-    reason: str
+    refusal: Refusal
     # Whether PostgreSQL held the row before, as it was then.
     was_there: bool
 
@@ -155,7 +155,7 @@ class Staging:
         return rows
 
     def reject(self, pair: MappedPair, outdated: Sequence[int], refused: Sequence[RefusedRow]) -> None:
-        """Bring imports.rejected up to date."""
+        """Bring imports.rejected and imports.shared up to date."""
         with self._lock:
             SQL.run(self.connection, "delete_rejected", {"table": pair.record.id, "rowids": list(outdated)})
             self.ledger.reject(pair.record.id, pair.record.source_table, refused)
@@ -316,15 +316,15 @@ class Staging:
         # Updates before inserts: one may give up a unique value that a new row takes.
         for present in (True, False):
             for stage in order:
-                for number, reason in self._write(stage, (0, stage.rows - 1), present=present):
+                for number, refusal in self._write(stage, (0, stage.rows - 1), present=present):
                     if present:
                         self._make_room(stage, number, defer=defer)
                     else:
-                        self._refuse(stage, number, reason)
+                        self._refuse(stage, number, refusal)
         for stage in order:
             SQL.run(self.connection, "no_longer_rejected", **stage.parts)
 
-    def _write(self, stage: Stage, span: tuple[int, int], *, present: bool) -> Iterator[tuple[int, str]]:
+    def _write(self, stage: Stage, span: tuple[int, int], *, present: bool) -> Iterator[tuple[int, Refusal]]:
         """Write the staged rows of a span, and yield those that PostgreSQL refuses, with the reason."""
         query = "update_rows" if present else "insert_rows"
 
@@ -348,9 +348,9 @@ class Staging:
         stage.moved.add(number)
         SQL.run(self.connection, "make_room", {"n": number}, **stage.parts)
 
-    def _refuse(self, stage: Stage, number: int, reason: str) -> None:
+    def _refuse(self, stage: Stage, number: int, refusal: Refusal) -> None:
         for table_id, rowid in SQL.rows(self.connection, "refuse_row", {"n": number}, **stage.parts):
-            stage.refused.append(Refused(table_id, rowid, reason, number in stage.moved))
+            stage.refused.append(Refused(table_id, rowid, refusal, number in stage.moved))
 
     def _foreign_keys(self, tables: Iterable[str]) -> Iterator[ForeignKey]:
         for row in SQL.rows(self.connection, "foreign_keys", {"tables": list(tables)}):
@@ -380,7 +380,7 @@ def lockable(connection: Connection) -> list[str]:
     return [table for (table,) in SQL.rows(connection, "lockable")]
 
 
-def refused_rows(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, MappedPair, Refused]]:
+def refused_changes(staging: Staging, found: Iterable[Found]) -> Iterator[tuple[Found, MappedPair, Refused]]:
     """Yield the rows that PostgreSQL did not take, with the table they came from."""
     by_table = {one.pair.record.id: (one, one.pair) for one in found if isinstance(one.pair, MappedPair)}
     for stage in staging.stages.values():

@@ -87,7 +87,9 @@ update {staged} set sync_refused = true
 where sync_n = %(n)s returning sync_table, sync_rowid
 
 -- name: no_longer_rejected
--- Rows that PostgreSQL refused once and has taken now.
+-- Rows that PostgreSQL refused once, or that were there already, and that it has taken now.
+delete from imports.shared r using {staged} s
+where r.table_id = s.sync_table and r.source_rowid = s.sync_rowid and not s.sync_refused;
 delete from imports.rejected r using {staged} s
 where r.table_id = s.sync_table and r.source_rowid = s.sync_rowid and not s.sync_refused and r.source_column is null
 
@@ -165,6 +167,8 @@ on conflict (table_id, source_rowid) do update
     set source_row = excluded.source_row, source_table = excluded.source_table
 
 -- name: delete_rejected
+delete from imports.shared r using unnest(%(rowids)s::bigint[]) as gone (rowid)
+where r.table_id = %(table)s and r.source_rowid = gone.rowid;
 delete from imports.rejected r using unnest(%(rowids)s::bigint[]) as gone (rowid)
 where r.table_id = %(table)s and r.source_rowid = gone.rowid
 

@@ -78,8 +78,9 @@ class Verifier:
                 converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows, piece
             ):
                 chunk = converter.chunk(row_range)
-                kept = self.ledger.rejected(record.id, row_range)
-                self._verify_rejected(record, converter, chunk, kept, found)
+                kept = self.ledger.kept(record.id, row_range)
+                self._verify_kept(converter, chunk, kept, found)
+                self._verify_shared(conversion, chunk, kept, found)
                 self._verify_loaded(record, conversion, expected_rows(chunk, conversion, kept), found)
                 self._advance(record, found, chunk.row_count)
         return found
@@ -109,43 +110,56 @@ class Verifier:
     def conclude(self, record: TableRecord, parts: Sequence[Verification]) -> Verification:
         """Check that every row of a table was accounted for, and write down what was found of all its pieces."""
         found = Verification.of(parts)
-        loaded, rejected = self.ledger.counts(record.id)
-        if not found.rows == loaded + rejected == record.source_rows:
-            self._unaccounted(record, found, loaded, rejected)
-        self._verify_numbers(record, found, rejected)
+        loaded, rejected, shared = self.ledger.counts(record.id)
+        if not found.rows == loaded + rejected + shared == record.source_rows:
+            self._unaccounted(record, found, loaded, rejected + shared)
+        self._verify_numbers(record, found, (rejected, shared))
         self.ledger.verified_table(record.id, found.rows, found.different, found.began)
         self.connection.commit()
         return found
 
-    def _verify_numbers(self, record: TableRecord, found: Verification, rejected: int) -> None:
-        """No more rows are rejected or unmapped than were put there; a difference that is known already counts once."""
-        unmapped = 0 if record.mapping else record.source_rows
-        for table, expected, actual in zip(
-            ("imports.rejected", UNMAPPED), (rejected, unmapped), self.ledger.stored_counts(record.id), strict=True
-        ):
+    def _verify_numbers(self, record: TableRecord, found: Verification, kept: tuple[int, int]) -> None:
+        """No more rows are kept anywhere than were put there; a difference that is known already counts once."""
+        (rejected, shared), unmapped = kept, 0 if record.mapping else record.source_rows
+        tables, counted = ("imports.rejected", UNMAPPED, "imports.shared"), (rejected, unmapped, shared)
+        for table, expected, actual in zip(tables, counted, self.ledger.stored_counts(record.id), strict=True):
             if actual != expected and not found.different:
                 found.add(table, [0], None, f"{actual} rows of {record.source_table} instead of {expected}")
 
-    def _unaccounted(self, record: TableRecord, found: Verification, loaded: int, rejected: int) -> None:
-        finding = (
-            f"{record.source_rows} rows in the source, {found.rows} verified, {loaded} loaded, {rejected} rejected"
-        )
+    def _unaccounted(self, record: TableRecord, found: Verification, loaded: int, left: int) -> None:
+        finding = f"{record.source_rows} rows in the source, {found.rows} verified, {loaded} loaded, {left} not loaded"
         found.add(record.target_table, [0], None, finding)
 
-    def _verify_rejected(
-        self,
-        record: TableRecord,
-        converter: Converter,
-        chunk: Chunk,
-        kept: dict[int, KeptRow],
-        found: Verification,
-    ) -> None:
-        """Every refused row is in imports.rejected, and every row there is whole."""
+    def _verify_kept(self, converter: Converter, chunk: Chunk, kept: dict[int, KeptRow], found: Verification) -> None:
+        """Every refused row is in imports.rejected, and every row there or in imports.shared is whole."""
         refused = {row.rowid: row for row in chunk.refused}
         found.add("imports.rejected", [rowid for rowid in refused if rowid not in kept], None, "is missing")
         for rowid, row in kept.items():
             if not self._same_as_refused(converter, rowid, row, refused.get(rowid)):
-                found.add("imports.rejected", [rowid], None, "differs")
+                table = "imports.rejected" if row.shared is None else "imports.shared"
+                found.add(table, [rowid], None, "differs")
+
+    def _verify_shared(
+        self, conversion: Conversion, chunk: Chunk, kept: dict[int, KeptRow], found: Verification
+    ) -> None:
+        """The row that is there in the place of a shared one is equal to it."""
+        shared = {rowid: row.shared for rowid, row in kept.items() if row.shared is not None}
+        if not shared:
+            return
+        rows = chunk_rows(chunk, conversion)
+        rows = rows.filter(pc.is_in(rows["source_rowid"], pa.array(list(shared), pa.int64())))
+        ids = pa.array([shared[rowid] for rowid in rows["source_rowid"].to_pylist()], pa.int64())
+        actual = self._read(conversion, (min(shared.values()), max(shared.values())))
+        # Several rows of a file may share one.
+        place = pc.index_in(ids, actual[conversion.key].combine_chunks())
+        found.add(conversion.target, ids.filter(place.is_null()).to_pylist(), None, "is missing")
+        here = place.is_valid()
+        rows, ids, actual = rows.filter(here), ids.filter(here), actual.take(place.drop_null())
+        for column in conversion.compared_columns:
+            expected, held = rows[column].combine_chunks(), actual[column].combine_chunks()
+            same = same_values(expected, held, conversion.columns[column])
+            if same is not None:
+                found.add(conversion.target, ids.filter(pc.invert(same)).to_pylist(), column, "differs")
 
     def _same_as_refused(self, converter: Converter, rowid: int, kept: KeptRow, refused: RefusedRow | None) -> bool:
         """Compare a rejected row with the source's; one that only PostgreSQL refused has no column and no value."""
@@ -188,11 +202,14 @@ class Verifier:
         return read_back(self.connection, self.arrow, conversion.target, conversion.key, conversion.columns, ends)
 
 
+def chunk_rows(chunk: Chunk, conversion: Conversion) -> pa.Table:
+    """Return every row of a chunk that the target can hold."""
+    return pa.concat_tables([chunk.clean, rows_table(chunk.rows, conversion.columns)]) if chunk.rows else chunk.clean
+
+
 def expected_rows(chunk: Chunk, conversion: Conversion, kept: dict[int, KeptRow]) -> pa.Table:
-    """Return the rows of a chunk that must be in the target, in key order: all but the rejected ones."""
-    rows = chunk.clean
-    if chunk.rows:
-        rows = pa.concat_tables([rows, rows_table(chunk.rows, conversion.columns)])
+    """Return the rows of a chunk that must be in the target, in key order: all but those that were not loaded."""
+    rows = chunk_rows(chunk, conversion)
     if kept:
         rows = rows.filter(pc.invert(pc.is_in(rows["source_rowid"], pa.array(list(kept), pa.int64()))))
     return rows if _in_order(rows[conversion.key]) else rows.sort_by(conversion.key)

@@ -1,6 +1,7 @@
 -- Generation 2: codes of business types.
 -- target: business_type_codes
 -- shape: business_type_codes (id, code, name)
+-- same by: code
 select
     source_rowid,
     id,

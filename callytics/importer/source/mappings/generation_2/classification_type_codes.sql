@@ -1,6 +1,7 @@
 -- Generation 2: codes of classification types.
 -- target: classification_type_codes
 -- shape: classification_type_codes (id, code, name)
+-- same by: code
 select
     source_rowid,
     id,

@@ -1,6 +1,7 @@
 -- Generation 2: codes of detailed classifications.
 -- target: detail_classification_codes
 -- shape: detail_classification_codes (id, classification_type_code, code)
+-- same by: classification_type_code, code
 select
     source_rowid,
     id,
