@@ -64,7 +64,9 @@ function verdict(last) {
 }
 
 function showReport(report) {
-    const columns = ["file", "source_table", "source_rows", "loaded", "shared", "rejected", "different_rows"];
+    // Few files have rows that were there already: the others' tables do without the column.
+    const shared = report.tables.some((table) => table.shared) ? ["shared"] : [];
+    const columns = ["file", "source_table", "source_rows", "loaded", ...shared, "rejected", "different_rows"];
     const head = document.createElement("tr");
     head.append(...columns.map((column) => made("th", texts[column])));
     const rows = report.tables.map((table) => {
