@@ -114,12 +114,13 @@ def _holders(
     wanted = [table.key, *table.compared_columns, *_own_times(table)] if alike else list(columns)
     query = SQL.text(
         "rows_there",
+        connection,
         target=table.target,
         key=table.key,
         columns=wanted,
         same=_equal(columns),
         own=sql.Literal(["sync_n", *_own(table)]),
-    ).as_string(connection)
+    )
     template = f"(%s::bigint, {', '.join(f'%s::{table.columns[name]}' for name in wanted)})"
     values = [
         [row.rowid, *(literal(row.values[name], table.columns[name]) for name in wanted)]
