@@ -6,6 +6,9 @@ Most kills are SIGKILL of the import with all its threads; each tenth is SIGKILL
 tenth ends all its sessions. After up to three of them the same command is run once more, and must leave exactly what
 an import that nobody disturbed leaves: schema, indexes, constraints, every value, next ids, and records. The server is
 private and this script's own.
+
+Each second import that was cut off is taken back instead, by `undo`, which is killed as well: the same undo once more
+must leave what was there before, and the file can be imported after that.
 """
 
 from __future__ import annotations
@@ -44,8 +47,12 @@ from tests.support.faults import (  # noqa: E402
 from tests.support.servers import Databases, superuser  # noqa: E402
 
 FAULTS = ("import",) * 8 + ("server", "sessions")
-STRUCK = {"import": "import killed", "server": "server killed", "sessions": "sessions ended"}
+STRUCK = {"undo": "undo killed", "import": "import killed", "server": "server killed", "sessions": "sessions ended"}
 FAULTS_AN_IMPORT = 3
+UNDO_SECONDS = 1.5
+"""About as long as an undo takes here."""
+UNDONE = 2
+"""Of so many imports that were cut off one is taken back."""
 
 
 @click.command()
@@ -59,12 +66,12 @@ def main(kills: int, seed: int | None, calls: int, minutes: float) -> None:
     click.echo(f"seed {seed}, {calls} calls")
     hits: Counter[tuple[str, str]] = Counter()
     began = time.monotonic()
-    imports = 0
+    imports = undone = 0
     with private_site() as site:
         file = write_calls(site.folder / "calls.sqlite", calls)
         clean = site.attempt(file)
         duration = clean.duration()
-        expected = clean.state()
+        expected, given = clean.state(), clean.contents()
         if missing := lost(site.template, expected):
             raise SystemExit("\n".join(["an import that nobody disturbed lost:", *missing]))
         click.echo(f"an import that nobody disturbs takes {duration:.1f} s")
@@ -73,14 +80,20 @@ def main(kills: int, seed: int | None, calls: int, minutes: float) -> None:
         while hits.total() < kills and time.monotonic() - began < 60 * minutes:
             attempt = site.attempt(file)
             imports += 1
+            before = attempt.contents()
             harm(attempt, site, rng, moments, hits)
-            compare(attempt, expected, seed)
+            if attempt.phase not in ("snapshot", "done") and rng.randrange(UNDONE) == 0:
+                undone += 1
+                take_back(attempt, rng, hits)
+                compare_undone(attempt, before, given, seed)
+            else:
+                compare(attempt, expected, seed)
             superuser(site.server, "drop database {} with (force)", attempt.settings.database)
     for (fault, phase), number in sorted(hits.items()):
         click.echo(f"{number:4} × {STRUCK[fault]}, next to be done: {phase}")
     click.echo(
         f"{hits.total()} faults in {imports} imports, all recovered by the same command: no row twice, none lost, "
-        f"nothing missing; {time.monotonic() - began:.0f} s"
+        f"nothing missing; {undone} of them were taken back, and nothing was left; {time.monotonic() - began:.0f} s"
     )
     if hits.total() < kills:
         raise SystemExit(f"only {hits.total()} of {kills} faults in {minutes:g} minutes")
@@ -141,6 +154,30 @@ def strike(fault: str, attempt: Attempt, site: Site, process: Popen[str], delay:
         terminate_sessions(attempt.settings)
     process.communicate(timeout=SECONDS)
     return process.returncode == 1
+
+
+def take_back(attempt: Attempt, rng: random.Random, hits: Counter[tuple[str, str]]) -> None:
+    """Begin to undo an unfinished import, and kill that up to three times."""
+    for _ in range(FAULTS_AN_IMPORT):
+        process = attempt.start_undo()
+        attempt.connected(process)
+        if not kill(process, rng.uniform(0.0, UNDO_SECONDS)):
+            return
+        hits["undo", attempt.phase] += 1
+
+
+def compare_undone(attempt: Attempt, before: dict[str, object], given: dict[str, object], seed: int) -> None:
+    """Undo once more and import again; end the program where either does not leave what it should."""
+    try:
+        if attempt.phase != "snapshot":
+            attempt.undone()
+        found = [*differences(before, attempt.contents()), *attempt.left_behind()]
+        attempt.finish()
+        found += differences(given, attempt.contents())
+    except AssertionError as error:
+        raise SystemExit(f"seed {seed}: undo, or the import after it, failed: {error}") from None
+    if found:
+        raise SystemExit("\n".join([f"seed {seed}: not what an undo leaves, or a clean import:", *found[:40]]))
 
 
 def compare(attempt: Attempt, expected: dict[str, object], seed: int) -> None:

@@ -46,7 +46,7 @@ main({limits!r})
 
 PHASE = """
 select case
-    when not exists (select from imports.runs) then 'snapshot'
+    when not exists (select from imports.runs where status <> 'undone') then 'snapshot'
     when not exists (select from imports.runs where status = 'running') then 'done'
     when exists (select from imports.tables where loaded_at is null) then 'load'
     when exists (select from imports.definitions where restored_at is null) then 'build'
@@ -90,12 +90,18 @@ class Attempt:
 
     def start(self, *arguments: object, settings: Settings | None = None) -> subprocess.Popen[str]:
         """Start the import as a process of its own."""
+        return self._start("import", self.file, "--quiet", *arguments, settings=settings)
+
+    def start_undo(self) -> subprocess.Popen[str]:
+        """Start to take the latest import back, as a process of its own."""
+        with self._asking() as ask:
+            run = ask("select max(id) from imports.runs")
+        return self._start("undo", run, "--yes", "--quiet")
+
+    def _start(self, *arguments: object, settings: Settings | None = None) -> subprocess.Popen[str]:
         limits = SMALL if self.small else Limits()
         process = commands.start(
             settings or self.settings,
-            "import",
-            self.file,
-            "--quiet",
             *arguments,
             folder=self.folder,
             program=(sys.executable, "-c", PROGRAM.format(limits=limits)),
@@ -119,6 +125,12 @@ class Attempt:
         output, errors = process.communicate(timeout=SECONDS)
         assert process.returncode == 3, f"exit {process.returncode}: {errors}"
         return output
+
+    def undone(self) -> None:
+        """Take the latest import back to the end, at once and without a second try."""
+        process = self.start_undo()
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, f"exit {process.returncode}: {errors}"
 
     def connected(self, process: subprocess.Popen[str]) -> None:
         """Return when the import has begun to talk to the server, or has ended."""
@@ -185,6 +197,14 @@ class Attempt:
                     found[table] = cursor.fetchone()
         return found
 
+    def contents(self) -> dict[str, Any]:
+        """Return what is there, whatever was there before: all but the records of each run and the next ids."""
+        found = {name: rows for name, rows in self.state().items() if name not in OF_A_RUN}
+        # PostgreSQL names a partition's index itself.
+        found["indexes"] = sorted({PARTITIONS_INDEX.sub("INDEX ", entry) for entry in found["indexes"]})
+        found["relations"] = [entry for entry in found["relations"] if "', 'i', " not in entry]
+        return found
+
     def left_behind(self) -> list[str]:
         """Return what a finished import must not leave: sessions, locks, scratch files. The server has a moment."""
         deadline = time.monotonic() + 5
@@ -214,6 +234,8 @@ class Attempt:
             yield ask
 
 
+PARTITIONS_INDEX = re.compile(r"INDEX \w+ (?=ON public\.\w+_(default|\d{4}_\d\d) )")
+OF_A_RUN = ("runs", "counts", "restored", "next ids")
 TABLES = """
 select c.oid::regclass::text from pg_class c
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
@@ -269,7 +291,7 @@ def lost(before: Settings, after: dict[str, Any]) -> list[str]:
 
 def plain(entry: str) -> str:
     """Return an entry of the catalogue without the name of a partition's index, which PostgreSQL chooses."""
-    return re.sub(r"INDEX \w+ (?=ON public\.\w+_(default|\d{4}_\d\d) )", "INDEX ", entry.replace(" NOT VALID", ""))
+    return PARTITIONS_INDEX.sub("INDEX ", entry.replace(" NOT VALID", ""))
 
 
 STATEMENTS = ("create index", "add constraint", "validate constraint", "^copy", "insert into imports", "update imports")

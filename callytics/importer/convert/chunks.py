@@ -18,7 +18,7 @@ from callytics.importer.convert.arrow import all_true, one_array
 from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
-from callytics.importer.source.mapping import TableMapping
+from callytics.importer.source.mapping import TableMapping, sqlite_name
 from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
 
 
@@ -129,7 +129,7 @@ class Converter:
 
     def source_values(self, rowid: int) -> dict[str, Any]:
         """Return one source row, by source column, as SQLite holds it; `LookupError` where there is none."""
-        outputs = ", ".join(f'"{output}"' for output in self.conversion.types)
+        outputs = ", ".join(map(sqlite_name, self.conversion.types))
         mapped = self.conversion.table_mapping
         # Through the mapping again, since a column may be absent in this file.
         query = f"{mapped.relation(mapped.table.between((rowid, rowid)))} select {outputs} from mapped"

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from callytics.postgres.sql import folded, quote
+from callytics.postgres.sql import folded
 
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -35,6 +35,15 @@ MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = re.compile(r"^-- (target|shape|key|file|reference|same by): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
+
+
+def sqlite_name(name: str) -> str:
+    """Return an identifier as SQLite reads it, whatever is in it.
+
+    Between backticks: what stands between double quotes is text to SQLite where there is no such column, and would be
+    taken for the column's value (https://sqlite.org/quirks.html#dblquote).
+    """
+    return "`" + name.replace("`", "``") + "`"
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,11 @@ class TableMapping:
         # Only what is read: with all of a wide table's columns there could be more than SQLite takes.
         present = [column for column in self.table.columns if not missing([column], self.mapping.outputs.values())]
         # Newer SQLites look every column's collation up, which only its application may have.
-        columns = "".join(f", {quote(column)} collate binary as {quote(column)}" for column in present)
+        columns = "".join(f", {sqlite_name(column)} collate binary as {sqlite_name(column)}" for column in present)
         # NULL in the source's place, so that the mapping's SELECT works on files of any age.
-        absent = "".join(f", null as {quote(column)}" for column in self.absent)
+        absent = "".join(f", null as {sqlite_name(column)}" for column in self.absent)
         return (
-            f"with {quote(self.mapping.source_table)} as "
+            f"with {sqlite_name(self.mapping.source_table)} as "
             f"(select {self.table.rowid} as source_rowid{columns}{absent} from {self.table.relation} where {rowids}),\n"
             f"mapped as ({self.mapping.select})\n"
         )

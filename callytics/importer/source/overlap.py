@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
-from callytics.importer.source.mapping import SourceTable, missing
-from callytics.importer.source.reader import Source
-from callytics.postgres.sql import folded, quote
+from callytics.importer.convert.values import storage_class
+from callytics.importer.source.mapping import SourceTable, missing, sqlite_name
+from callytics.importer.source.reader import RESULT_COLUMNS, Source
+from callytics.postgres.sql import folded
 
 # Tables whose rows tell calls apart by path, wording and times. Codes and settings are alike in every installation.
 TELLING = {"audio_files", "consultation_sessions", "speaker_segments", "transcriptions", "utterances"}
@@ -37,36 +40,38 @@ def overlap(one: Source, other: Source) -> Overlap:
     """Compare a sample of the rows of two files that have the same number in both, in tables that tell calls apart."""
     counterparts = {folded(table.name): table for table in other.tables}
     compared = equal = 0
-    with closing(one.connect_beside(other)) as connection:
+    # Two connections: SQLite attaches no file of another text encoding.
+    with closing(one.connect_plain()) as connection, closing(other.connect_plain()) as earlier:
         for table in one.tables:
             counterpart = counterparts.get(folded(table.name))
             targets = {mapped.mapping.target for mapped in one.table_mappings[table.name]}
             if counterpart and targets & TELLING and table.has_row_numbers and counterpart.has_row_numbers:
-                found = _compared(connection, table, counterpart)
+                found = _compared(connection, table, earlier, counterpart)
                 compared, equal = compared + len(found), equal + sum(found)
     return Overlap(compared, equal)
 
 
-def _compared(connection: sqlite3.Connection, table: SourceTable, counterpart: SourceTable) -> list[bool]:
+def _compared(
+    connection: sqlite3.Connection, table: SourceTable, earlier: sqlite3.Connection, counterpart: SourceTable
+) -> list[bool]:
     """Return of each sampled row that both tables have whether it is equal in the columns that both have."""
     lacking = missing(table.columns, counterpart.columns)
-    columns = [quote(column) for column in table.columns if column not in lacking]
-    # Numbers of different storage classes are equal to SQLite, and a collation could make texts equal.
-    same = " and ".join(
-        f"typeof(o.{name}) = typeof(e.{name}) and o.{name} is e.{name} collate binary" for name in columns
-    )
-    name = quote(table.name)
-    rowid, earlier = f"o.{table.rowid}", f"e.{counterpart.rowid}"
-    query = (
-        f"select {same} from main.{name} as o not indexed join other.{name} as e not indexed on {earlier} = {rowid} "
-        f"where {rowid} = ?"
-    )
-    following = f"select {table.rowid} from {table.relation} where {table.rowid} >= ? order by {table.rowid} limit 1"
+    columns = [column for column in table.columns if column not in lacking][:RESULT_COLUMNS]
     ends = f"select min({table.rowid}), max({table.rowid}) from {table.relation}"
     first, last = connection.execute(ends).fetchone()
     if first is None:
         return []
+    following = f"select {table.rowid} from {table.relation} where {table.rowid} >= ? order by {table.rowid} limit 1"
     points = {first + (last - first) * step // SAMPLED for step in range(SAMPLED + 1)}
     numbers = {connection.execute(following, (point,)).fetchone()[0] for point in points}
-    rows = (connection.execute(query, (number,)).fetchone() for number in numbers)
-    return [bool(row[0]) for row in rows if row]
+    rows = ((_row(connection, table, columns, one), _row(earlier, counterpart, columns, one)) for one in numbers)
+    return [row == before for row, before in rows if before]
+
+
+def _row(
+    connection: sqlite3.Connection, table: SourceTable, columns: Sequence[str], number: int
+) -> list[tuple[str, Any]] | None:
+    """Return the values of a row with their storage classes, since 1 and 1.0 are equal otherwise; None without one."""
+    query = f"select {', '.join(map(sqlite_name, columns)) or 'null'} from {table.relation} where {table.rowid} = ?"
+    row = connection.execute(query, (number,)).fetchone()
+    return row and [(storage_class(value), value) for value in row]

@@ -16,9 +16,9 @@ import pyarrow as pa
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import Text
 from callytics.importer.options import Limits
-from callytics.importer.source.integrity import NEEDED, with_stand_ins
-from callytics.importer.source.mapping import SourceTable, TableMapping, bind, unmapped_columns
-from callytics.postgres.sql import folded, literal, quote
+from callytics.importer.source.integrity import NEEDED, distrust, with_stand_ins
+from callytics.importer.source.mapping import SourceTable, TableMapping, bind, sqlite_name, unmapped_columns
+from callytics.postgres.sql import folded, literal
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 # The first and the last row number of a range of rows.
@@ -122,19 +122,21 @@ class Source:
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
-        connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
-        # Nothing that a file's schema names may do more than compute (https://sqlite.org/security.html).
-        connection.execute("pragma trusted_schema = off")
-        for statement in self._numbered_copies.values():
-            with_stand_ins(connection, partial(connection.execute, statement), set())
-        connection.text_factory = Text
+        connection = self.connect_plain()
+        for name, (create, fill) in self._numbered_copies.items():
+            count = f"select count(*) from main.{sqlite_name(name)}"
+            with_stand_ins(connection, partial(connection.execute, count), set())
+            # Once a collation was missing, SQLite finds no way to read by the key until it has read the schema again.
+            connection.execute("pragma writable_schema = reset")
+            connection.execute(create)
+            with_stand_ins(connection, partial(connection.execute, fill), set())
         return connection
 
-    def connect_beside(self, other: Source) -> sqlite3.Connection:
-        """Open a connection that sees this file as ``main`` and another one as ``other``."""
-        connection = sqlite3.connect(self._uri, uri=True)
-        connection.execute("pragma trusted_schema = off")
-        connection.execute("attach ? as other", (other._uri,))
+    def connect_plain(self) -> sqlite3.Connection:
+        """Open a connection that sees what the file holds alone and returns TEXT as `Text`."""
+        connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+        distrust(connection)
+        connection.text_factory = Text
         return connection
 
     def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
@@ -143,19 +145,15 @@ class Source:
         with connection.cursor() as cursor:
             cursor.execute("pragma trusted_schema = off")
             # Tables that nothing maps never come this way.
-            for name, statement in self._numbered_copies.items():
+            for name, statements in self._numbered_copies.items():
                 if self.table_mappings[name]:
-                    cursor.execute(statement)
+                    for statement in statements:
+                        cursor.execute(statement)
         return connection
 
     @cached_property
-    def _numbered_copies(self) -> dict[str, str]:
-        return {
-            table.name: f"create temp table {quote(table.name)} as "
-            f"select {_number_of(table)}{', '.join(map(quote, table.columns))} from main.{quote(table.name)}"
-            for table in self.tables
-            if table.relation.startswith("temp.")
-        }
+    def _numbered_copies(self) -> dict[str, tuple[str, str]]:
+        return {table.name: _numbered_copy(table) for table in self.tables if table.relation.startswith("temp.")}
 
     def count(self, table: SourceTable) -> int:
         """Return the number of rows."""
@@ -190,7 +188,9 @@ class Source:
         with closing(sqlite3.connect(self._uri, uri=True)) as connection:
             highest = [0]
             if table.id_column:
-                highest += connection.execute(f"select max({quote(table.id_column)}) from {table.relation}").fetchone()
+                highest += connection.execute(
+                    f"select max({sqlite_name(table.id_column)}) from {table.relation}"
+                ).fetchone()
             if connection.execute("select 1 from sqlite_master where name = 'sqlite_sequence'").fetchone():
                 # It is a table like any other, so that nothing keeps text out of it.
                 query = "select max(seq) from sqlite_sequence where name = ? and typeof(seq) = 'integer'"
@@ -212,7 +212,7 @@ class Source:
 
     def range_of(self, table_mapping: TableMapping, column: str) -> tuple[int, int] | None:
         """Return the smallest and largest integer of a mapped column, read from every row; None where there is none."""
-        column = f"mapped.{quote(column)}"
+        column = f"mapped.{sqlite_name(column)}"
         query = (
             f"{table_mapping.relation('true')} select min({column}), max({column}) from mapped "
             f"where typeof({column}) = 'integer'"
@@ -242,7 +242,7 @@ class Source:
         """Return the row numbers whose id an earlier row has already; only a table without a key can have them."""
         if self.key_is_rowid(table_mapping):
             return frozenset()
-        key = quote(table_mapping.mapping.key)
+        key = sqlite_name(table_mapping.mapping.key)
         query = (
             f"{table_mapping.relation('true')} select source_rowid from mapped where {key} is not null "
             f"and source_rowid not in (select min(source_rowid) from mapped group by {key} collate binary)"
@@ -263,7 +263,7 @@ def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
     )
     rowid = _rowid_name(name, [column for column, *_ in info], connection)
     if not rowid:
-        return SourceTable(name, columns, f"temp.{quote(name)}", _free_rowid_name(columns), None, unreadable)
+        return SourceTable(name, columns, f"temp.{sqlite_name(name)}", _free_rowid_name(columns), None, unreadable)
     keys = [column for column, pk, _ in info if pk]
     # Every other key has an index: an INT PRIMARY KEY, or an INTEGER PRIMARY KEY DESC, is a column of its own
     # (https://sqlite.org/lang_createtable.html#rowid).
@@ -271,14 +271,14 @@ def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
         origin == "pk" for _, _, _, origin, _ in connection.execute(f"pragma main.index_list({literal(name)})")
     )
     # An index may need a collation or a function that is missing here; the rows do not.
-    relation = f"main.{quote(name)} not indexed"
+    relation = f"main.{sqlite_name(name)} not indexed"
     return SourceTable(name, columns, relation, rowid, keys[0] if keys and not indexed else None, unreadable)
 
 
 def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None:
     """Return why a generated column can't be read here; None where it can."""
     try:
-        connection.execute(f"select {quote(column)} from main.{quote(name)} not indexed limit 0")
+        connection.execute(f"select {sqlite_name(column)} from main.{sqlite_name(name)} not indexed limit 0")
     except sqlite3.OperationalError as error:
         missing = NEEDED.fullmatch(str(error).removesuffix("()"))
         return f"needs the function {missing['function']}" if missing else str(error)
@@ -292,21 +292,26 @@ def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connectio
         return None
     try:
         # Tables WITHOUT ROWID have none. Trying works with every SQLite; pragma table_list came with 3.37.
-        connection.execute(f"select {free[0]} from main.{quote(name)} limit 0")
+        connection.execute(f"select {free[0]} from main.{sqlite_name(name)} limit 0")
     except sqlite3.OperationalError:
         return None
     return free[0]
 
 
-def _number_of(table: SourceTable) -> str:
-    """Return the column that a numbered copy needs besides its own: none where a name of the row number is free."""
-    return "" if table.rowid in ROWID_NAMES else f"row_number() over () as {table.rowid}, "
+def _numbered_copy(table: SourceTable) -> tuple[str, str]:
+    """Return the statements that make a copy with row numbers and fill it."""
+    # Named and without types: by "create … as select" SQLite calls a column "true" column2, and converts values.
+    numbered = [] if table.rowid in ROWID_NAMES else [table.rowid]
+    columns = ", ".join([*numbered, *map(sqlite_name, table.columns)])
+    values = ", ".join([*("row_number() over ()" for _ in numbered), *map(sqlite_name, table.columns)])
+    name = sqlite_name(table.name)
+    return f"create temp table {name} ({columns})", f"insert into temp.{name} select {values} from main.{name}"
 
 
 def _free_rowid_name(columns: Sequence[str]) -> str:
     """Return the name by which a numbered copy's rows are found; a column of the copy where all others are taken."""
     taken = {folded(column) for column in columns}
-    return next((alias for alias in ROWID_NAMES if alias not in taken), quote(_free_name(taken)))
+    return next((alias for alias in ROWID_NAMES if alias not in taken), sqlite_name(_free_name(taken)))
 
 
 def _free_name(taken: set[str]) -> str:
@@ -351,7 +356,7 @@ def count_rows(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[
 
 def clean_condition(types: dict[str, str]) -> str:
     """Return the SQLite condition under which a mapped row takes the fast path; `types` are the outputs' types."""
-    return " and ".join(CLEAN[target].format(quote(output)) for output, target in types.items())
+    return " and ".join(CLEAN[target].format(sqlite_name(output)) for output, target in types.items())
 
 
 def read_clean(
@@ -365,7 +370,7 @@ def read_clean(
     The ADBC reader takes a column's type from its first row, so that a row of constants comes first and is dropped.
     """
     constants = ", ".join(FIRST_ROW.get(target, "''") for target in types.values())
-    outputs = ", ".join(quote(output) for output in types)
+    outputs = ", ".join(sqlite_name(output) for output in types)
     query = (
         f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select 0 as source_rowid, {constants} union all "
@@ -387,7 +392,7 @@ def read_dirty(
     besides: Sequence[int],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (row number, values by output) of the other rows of a chunk, and of those numbered in `besides`."""
-    outputs = ", ".join(quote(output) for output in types)
+    outputs = ", ".join(sqlite_name(output) for output in types)
     query = (
         f"{table_mapping.relation(table_mapping.table.between(chunk))}"
         f"select source_rowid, {outputs} from mapped where not ({clean_condition(types)}) "
@@ -406,7 +411,7 @@ def read_rows(
     parts = [columns[start : start + RESULT_COLUMNS] for start in range(0, len(columns), RESULT_COLUMNS)]
     readings = [
         connection.execute(
-            f"select {table.rowid}, {', '.join(map(quote, part))} from {table.relation} "
+            f"select {table.rowid}, {', '.join(map(sqlite_name, part))} from {table.relation} "
             f"where {table.between(chunk)} order by {table.rowid}"
         )
         for part in parts

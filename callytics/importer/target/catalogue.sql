@@ -46,11 +46,15 @@ select
 select exists(select from {table} where id between %(first)s and %(last)s)
 
 -- name: drop_untouched_topic
--- Makes room for an import's own topic 1 while nothing refers to the one that came with the schema.
+-- Makes room for an import's own topic 1 while nothing refers to the one that came with the schema, or with an undo.
 delete from topics
 where id = 1 and name = 'Unknown'
     and not exists (select from audio_features where topic_id = 1)
-    and not exists (select from imports.tables where target_table = 'topics')
+    and not exists (
+        select from imports.tables as t
+        join imports.sources as s on s.id = t.source_id
+        where t.target_table = 'topics' and s.undone_at is null
+    )
 
 -- name: restore_topic
 -- Topic 1 is what rows without a topic table refer to: it always exists.

@@ -160,3 +160,16 @@ def test_every_row_is_traced_to_its_import(office: Installation, tmp_path: Path)
         (2, str(busan.files[0]), 4, offset, offset),
         (None, None, 1, None, None),
     ]
+
+
+def test_topics_come_in_again_by_their_own_numbers(installation: Installation) -> None:
+    """The topic that an undo puts back makes room for an import's own, as the one that came with the schema does."""
+    script = (
+        "create table Topic (ID integer primary key, Name text); insert into Topic values (1, '요금'), (2, '배송');"
+    )
+    installation.write(script)
+    for run in (1, 2):
+        assert installation.import_().exit_code == 0
+        assert installation.all("select id, name from topics order by id") == [(1, "요금"), (2, "배송")]
+        assert installation.undo(run).exit_code == 0
+        assert installation.all("select id, name from topics") == [(1, "Unknown")]
