@@ -23,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
 import psycopg2
-from import_speed import PASSWORD, USER, memory_bytes, versions, write_file
+from audio import write_file
+from contenders import PASSWORD, USER
+from machine import memory_bytes, versions
 from processes import run_watched
 
 from callytics.schema.migrate import migrate

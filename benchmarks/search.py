@@ -24,7 +24,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
-from import_speed import PASSWORD, USER, memory_bytes, versions
+from contenders import PASSWORD, USER
+from machine import memory_bytes, versions
 
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.paging import Page

@@ -41,7 +41,7 @@ def pack(arrays: Sequence[pa.Array]) -> bytes:
 
 
 def as_csv(arrays: Sequence[pa.Array]) -> bytes:
-    """Return rows of text as CSV; NULL is an empty field, an empty text is a pair of quotes."""
+    """Return rows as CSV; NULL is an empty field, an empty text is a pair of quotes. Lists have no form in CSV."""
     sink = pa.BufferOutputStream()
     batch = pa.RecordBatch.from_arrays(list(arrays), [str(number) for number in range(len(arrays))])
     csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))

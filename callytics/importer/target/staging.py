@@ -26,7 +26,7 @@ from callytics.importer.records.ledger import Ledger, batches
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
 from callytics.importer.target.refusals import Refusal, refused_of
-from callytics.importer.target.text import copy_text
+from callytics.importer.target.text import copy_csv
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("staging.sql"))
@@ -137,14 +137,14 @@ class Staging:
                 "sync_refused": pa.repeat(False, rows.num_rows),
             }
             columns = {name: one_array(rows[name]) for name in stage.columns}
-            self._copy(stage, "copy_rows", copy_text(control | columns))
+            self._copy(stage, "copy_rows", copy_csv(control | columns))
 
     def delete(self, pair: MappedPair, keys: pa.Array) -> None:
         """Stage keys of rows that are to be deleted."""
         with self._lock:
             stage = self._stage(pair)
             stage.keys += len(keys)
-            self._copy(stage, "copy_keys", copy_text({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
+            self._copy(stage, "copy_keys", copy_csv({"table": pa.repeat(pair.record.id, len(keys)), "key": keys}))
 
     def delete_recorded(self, table: TableRecord) -> int:
         """Stage what the records say that an import brought to a table; returns the rows."""

@@ -14,10 +14,10 @@ limit 0
 create temp table {gone} (sync_table bigint, key bigint primary key) on commit drop
 
 -- name: copy_rows
-copy {staged} (sync_n, sync_table, sync_rowid, sync_present, sync_refused, {columns}) from stdin
+copy {staged} (sync_n, sync_table, sync_rowid, sync_present, sync_refused, {columns}) from stdin with (format csv)
 
 -- name: copy_keys
-copy {gone} (sync_table, key) from stdin
+copy {gone} (sync_table, key) from stdin with (format csv)
 
 -- name: stage_recorded
 -- The keys of an import's rows as far as its records tell: the ids that it took for itself, or its chunks.

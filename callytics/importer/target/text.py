@@ -1,4 +1,8 @@
-"""Values as the text that PostgreSQL reads back exactly: one by one for INSERT, whole columns for COPY."""
+"""Converted values as the text that PostgreSQL reads back exactly: one by one for INSERT, whole columns for COPY.
+
+What the bulk insert's encoders refuse by its Python type (callytics/postgres/encoders.py) has no counterpart here: the
+conversion has made each value one of the few types that a target column is written from.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,19 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-# What COPY's text format escapes, the backslash first (https://www.postgresql.org/docs/15/sql-copy.html).
-ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
+from callytics.postgres.copying import as_csv
 
 
-def copy_text(columns: dict[str, pa.Array]) -> io.BytesIO:
-    """Return columns in the text format of COPY, which PostgreSQL reads back exactly."""
-    # No header and no quotes: COPY's text format knows only tabs, line ends and backslashes.
-    fields = [_escaped(column) for column in columns.values()]
-    lines = pc.binary_join_element_wise(*fields, "\t")
-    return io.BytesIO("".join(f"{line}\n" for line in lines.to_pylist()).encode())
+def copy_csv(columns: dict[str, pa.Array]) -> io.BytesIO:
+    """Return columns as CSV for COPY, which PostgreSQL reads back exactly."""
+    return io.BytesIO(as_csv([_without_lists(column) for column in columns.values()]))
 
 
-def _escaped(column: pa.Array) -> pa.Array:
-    if pa.types.is_list(column.type):
-        column = pa.array([literal(value, "[]") for value in column.to_pylist()], pa.string())
-    text = pc.cast(column, pa.string())
-    if pa.types.is_string(column.type):
-        for character, escape in ESCAPES:
-            text = pc.replace_substring(text, character, escape)
-    return pc.fill_null(text, "\\N")
+def _without_lists(column: pa.Array) -> pa.Array:
+    if not pa.types.is_list(column.type):
+        return column
+    return pa.array([literal(value, "[]") for value in column.to_pylist()], pa.string())
 
 
 def literal(value: Any, kind: str) -> str | None:
