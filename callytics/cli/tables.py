@@ -23,6 +23,8 @@ USUAL, LEAST = 80, 20
 GAP, HANG = "  ", "  "
 # A column of names is not made narrower than its longest part up to this: below, stacked rows are easier to read.
 READABLE = 16
+# Nor are rows wrapped that would take more lines than this on average.
+LINES_A_ROW = 3
 # Names may be broken behind these.
 JOINTS = re.compile(r"(?<=[_./,:;=-])")
 # The vowels and final consonants of Hangul that is kept letter by letter, as macOS keeps file names: drawn inside the
@@ -82,7 +84,10 @@ def table_lines(table: Table, room: int | None = None) -> Iterator[str]:
     columns = [[row[at] for row in lines] for at in kept]
     right = {place for place, at in enumerate(kept) if at in table.right}
     widths = _widths(columns, right, room)
-    return _stacked(columns, room or 0) if widths is None else _aligned(columns, widths, right)
+    aligned = [] if widths is None else [*_aligned(columns, widths, right)]
+    if room is not None and (not aligned or len(aligned) > LINES_A_ROW * len(lines)):
+        return _stacked(columns, room)
+    return iter(aligned)
 
 
 def _widths(columns: Sequence[Sequence[str]], right: Collection[int], room: int | None) -> list[int] | None:
@@ -98,8 +103,13 @@ def _widths(columns: Sequence[Sequence[str]], right: Collection[int], room: int 
         wide = max(range(len(widths)), key=lambda at: (widths[at] > floors[at], widths[at]))
         if widths[wide] == floors[wide]:
             return None
-        widths[wide] -= 1
+        # The next width that makes a difference, so that as few cells as possible are broken.
+        widths[wide] = max(floors[wide], _used(columns[wide], widths[wide] - 1))
     return widths
+
+
+def _used(column: Sequence[str], room: int) -> int:
+    return max(width(line) for cell in column for line in wrapped(cell, room))
 
 
 def _floor(cell: str) -> int:
