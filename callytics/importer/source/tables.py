@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from callytics.importer.source.integrity import NEEDED
-from callytics.importer.source.mapping import SourceTable
 from callytics.postgres.sql import folded, literal, quote
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
+# Why a computed column can't be read, as resolve.c and expr.c of SQLite word it.
+FUNCTION = re.compile(r"(?:no such|unknown) function: (\w+)(?:\(\))?")
 # A backslash that would read as the escape of a byte.
 LIKE_ESCAPE = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
@@ -36,9 +36,24 @@ def name_text(raw: bytes) -> str:
     return text.replace("\0", "\\x00")
 
 
+@dataclass(frozen=True)
+class Description:
+    """A table as SQLite describes it; the fields are those of `mapping.SourceTable`, which says what they mean."""
+
+    name: str
+    columns: tuple[str, ...]
+    relation: str
+    rowid: str
+    id_column: str | None = None
+    unreadable: tuple[str, ...] = ()
+    odd_columns: frozenset[str] = frozenset()
+    preparation: tuple[str, ...] = ()
+    has_row_numbers: bool = True
+
+
 @dataclass
 class _Described:
-    """A table on its way to a `SourceTable`."""
+    """A table on its way to a `Description`."""
 
     number: int
     raw: bytes
@@ -63,7 +78,7 @@ class _Described:
         return frozenset(name_text(column) for column, *_ in self.info if name_text(column).encode() != column)
 
 
-def source_tables(connection: sqlite3.Connection) -> tuple[SourceTable, ...]:
+def source_tables(connection: sqlite3.Connection) -> tuple[Description, ...]:
     """Return the user's tables; raises `sqlite3.Error` where SQLite can't tell what one is.
 
     Virtual tables are left out: their content is in their shadow tables.
@@ -78,7 +93,7 @@ def source_tables(connection: sqlite3.Connection) -> tuple[SourceTable, ...]:
     return tuple(_describe(_Described(number, raw), connection) for number, raw in rows.fetchall())
 
 
-def _describe(table: _Described, connection: sqlite3.Connection) -> SourceTable:
+def _describe(table: _Described, connection: sqlite3.Connection) -> Description:
     # table_info would leave out generated columns. The pragma itself where it can be: a table of the file that is
     # called pragma_table_xinfo would be read instead of the function.
     query = (
@@ -92,7 +107,7 @@ def _describe(table: _Described, connection: sqlite3.Connection) -> SourceTable:
     return _by_place(table, connection)
 
 
-def _named(table: _Described, connection: sqlite3.Connection) -> SourceTable:
+def _named(table: _Described, connection: sqlite3.Connection) -> Description:
     """Describe a table all of whose names can stand in a statement."""
     name = table.name
     computed = [name_text(column) for column, _, hidden in table.info if hidden]
@@ -103,27 +118,27 @@ def _named(table: _Described, connection: sqlite3.Connection) -> SourceTable:
     )
     rowid = _rowid_name(table, f"main.{quote(name)}", connection)
     if not rowid:
-        return _copied(SourceTable(name, columns, f"main.{quote(name)}", "", None, unreadable))
+        return _copied(Description(name, columns, f"main.{quote(name)}", "", unreadable=unreadable))
     # An index may need a collation or a function that is missing here; the rows do not.
     relation = f"main.{quote(name)} not indexed"
-    return SourceTable(name, columns, relation, rowid, _id_column(table, connection), unreadable)
+    return Description(name, columns, relation, rowid, _id_column(table, connection), unreadable)
 
 
-def _by_place(table: _Described, connection: sqlite3.Connection) -> SourceTable:
+def _by_place(table: _Described, connection: sqlite3.Connection) -> Description:
     """Describe a table that has a name which no statement can hold: its columns get their texts for names."""
     columns, number = tuple(table.columns), _free_name({folded(column) for column in table.columns})
     for rowid in (*_free_aliases(columns)[:1], None):
         names = ", ".join(map(quote, [number, *columns] if rowid else columns))
         selected = f"select {rowid}, *" if rowid else "select *"
-        found = SourceTable(table.name, columns, "", quote(number), None, odd_columns=table.odd_columns)
+        found = Description(table.name, columns, "", quote(number), odd_columns=table.odd_columns)
         if table.can_be_named:
             inner = f"{selected} from main.{quote(table.name)} not indexed"
-            found = found.read_from(
-                f"(with odd({names}) as ({inner}) select * from odd)", _id_column(table, connection)
-            )
+            relation = f"(with odd({names}) as ({inner}) select * from odd)"
+            found = replace(found, relation=relation, id_column=_id_column(table, connection))
         else:
             view = f"table {table.number} {'by number' if rowid else 'as it is'}"
-            found = found.read_from(f"temp.{quote(view)}", None, _view(view, names, selected, table.number))
+            preparation = _view(view, names, selected, table.number)
+            found = replace(found, relation=f"temp.{quote(view)}", preparation=preparation)
             for statement in found.preparation:
                 connection.execute(statement)
         if _can_be_read(found, connection):
@@ -133,7 +148,7 @@ def _by_place(table: _Described, connection: sqlite3.Connection) -> SourceTable:
     return found
 
 
-def _can_be_read(table: SourceTable, connection: sqlite3.Connection) -> bool:
+def _can_be_read(table: Description, connection: sqlite3.Connection) -> bool:
     try:
         connection.execute(f"select 1 from {table.relation} limit 0")
     except sqlite3.OperationalError:
@@ -163,7 +178,7 @@ def _view(view: str, names: str, selected: str, number: int) -> tuple[str, ...]:
     )
 
 
-def _copied(table: SourceTable) -> SourceTable:
+def _copied(table: Description) -> Description:
     """Return a table without row numbers as a numbered copy of it, which each connection makes for itself."""
     taken = {folded(column) for column in table.columns}
     rowid = next((alias for alias in ROWID_NAMES if alias not in taken), None)
@@ -174,15 +189,11 @@ def _copied(table: SourceTable) -> SourceTable:
         f"create temp table {quote(table.name)} as "
         f"select {numbered}{', '.join(map(quote, table.columns))} from {table.relation}"
     )
-    return SourceTable(
-        table.name,
-        table.columns,
-        f"temp.{quote(table.name)}",
-        rowid or number,
-        None,
-        table.unreadable,
-        table.odd_columns,
-        (*table.preparation, copy),
+    return replace(
+        table,
+        relation=f"temp.{quote(table.name)}",
+        rowid=rowid or number,
+        preparation=(*table.preparation, copy),
         has_row_numbers=False,
     )
 
@@ -202,8 +213,8 @@ def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None
     try:
         connection.execute(f"select {quote(column)} from main.{quote(name)} not indexed limit 0")
     except sqlite3.OperationalError as error:
-        missing = NEEDED.fullmatch(str(error).removesuffix("()"))
-        return f"needs the function {missing['function']}" if missing else str(error)
+        missing = FUNCTION.fullmatch(str(error))
+        return f"needs the function {missing[1]}" if missing else str(error)
     return None
 
 
