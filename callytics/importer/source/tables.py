@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from callytics.postgres.sql import folded, literal, quote
+from callytics.postgres.sql import folded, literal, quote, sqlite_name
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
@@ -46,7 +46,6 @@ class Description:
     rowid: str
     id_column: str | None = None
     unreadable: tuple[str, ...] = ()
-    odd_columns: frozenset[str] = frozenset()
     preparation: tuple[str, ...] = ()
     has_row_numbers: bool = True
 
@@ -116,11 +115,11 @@ def _named(table: _Described, connection: sqlite3.Connection) -> Description:
     unreadable = tuple(
         f"{name}.{column} can be computed by its application only: {causes[column]}" for column in causes
     )
-    rowid = _rowid_name(table, f"main.{quote(name)}", connection)
+    rowid = _rowid_name(table, f"main.{sqlite_name(name)}", connection)
     if not rowid:
-        return _copied(Description(name, columns, f"main.{quote(name)}", "", unreadable=unreadable))
+        return _copied(Description(name, columns, f"main.{sqlite_name(name)}", "", unreadable=unreadable))
     # An index may need a collation or a function that is missing here; the rows do not.
-    relation = f"main.{quote(name)} not indexed"
+    relation = f"main.{sqlite_name(name)} not indexed"
     return Description(name, columns, relation, rowid, _id_column(table, connection), unreadable)
 
 
@@ -128,11 +127,11 @@ def _by_place(table: _Described, connection: sqlite3.Connection) -> Description:
     """Describe a table that has a name which no statement can hold: its columns get their texts for names."""
     columns, number = tuple(table.columns), _free_name({folded(column) for column in table.columns})
     for rowid in (*_free_aliases(columns)[:1], None):
-        names = ", ".join(map(quote, [number, *columns] if rowid else columns))
+        names = ", ".join(map(sqlite_name, [number, *columns] if rowid else columns))
         selected = f"select {rowid}, *" if rowid else "select *"
-        found = Description(table.name, columns, "", quote(number), odd_columns=table.odd_columns)
+        found = Description(table.name, columns, "", sqlite_name(number))
         if table.can_be_named:
-            inner = f"{selected} from main.{quote(table.name)} not indexed"
+            inner = f"{selected} from main.{sqlite_name(table.name)} not indexed"
             relation = f"(with odd({names}) as ({inner}) select * from odd)"
             found = replace(found, relation=relation, id_column=_id_column(table, connection))
         else:
@@ -181,19 +180,26 @@ def _view(view: str, names: str, selected: str, number: int) -> tuple[str, ...]:
 def _copied(table: Description) -> Description:
     """Return a table without row numbers as a numbered copy of it, which each connection makes for itself."""
     taken = {folded(column) for column in table.columns}
-    rowid = next((alias for alias in ROWID_NAMES if alias not in taken), None)
     # A name of the row number, where one is free, is the copy's own.
-    number = quote(_free_name(taken))
-    numbered = "" if rowid else f"row_number() over () as {number}, "
-    copy = (
-        f"create temp table {quote(table.name)} as "
-        f"select {numbered}{', '.join(map(quote, table.columns))} from {table.relation}"
-    )
+    free = next((alias for alias in ROWID_NAMES if alias not in taken), None)
+    number = sqlite_name(_free_name(taken))
+    names = list(map(sqlite_name, table.columns))
+    columns = ", ".join(names if free else [number, *names])
+    values = ", ".join(names if free else ["row_number() over ()", *names])
+    copy = f"temp.{sqlite_name(table.name)}"
     return replace(
         table,
-        relation=f"temp.{quote(table.name)}",
-        rowid=rowid or number,
-        preparation=(*table.preparation, copy),
+        relation=copy,
+        rowid=free or number,
+        preparation=(
+            *table.preparation,
+            f"select count(*) from {table.relation}",
+            # Once a collation was missing, SQLite finds no way to read by the key until it has read the schema again.
+            "pragma writable_schema = reset",
+            # Named and without types: by "create … as select" it calls a column "true" column2, and converts values.
+            f"create temp table {sqlite_name(table.name)} ({columns})",
+            f"insert into {copy} select {values} from {table.relation}",
+        ),
         has_row_numbers=False,
     )
 
@@ -211,7 +217,7 @@ def _id_column(table: _Described, connection: sqlite3.Connection) -> str | None:
 def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None:
     """Return why a generated column can't be read here; None where it can."""
     try:
-        connection.execute(f"select {quote(column)} from main.{quote(name)} not indexed limit 0")
+        connection.execute(f"select {sqlite_name(column)} from main.{sqlite_name(name)} not indexed limit 0")
     except sqlite3.OperationalError as error:
         missing = FUNCTION.fullmatch(str(error))
         return f"needs the function {missing[1]}" if missing else str(error)

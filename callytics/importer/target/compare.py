@@ -23,13 +23,12 @@ from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import sqlite_name
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
 from callytics.importer.source.trouble import reading
 from callytics.importer.target.catalogue import read_back
 from callytics.importer.target.findings import same_json, same_values
 from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
-from callytics.postgres.sql import literal
+from callytics.postgres.sql import literal, sqlite_name
 
 
 class Comparer:
