@@ -194,7 +194,8 @@ def verify(
 ) -> None:
     """Compare every value of imported files with what is there now.
 
-    A folder stands for the SQLite files in it.
+    A folder stands for the SQLite files in it. On a server that takes no writes, such as a standby, the verdict is
+    shown and not recorded.
 
     Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 differences found,
     130 interrupted.

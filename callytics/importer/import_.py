@@ -321,7 +321,7 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
     _validate_again(session, run, works)
     # Only now: the rows are there, and the application may have added some of its own meanwhile.
     _set_sequences(session, works)
-    outcome.differences += [difference for one in actions.found for difference in one.examples]
+    outcome.differences += [difference for one in actions.found.values() for difference in one.examples]
     ledger.measure_after(run)
     session.conclude(outcome, run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import Interrupted, SourceError, TargetError
 from callytics.importer.options import Cancellation, Options, Progress
 from callytics.importer.outcome import Outcome
-from callytics.importer.records.entries import SourceRecord
+from callytics.importer.records.entries import SourceRecord, TableSummary
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
@@ -85,14 +85,19 @@ class Session:
         This commit waits for the disk, and so for everything that workers committed before: PostgreSQL writes its log
         in order.
         """
-        tables = self.ledger.summary(run)
-        different = any(table.different_rows for table in tables)
-        status = "different" if different else "rejects" if any(table.rejected for table in tables) else "verified"
+        status = verdict_on(self.ledger.summary(run))
         self.ledger.finish_run(run, status)
         self.connection.commit()
         if run not in outcome.runs:
             outcome.add_run(run, status, self.ledger)
         self.connection.commit()
+
+
+def verdict_on(tables: Sequence[TableSummary]) -> str:
+    """Return the verdict that follows from what became of the tables of a run."""
+    if any(table.different_rows for table in tables):
+        return "different"
+    return "rejects" if any(table.rejected for table in tables) else "verified"
 
 
 def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:
@@ -109,8 +114,12 @@ def _way_out(record: SourceRecord) -> str:
 
 
 @contextmanager
-def open_session(settings: Settings, options: Options, progress: Progress, *, lock: bool = True) -> Iterator[Session]:
+def open_session(
+    settings: Settings, options: Options, progress: Progress, *, lock: bool = True, writes: bool = True
+) -> Iterator[Session]:
     """Yield a session on a database that is ready; with ``lock`` no other import, sync or undo runs there meanwhile.
+
+    Without ``writes`` the server may be one that takes none.
 
     Cancelling the command cancels the session's statements. Raises ``TargetError`` if the database is not ready, the
     role has no rights or another import holds the lock; ``DatabaseUnavailable`` if the server can't be reached; and
@@ -124,7 +133,7 @@ def open_session(settings: Settings, options: Options, progress: Progress, *, lo
 
         with options.cancellation.reaches(cancel):
             session = Session(settings, connection, options, progress)
-            check_ready(session.connection)
+            check_ready(session.connection, writes=writes)
             check_connections(session.connection, options.jobs)
             # Before any question about runs or files: the answer must hold until the command ends.
             if lock:

@@ -37,8 +37,15 @@ def connected(settings: Settings, *, owner: bool = False, then: str = AGAIN) -> 
 
 def refuse_read_only(connection: Connection) -> None:
     """Raise ReadOnlyServer where a transaction can't write, before anything was begun; the server is asked once."""
+    if why := why_read_only(connection):
+        raise read_only(why)
+
+
+def why_read_only(connection: Connection) -> str | None:
+    """Return why a transaction can't write; None where it can."""
     with connection.cursor() as cursor:
         cursor.execute("select current_setting('transaction_read_only'), pg_is_in_recovery()")
         row = cursor.fetchone()
-    if row and row[0] == "on":
-        raise read_only("it is a standby" if row[1] else "default_transaction_read_only is on")
+    if row is None or row[0] != "on":
+        return None
+    return "it is a standby" if row[1] else "default_transaction_read_only is on"

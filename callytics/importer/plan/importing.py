@@ -180,9 +180,10 @@ class ImportActions:
     Each step commits its work together with the record of it, so that a resumed import neither repeats nor skips it.
     """
 
-    def __init__(self, run: int) -> None:
-        self.run = run
-        self.found: list[Verification] = []
+    def __init__(self, run: int, *, records: bool = True) -> None:
+        self.run, self.records = run, records
+        # By the number of the table's record.
+        self.found: dict[int, Verification] = {}
         self._began: dict[int, float] = {}
 
     @property
@@ -264,9 +265,12 @@ class ImportActions:
         piece.parts.append(piece.work.verify(worker.verifier, piece.rows))
 
     def verified(self, worker: Worker, subject: tuple[Work, list[Verification]]) -> None:
-        """Record what the comparison of a table found in all its pieces."""
+        """Sum up what the comparison of a table found in all its pieces, and record it where the server takes that."""
         work, parts = subject
-        self.found.append(worker.verifier.conclude(work.record, parts))
+        self.found[work.record.id] = found = worker.verifier.conclude(work.record, parts)
+        if self.records:
+            worker.ledger.verified_table(work.record.id, found.rows, found.different, found.began)
+        worker.connection.commit()
 
     def _timed(self, found: Definition, worker: Worker) -> AbstractContextManager[None]:
         return worker.step(self.run, found.kind, found.name, self._began.get(found.id))

@@ -455,14 +455,14 @@ def test_sessions_that_could_belong_to_two_installations_are_refused(installatio
 
 
 def test_codes_that_two_installations_share(installation: Installation) -> None:
-    """The same code twice can't be held: the second is rejected with the reason, and kept."""
+    """A code that has another name there can't be held: it is rejected with the reason, and kept."""
     codes = (
         "create table business_type_codes (id integer primary key, code text, name text); "
         "insert into business_type_codes values (1, 'A', '{}');"
     )
     installation.take(codes.format("one"))
     outcome = installation.take(codes.format("two"), code=3)
-    assert "unique" in outcome.rejects[0].reason
+    assert outcome.rejects[0].reason == "another row has the same code, and another name"
     assert installation.all("select code, name from business_type_codes") == [("A", "one")]
     assert json.loads(json.dumps(installation.one("select source_row from imports.rejected"))) == {
         "id": 1,
