@@ -143,6 +143,7 @@ class AgentAccounts:
         with self.postgres.transaction():
             account = self._find(username)
             self._run("set_password", account_id=account["id"], password_hash=password_hash)
+            self._run("forget_guesses", account_id=account["id"])
             self._run("revoke_sessions", account_id=account["id"], reason="password")
             self._log_change(account["agent_id"], "password")
 
@@ -169,6 +170,7 @@ class AgentAccounts:
                 status = account["account_status"]
                 raise AgentError(f"agent '{username}' is {status}, not locked: 'agent unlock --activate' lets it in")
             self._run("unlock", account_id=account["id"])
+            self._run("forget_guesses", account_id=account["id"])
             self._log_change(account["agent_id"], "unlock")
 
     aunlock = as_async(unlock)
@@ -178,6 +180,7 @@ class AgentAccounts:
         with self.postgres.transaction():
             account = self._find(username)
             self._run("unlock", account_id=account["id"])
+            self._run("forget_guesses", account_id=account["id"])
             self._run("set_profile_active", account_id=account["id"], is_active=True)
             self._log_change(account["agent_id"], "activation")
 

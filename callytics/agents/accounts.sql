@@ -45,6 +45,11 @@ update agent_accounts
 set account_status = 'active', login_attempts = 0, account_locked_until = null
 where id = %(account_id)s
 
+-- name: forget_guesses
+update agent_login_places
+set attempts = 0, locked_until = null
+where account_id = %(account_id)s
+
 -- name: deactivate
 update agent_accounts set account_status = 'inactive'
 where id = %(account_id)s
@@ -78,8 +83,10 @@ values (%(agent_id)s, 'profile_update', %(activity_data)s)
 select
     a.id as account_id, p.id as agent_id, a.username, p.full_name, a.email, p.department, p.position,
     a.account_status as status, p.is_active as profile_active, coalesce(a.login_attempts, 0) as login_attempts,
-    case when a.account_locked_until > now() then least(a.account_locked_until, '9999-12-30 00:00:00+00') end
-        as locked_until,
+    case
+        when greatest(a.account_locked_until, place.locked_until) > now()
+            then least(greatest(a.account_locked_until, place.locked_until), '9999-12-30 00:00:00+00')
+    end as locked_until,
     case when a.last_login_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then a.last_login_at end
         as last_login_at,
     a.password_hash,
@@ -104,4 +111,11 @@ select
     ) as sessions
 from agent_accounts as a
 left join agent_profiles as p on p.account_id = a.id
+-- Locked for a network, or for all of which none is known.
+left join (
+    select account_id, max(locked_until) as locked_until
+    from agent_login_places
+    where locked_until > now()
+    group by account_id
+) as place on place.account_id = a.id
 order by a.username

@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 
 from callytics.agents.accounts import spellings
+from callytics.agents.networks import host, network
 from callytics.agents.passwords import Passwords
 from callytics.agents.permissions import allows
 from callytics.agents.turns import Turns
@@ -32,6 +33,10 @@ CLAIMS = ["iss", "aud", "sub", "jti", "iat", "exp"]
 LEEWAY_SECONDS = 10
 # Ours have about 300 characters. Anything much longer is refused before it costs the time to decode it.
 LONGEST_TOKEN = 2048
+# A place from which an agent has entered within so many days keeps a way in.
+KNOWN_DAYS = 30
+# Guesses from so many unknown networks are counted before an account is slowed down for all of these.
+NETWORKS = 4
 # How often a login starts over because the hash changed meanwhile, usually by another login that upgraded it.
 TRIES = 3
 
@@ -60,6 +65,8 @@ class LoginSession:
 @dataclass(frozen=True)
 class _Attempt:
     account_id: int | None
+    place: str | None
+    is_known: bool | None
     password_hash: str | None = field(repr=False)
     log_id: int
     logged_at: datetime
@@ -88,16 +95,19 @@ class AgentAuth:
         """Log an agent in by password and return the session; raise LoginRefused, the same for every reason.
 
         The attempt is counted, logged and committed before the password is checked: however many guesses arrive at
-        once, no more than MAX_LOGIN_ATTEMPTS are evaluated before the account is locked for ACCOUNT_LOCK_MINUTES.
-        Success resets the count, and upgrades an outdated hash. No connection is held while hashes are computed.
+        once, no more than MAX_LOGIN_ATTEMPTS from one network are evaluated before the account is locked for it for
+        ACCOUNT_LOCK_MINUTES. Guesses from all networks together are slowed down after four times as many, except where
+        the agent has entered within 30 days. Success resets the count, and upgrades an outdated hash. No
+        connection is held while hashes are computed.
         Do not call it inside a transaction, whose rollback would undo the count.
         """
-        attempt = self._attempt(username, _text(ip_address, 64), _text(user_agent, 512))
+        places = _places(_text(ip_address, 64))
+        attempt = self._attempt(username, places, _text(user_agent, 512))
         password_hash = attempt.password_hash
         for _ in range(TRIES):
             if not self.passwords.matches(password_hash, password) or password_hash is None:
                 raise LoginRefused
-            if session := self._enter(attempt, password_hash, password):
+            if session := self._enter(attempt, places, password_hash, password):
                 return session
             password_hash = self.postgres.execute_query(
                 SQL["password_hash"], {"account_id": attempt.account_id}, fetch="val"
@@ -161,22 +171,37 @@ class AgentAuth:
         if not allows(agent.permissions, permission_type, level):
             raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")
 
-    def _attempt(self, username: str, ip_address: str | None, user_agent: str | None) -> _Attempt:
+    def knows(self, username: str, ip_address: str | None) -> bool:
+        """Tell whether the agent of a username has entered from an address or its network lately."""
+        parameters = {**spellings(username), **_places(_text(ip_address, 64)), "known_days": KNOWN_DAYS}
+        return bool(self.postgres.execute_query(SQL["known"], parameters, fetch="val"))
+
+    aknows = as_async(knows)
+
+    def _attempt(self, username: str, places: Mapping[str, str | None], user_agent: str | None) -> _Attempt:
+        most = self.settings.max_login_attempts
         parameters = {
             **spellings(username),
-            "most": self.settings.max_login_attempts,
+            **places,
+            "known_days": KNOWN_DAYS,
+            "most": most,
+            "most_unknown": most * NETWORKS,
             "minutes": self.settings.account_lock_minutes,
-            "ip_address": ip_address,
             "user_agent": user_agent,
         }
         [attempt] = self.postgres.execute_query(SQL["attempt"], parameters)
         return _Attempt(**attempt)
 
-    def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> LoginSession | None:
+    def _enter(
+        self, attempt: _Attempt, places: Mapping[str, str | None], password_hash: str, password: str
+    ) -> LoginSession | None:
         """Open a session, or return None if the account has changed since its hash was read."""
         current = self.passwords.is_current(password_hash)
         session_id = secrets.token_urlsafe(24)
         parameters = {
+            **places,
+            "place": attempt.place,
+            "is_known": bool(attempt.is_known),
             "account_id": attempt.account_id,
             "password_hash": password_hash,
             # Hashed before the transaction: it takes a tenth of a second, in which no connection should be held.
@@ -192,6 +217,7 @@ class AgentAuth:
                 return None
             # Here, so that no timer is needed: each login removes more than it adds.
             self.postgres.execute_query(SQL["forget_sessions"], fetch="none")
+            self.postgres.execute_query(SQL["forget_places"], fetch="none")
             agent = self._agent(session_id, str(attempt.account_id))
             if agent is None:
                 raise LoginRefused
@@ -234,6 +260,10 @@ class AgentAuth:
         if not re.fullmatch(r"[0-9]{1,18} [\w-]+", f"{claims['sub']} {claims['jti']}", re.ASCII):
             raise NotAuthenticated
         return {"session_id": claims["jti"], "account_id": claims["sub"]}
+
+
+def _places(ip_address: str | None) -> dict[str, str | None]:
+    return {"ip_address": ip_address, "host": host(ip_address or ""), "network": network(ip_address)}
 
 
 def _text(text: str | None, most: int) -> str | None:

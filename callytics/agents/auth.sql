@@ -2,57 +2,111 @@
 -- Takes one attempt of the account of a username, and logs the login as refused, which it is until `enter` says
 -- otherwise. One statement whose writes are the same for everybody: a guess is counted before its password is looked
 -- at, however many are made at once, and an unknown name takes as long. The hash is handed out only where the
--- password still decides.
+-- password still decides. Each place has its own count. Those from which the agent entered lately are known; the
+-- guesses from all others count together, too, and beyond a number are slowed down.
 with account as (
     select
         a.id,
         p.id as agent_id,
         a.password_hash,
+        greatest(host.entered_at, network.entered_at) > now() - make_interval(days => %(known_days)s) as is_known,
+        case when host.entered_at > now() - make_interval(days => %(known_days)s) then %(host)s else %(network)s end
+            as place,
         case
             when (a.account_status is distinct from 'active') then 'account'
             when p.is_active is not true then 'profile'
-            when a.account_locked_until > now() then 'locked'
+            -- Wrong passwords lock no longer than this: whatever does is meant for everybody.
+            when a.account_locked_until > now() + make_interval(mins => %(minutes)s) then 'locked'
+            when
+                a.account_locked_until > now()
+                and coalesce(greatest(host.entered_at, network.entered_at), '-infinity')
+                <= now() - make_interval(days => %(known_days)s)
+                then 'locked'
             else 'password'
         end as reason,
-        -- Imported rows may hold anything. A lock that has passed begins a new count.
+        -- Imported rows may hold anything. A day after the last lock a new count begins.
         case
-            when a.account_locked_until is null then least(greatest(coalesce(a.login_attempts, 0), 0), %(most)s - 1) + 1
-            else 1
+            when a.account_locked_until < now() - interval '1 day' then 1
+            else least(greatest(coalesce(a.login_attempts, 0), 0), %(most_unknown)s - 1) + 1
         end as attempts
     from agent_accounts as a
     left join agent_profiles as p on p.account_id = a.id
+    left join agent_login_places as host on host.account_id = a.id and host.place = %(host)s
+    left join agent_login_places as network on network.account_id = a.id and network.place = %(network)s
     where a.username in (%(username)s, %(composed)s)
     order by (a.username = %(username)s) desc
     limit 1
     for no key update of a
 ),
+tried as (
+    insert into agent_login_places as here (account_id, place, attempts, locked_until)
+    select account.id, account.place, 1, case when %(most)s = 1 then now() + make_interval(mins => %(minutes)s) end
+    from account
+    where account.reason = 'password'
+    on conflict (account_id, place) do update
+        set
+            tried_at = now(),
+            -- One more than the most: refused. A lock that has passed begins a new count.
+            attempts = case when here.locked_until <= now() then 1 else least(here.attempts, %(most)s) + 1 end,
+            locked_until
+            = case
+                when here.locked_until > now() then here.locked_until
+                when %(most)s = 1 or (here.locked_until is null and here.attempts + 1 >= %(most)s)
+                    then now() + make_interval(mins => %(minutes)s)
+            end
+    returning attempts <= %(most)s as is_open
+),
+judged as (
+    select
+        account.*,
+        case when tried.is_open is false then 'locked' else account.reason end as verdict
+    from account
+    left join tried on true
+),
 counted as (
     update agent_accounts as a
     set
-        login_attempts = account.attempts,
+        login_attempts = judged.attempts,
+        -- As many guesses in a time as at a single place.
         account_locked_until
-        = case when account.attempts >= %(most)s then now() + make_interval(mins => %(minutes)s) end
-    from account
-    where a.id = account.id and account.reason = 'password'
+        = case
+            when judged.attempts >= %(most_unknown)s then now() + make_interval(secs => %(minutes)s * 60.0 / %(most)s)
+        end
+    from judged
+    where a.id = judged.id and judged.verdict = 'password' and judged.is_known is not true
 ),
 logged as (
     insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
     select
-        account.agent_id, 'login', %(ip_address)s, %(user_agent)s,
+        judged.agent_id, 'login', %(ip_address)s, %(user_agent)s,
         jsonb_strip_nulls(jsonb_build_object(
-            'outcome', 'refused', 'reason', coalesce(account.reason, 'unknown'), 'account_id', account.id
+            'outcome', 'refused', 'reason', coalesce(judged.verdict, 'unknown'), 'account_id', judged.id
         ))
     from (values (true)) as always
-    left join account on true
+    left join judged on true
     returning id, created_at
 )
 select
-    account.id as account_id,
-    case when account.reason = 'password' then account.password_hash end as password_hash,
+    judged.id as account_id,
+    judged.place,
+    judged.is_known,
+    case when judged.verdict = 'password' then judged.password_hash end as password_hash,
     logged.id as log_id,
     logged.created_at as logged_at
 from logged
-left join account on true
+left join judged on true
+
+-- name: known
+-- Whether the agent of a username entered lately from one of these places.
+select
+    exists(
+        select
+        from agent_login_places as place
+        join agent_accounts as a on a.id = place.account_id
+        where
+            a.username in (%(username)s, %(composed)s) and place.place in (%(host)s, %(network)s)
+            and place.entered_at > now() - make_interval(days => %(known_days)s)
+    )
 
 -- name: password_hash
 select password_hash
@@ -63,9 +117,25 @@ where id = %(account_id)s
 -- Opens a session, unless the account was changed since its hash was read: then no row.
 with account as (
     update agent_accounts as a
-    set login_attempts = 0, account_locked_until = null, last_login_at = now(), password_hash = %(new_hash)s
+    set
+        -- What others tried elsewhere goes on to count.
+        login_attempts = case when %(is_known)s then a.login_attempts else 0 end,
+        account_locked_until = case when %(is_known)s then a.account_locked_until end,
+        last_login_at = now(),
+        password_hash = %(new_hash)s
     where a.id = %(account_id)s and a.password_hash = %(password_hash)s and a.account_status = 'active'
     returning a.id
+),
+entered as (
+    insert into agent_login_places as here (account_id, place, entered_at)
+    select distinct account.id, place.place, now()
+    from account
+    cross join (values (%(host)s), (%(network)s)) as place (place)
+    on conflict (account_id, place) do update set
+        entered_at = now(),
+        tried_at = now(),
+        attempts = case when here.place = %(place)s then 0 else here.attempts end,
+        locked_until = case when here.place = %(place)s then null else here.locked_until end
 ),
 logged as (
     update agent_activity_logs
@@ -87,6 +157,16 @@ where id in (
         select id from agent_sessions
         where expires_at < now() - interval '1 hour'
         order by expires_at
+        limit 100
+        for update skip locked
+    )
+
+-- name: forget_places
+delete from agent_login_places
+where (account_id, place) in (
+        select account_id, place from agent_login_places
+        where tried_at < now() - interval '90 days'
+        order by tried_at
         limit 100
         for update skip locked
     )

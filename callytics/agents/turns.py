@@ -44,6 +44,11 @@ class Turns:
         self._numbers = count()
         self._waiting: list[_Turn] = []
 
+    @property
+    def crowded(self) -> bool:
+        """Whether somebody waits, so that the rank of the next one matters."""
+        return bool(self._waiting)
+
     def take(self, work: Callable[[], Result], rank: int = 1) -> Future[Result]:
         """Return the future result of ``work``; whoever waits longest at the lowest rank is next."""
         turn = _Turn(rank, next(self._numbers), work)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from callytics.agents.auth import Agent
 from callytics.api import permits, problems, service
+from callytics.api.repeating import Key, Once
 from callytics.api.sent import Sent
 from callytics.api.text import RowId
 from callytics.calls import MultiDatabaseManager
@@ -102,11 +105,20 @@ SENT = Sent(NewAnalysis)
         **problems.declared(409),
     },
 )
-async def store(request: Request, response: Response) -> Stored:
-    """Store one call's analysis, all of it or nothing. Storing the same recording again adds another analysis."""
+async def store(
+    request: Request, response: Response, agent: Annotated[Agent, Depends(permits.agent)], key: Key = None
+) -> Stored:
+    """Store one call's analysis, all of it or nothing.
+
+    Storing the same recording again adds another analysis, unless the request repeats an earlier one's Idempotency-Key.
+    """
     ours = service.of(request)
     async with SENT.by(request) as analysis:
-        stored = await ours.postgres.in_thread(_store, ours.databases, analysis)
+        work = partial(_store, ours.databases, analysis)
+        if key is not None:
+            once = Once[Stored](ours.postgres, agent.account_id, key, 201)
+            work = partial(once.run, analysis, work, Stored)
+        stored = await ours.postgres.in_thread(work)
     response.headers["Location"] = f"/analyses/{stored.audio_file_id}"
     return stored
 

@@ -99,7 +99,7 @@ def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=service.cors_origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"),
             expose_headers=("Link", "Location", "Retry-After", "X-Request-ID"),
         ),
         Middleware(LastResort),

@@ -16,7 +16,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from callytics.agents.accounts import Grant
-from callytics.agents.auth import AgentAuth, LoginSession
+from callytics.agents.auth import KNOWN_DAYS, NETWORKS, AgentAuth, LoginSession
 from callytics.agents.passwords import Passwords
 from callytics.exceptions import LoginRefused
 from callytics.postgres import connect
@@ -38,9 +38,8 @@ from tests.support.agents import (
 )
 
 MOST = SERVICE.max_login_attempts
-STATE = (
-    "select json_build_array(login_attempts, account_locked_until > now()) from agent_accounts where username = 'kim'"
-)
+STATE = "select json_build_array(attempts, locked_until > now()) from agent_login_places where place = ''"
+UNKNOWN = "select json_build_array(login_attempts, account_locked_until > now()) from agent_accounts"
 
 
 @pytest.fixture
@@ -171,10 +170,11 @@ def test_so_many_wrong_passwords_lock_and_time_unlocks(auth: AgentAuth, password
         assert ask(auth, STATE) == [number, True if number == MOST else None]
     refused(auth, password=PASSWORD)
     assert passwords.checked[-1] is None
-    assert ask(auth, "select account_locked_until - now() between '29 minutes' and '30 minutes' from agent_accounts")
+    assert ask(auth, "select locked_until - now() between '29 minutes' and '30 minutes' from agent_login_places")
+    assert ask(auth, UNKNOWN) == [MOST, None]
     assert [line["activity_data"]["reason"] for line in logged(auth)] == ["password"] * MOST + ["locked"]
 
-    run(auth, "update agent_accounts set account_locked_until = account_locked_until - interval '30 minutes'")
+    run(auth, "update agent_login_places set locked_until = locked_until - interval '30 minutes'")
     refused(auth)
     assert ask(auth, STATE) == [1, None]
     auth.login("kim", PASSWORD)
@@ -195,7 +195,8 @@ def test_success_sets_the_count_back_even_at_the_last_attempt(auth: AgentAuth) -
     [
         (None, None, MOST),
         (-5, None, MOST),
-        (MOST - 1, None, 1),
+        (MOST - 1, None, MOST),
+        (MOST * NETWORKS - 1, None, 1),
         (2**63 - 1, None, 1),
         (2**63 - 1, "2020-01-01", MOST),
         (99, "-infinity", MOST),
@@ -348,3 +349,92 @@ def test_the_same_for_coroutines(auth: AgentAuth) -> None:
     session, agent = asyncio.run(a_day())
     assert session.agent == agent
     assert [line["activity_type"] for line in logged(auth)] == ["login"] * 3 + ["logout"]
+
+
+OFFICE, HOME = "192.0.2.7", "2001:db8:1:1::7"
+
+
+def guess(auth: AgentAuth, address: str, times: int = MOST) -> None:
+    for _ in range(times):
+        refused(auth, ip_address=address)
+
+
+@pytest.mark.parametrize(
+    ("guessing", "entering", "enters"),
+    [
+        ("203.0.113.1", OFFICE, True),
+        ("203.0.113.1", "203.0.113.1", False),
+        ("203.0.113.1", "203.0.113.200", False),
+        ("203.0.113.1", "::ffff:203.0.113.200", False),
+        ("2001:db8:2:2::1", "2001:db8:2:2:ffff::1", False),
+        ("2001:db8:2:2::1", HOME, True),
+        ("a proxy's invention", "a proxy's invention", False),
+    ],
+)
+def test_guesses_lock_the_network_that_they_come_from(
+    auth: AgentAuth, guessing: str, entering: str, enters: bool
+) -> None:
+    add_kim(auth)
+    guess(auth, guessing)
+    assert accounts_of(auth).list_agents()[0].state == "locked"
+    if enters:
+        assert auth.login("kim", PASSWORD, ip_address=entering).agent.username == "kim"
+    else:
+        refused(auth, password=PASSWORD, ip_address=entering)
+        accounts_of(auth).unlock("kim")
+        auth.login("kim", PASSWORD, ip_address=entering)
+
+
+def test_guesses_from_everywhere_are_slowed_down_but_not_for_who_is_known(auth: AgentAuth, passwords: Counting) -> None:
+    add_kim(auth)
+    auth.login("kim", PASSWORD, ip_address=OFFICE)
+    auth.login("kim", PASSWORD, ip_address=HOME)
+    passwords.checked.clear()
+    for number in range(MOST * NETWORKS * 2):
+        refused(auth, ip_address=f"10.0.{number}.1")
+    assert sum(stored is not None for stored in passwords.checked) == MOST * NETWORKS
+    assert ask(auth, UNKNOWN) == [MOST * NETWORKS, True]
+    # As often as at a single place: so many in 30 minutes.
+    assert ask(auth, "select account_locked_until - now() between '9 minutes' and '10 minutes' from agent_accounts")
+    refused(auth, password=PASSWORD, ip_address="198.51.100.1")
+    for address in (OFFICE, "192.0.2.99", HOME, "2001:db8:1:1::8"):
+        auth.login("kim", PASSWORD, ip_address=address)
+    refused(auth, password=PASSWORD, ip_address="198.51.100.1")
+
+    run(auth, "update agent_accounts set account_locked_until = now() - interval '1 second'")
+    refused(auth, ip_address="10.1.0.1")
+    refused(auth, password=PASSWORD, ip_address="198.51.100.1")
+    run(auth, "update agent_accounts set account_locked_until = now() - interval '1 second'")
+    auth.login("kim", PASSWORD, ip_address="198.51.100.1")
+    assert ask(auth, UNKNOWN) == [0, None]
+
+
+def test_neighbours_do_not_keep_out_who_entered_from_the_same_address(auth: AgentAuth) -> None:
+    add_kim(auth)
+    auth.login("kim", PASSWORD, ip_address=OFFICE)
+    guess(auth, "192.0.2.200", MOST * 3)
+    refused(auth, password=PASSWORD, ip_address="192.0.2.201")
+    auth.login("kim", PASSWORD, ip_address=OFFICE)
+    refused(auth, password=PASSWORD, ip_address="192.0.2.201")
+    guess(auth, OFFICE)
+    refused(auth, password=PASSWORD, ip_address=OFFICE)
+
+
+def test_a_place_is_forgotten_when_it_was_long_unused(auth: AgentAuth) -> None:
+    add_kim(auth)
+    auth.login("kim", PASSWORD, ip_address=OFFICE)
+    assert auth.knows("kim", OFFICE)
+    assert not auth.knows("kim", HOME)
+    assert not auth.knows("lee", OFFICE)
+    run(auth, "update agent_login_places set entered_at = now() - make_interval(days => %s)", KNOWN_DAYS)
+    assert not auth.knows("kim", OFFICE)
+    run(auth, "update agent_login_places set tried_at = now() - interval '91 days'")
+    auth.login("kim", PASSWORD, ip_address=HOME)
+    assert ask(auth, "select array_agg(place) from agent_login_places") == ["2001:db8:1:1::/64"]
+
+
+def test_a_lock_that_wrong_passwords_cannot_cause_is_for_everybody(auth: AgentAuth) -> None:
+    add_kim(auth)
+    auth.login("kim", PASSWORD, ip_address=OFFICE)
+    run(auth, "update agent_accounts set account_locked_until = 'infinity'")
+    refused(auth, password=PASSWORD, ip_address=OFFICE)
