@@ -435,6 +435,8 @@ def test_a_phone_shows_every_column(browser: Browser, addresses: dict[str, str])
     assert page.evaluate(f"new Set({cells}.map((cell) => {title})).size") >= 5
     boxes = f"{cells}.map((cell) => cell.getBoundingClientRect())"
     assert page.evaluate(f"{boxes}.every((box) => box.left >= 0 && box.right <= 390)")
+    # A date has a line to itself, so that it does not break.
+    assert page.evaluate("[...document.querySelectorAll('td.moment')].every((cell) => cell.offsetWidth > 250)")
 
 
 def test_no_number_breaks_inside(browser: Browser, addresses: dict[str, str]) -> None:

@@ -133,6 +133,16 @@ def test_the_page_fits_its_reader(browser: Browser, service: Served, width: int,
     assert page.evaluate("/[A-Z]{3}/.test(document.querySelector('#as-of').textContent)")
 
 
+def test_paper_is_white_and_asks_for_no_login(browser: Browser, service: Served) -> None:
+    page = shown(browser, service, width=794, scheme="dark", media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.querySelector('#login').offsetParent") is None
+    page.emulate(width=390)
+    assert page.evaluate("document.querySelector('#login').offsetParent !== null")
+    # The date has a line of its own rather than half of one.
+    assert page.evaluate(broken("#as-of")) == []
+
+
 def broken(selector: str) -> str:
     """Return what yields the parts of texts, between the joints at which they may break, that take two lines."""
     return f"""
