@@ -175,6 +175,5 @@ def _translated(settings: Settings, cancellation: Cancellation) -> Iterator[None
         if not isinstance(error, psycopg2.Error | adbc_driver_manager.Error) or errors.sqlstate(error) is None:
             raise
         # Without PostgreSQL's message, which can quote a value of a call.
-        raise TargetError(
-            f"PostgreSQL refused the import (SQLSTATE {errors.sqlstate(error)}): {RESUME} once that is put right"
-        ) from error
+        reason = f"SQLSTATE {errors.sqlstate(error)}{errors.raised_by(error)}"
+        raise TargetError(f"PostgreSQL refused the import ({reason}): {RESUME} once that is put right") from error

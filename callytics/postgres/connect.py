@@ -9,19 +9,42 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from callytics.postgres.errors import AGAIN, read_only, translated, unreachable
+from callytics.postgres.session import STARTUP, settle
 from callytics.settings import Settings
 
 
 def connect(settings: Settings, *, owner: bool = False) -> Connection:
-    """Open a connection as the application, or as whoever migrates and imports.
+    """Open a connection as the application, or as whoever migrates and imports, with its session as ours have it.
 
     The caller commits and closes. Raises DatabaseUnavailable with one line that says what to do and holds no
     password.
     """
     try:
-        return psycopg2.connect(settings.conninfo(owner=owner))
+        return _settled(_opened(settings.conninfo(owner=owner)))
     except psycopg2.OperationalError as error:
         raise unreachable(settings, owner, error) from None
+
+
+def _opened(conninfo: str) -> Connection:
+    connection = psycopg2.connect(conninfo)
+    # psycopg2 decides as it connects how it writes texts, and would write a backslash as an escape for ever after.
+    if connection.info.parameter_status("standard_conforming_strings") == "off":
+        connection.close()
+        connection = psycopg2.connect(conninfo + STARTUP)
+    return connection
+
+
+def _settled(connection: Connection) -> Connection:
+    try:
+        # In a transaction that may be rolled back, the settings would be too.
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            settle(cursor)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from callytics.exceptions import (
     SchemaChanged,
     TooSlow,
 )
+from callytics.postgres.sql import quote
 from callytics.settings import Settings
 
 # libpq gives no SQLSTATE for a login that failed, only the server's words.
@@ -132,6 +133,14 @@ def sqlstate(error: BaseException) -> str | None:
     return code.strip("\0") or None
 
 
+def raised_by(error: BaseException) -> str:
+    """Name the function that has raised an error, such as a trigger's: ``, raised by check_hours()``, or nothing."""
+    context = getattr(getattr(error, "diag", None), "context", None) or ""
+    # The first line is the innermost; its words may be translated, the name is not.
+    found = re.search(r"\b[\w.]+\([\w., \[\]]*\)", context.partition("\n")[0])
+    return f", raised by {found[0]}" if found else ""
+
+
 def is_lost(error: BaseException) -> bool:
     """Tell whether a driver's error means that the server is gone, or going."""
     code = sqlstate(error)
@@ -216,9 +225,8 @@ def ours(
     if kind is None or (kind is ReadOnlyServer and connection is not None and connection.readonly):
         # Whoever asked for a transaction that only reads hears from the driver that it does.
         return None
-    return kind(
-        words.format(line=summary(error), then=then, role=_role(error, settings, owner), grant=_grant(settings, owner))
-    )
+    role, grant = _role(error, settings, owner), _grant(error, settings, owner)
+    return kind(words.format(line=summary(error), then=then, role=role, grant=grant))
 
 
 def _role(error: BaseException, settings: Settings | None, owner: bool) -> str:
@@ -229,8 +237,11 @@ def _role(error: BaseException, settings: Settings | None, owner: bool) -> str:
     return cursor.connection.info.user if cursor is not None else "of this connection"
 
 
-def _grant(settings: Settings | None, owner: bool) -> str:
+def _grant(error: BaseException, settings: Settings | None, owner: bool) -> str:
     """Say how a role gets what it lacks: owners own the tables, others are granted what 'callytics doctor' says."""
+    if settings is not None and "temporary tables" in summary(error):
+        role, _password = settings.login(owner=owner)
+        return f"as its owner, GRANT TEMPORARY ON DATABASE {quote(settings.database)} TO {quote(role)}"
     if settings is not None and owner:
         return "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
     return "'callytics doctor' says what to grant"

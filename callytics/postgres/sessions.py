@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from callytics.postgres.cancelling import CANCEL_PATIENCE, look, until_ended
 from callytics.postgres.errors import unreachable
 from callytics.postgres.loaders import register
+from callytics.postgres.session import settle
 from callytics.settings import Settings
 
 # A server that vanished silently is noticed after half a minute, not after the kernel's two hours.
@@ -156,6 +157,9 @@ def open_session(settings: Settings, *, owner: bool, statement_timeout: float | 
     except psycopg.OperationalError as error:
         session.close()
         raise unreachable(settings, owner, error) from None
+    except BaseException:
+        session.close()
+        raise
     return session
 
 
@@ -176,6 +180,7 @@ def refresh(session: Session, statement_timeout: float | None) -> None:
 def _configure(session: Session, statement_timeout: float | None) -> None:
     """Set timeouts and planning; not as startup options, which PgBouncer refuses."""
     milliseconds = int((statement_timeout or 0) * 1000)
+    settle(session.cursor())
     session.execute(SETTINGS, (str(milliseconds), str(IDLE_IN_TRANSACTION * 1000)))
 
 

@@ -16,8 +16,8 @@ from callytics.exceptions import CallyticsError, DatabaseUnavailable
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Part, Queries
+from callytics.schema import catalogue, differences, roles
 from callytics.schema import findings as words
-from callytics.schema import roles
 from callytics.schema.findings import Fact, Finding, Level, Site, Words, counted
 from callytics.schema.importing import IMPORT_LOCK
 from callytics.schema.versions import edited, migrations, pending, unknown
@@ -256,6 +256,29 @@ def _check_schema(probe: Probe) -> Iterator[Words]:
         yield level, f"the database has migrations that this version does not know: {', '.join(foreign)}", fix
 
 
+def _check_catalogue(probe: Probe) -> Iterator[Words]:
+    if _is_behind(probe) or unknown(probe.witness):
+        # Named by the check of the schema; what another version makes is not known.
+        return
+    contents = catalogue.Contents.of(probe.application)
+    put_away, can_tell = _deferred(probe)
+    if put_away:
+        yield differences.put_away(put_away)
+    found = catalogue.differences(contents, [(table, name) for _run, table, name in put_away])
+    for difference in found:
+        yield differences.difference(difference, probe.site, can_tell=can_tell)
+    for fact in probe.facts("owners", {"names": catalogue.ours(contents)}):
+        yield differences.owners(fact, probe.site)
+
+
+def _deferred(probe: Probe) -> tuple[list[tuple[int, str, str]], bool]:
+    """Return what an import has dropped for its load, and whether this login may tell."""
+    try:
+        return catalogue.SQL.rows(probe.owner, "deferred"), True
+    except errors.InsufficientPrivilege:
+        return [], False
+
+
 def _check_roles(probe: Probe) -> Iterator[Words]:
     # Errors first, and what concerns one role together.
     yield from sorted(
@@ -315,6 +338,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "server": (_check_server, "takes writes, UTF-8"),
     "tls": (_check_tls, ""),
     "schema": (_check_schema, "every migration is applied, none was edited"),
+    "catalogue": (_check_catalogue, "tables, indexes, keys, triggers, views and routines are what the migrations make"),
     "roles": (_check_roles, "no role may do more than it is for"),
     "ddl": (_asked(ddl=words.ddl), "the application can't change tables"),
     "dml": (

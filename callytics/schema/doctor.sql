@@ -64,6 +64,22 @@ select ssl as encrypted, version, cipher
 from pg_stat_ssl
 where pid = pg_backend_pid()
 
+-- name: owners
+-- Whose our tables, views, sequences and routines are, where they are not the owner's.
+select
+    pg_get_userbyid(owner) as role,
+    array_agg(name order by name) as names
+from (
+    select relowner as owner, oid::regclass::text as name
+    from pg_class
+    where relkind in ('r', 'p', 'v', 'S')
+    union all
+    select proowner, oid::regprocedure::text
+    from pg_proc
+) as object
+where name = any(%(names)s) and pg_get_userbyid(owner) <> %(owner)s
+group by owner
+
 -- name: attributes
 -- What our roles may do beyond what they are for.
 select
@@ -300,7 +316,8 @@ from (
 where first is not null
 
 -- name: settings
-select name, setting
+-- As other sessions have them: ours has set some for itself.
+select name, reset_val as setting
 from pg_settings
 where name = any(%(settings)s)
 

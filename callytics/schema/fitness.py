@@ -7,20 +7,16 @@ from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import MigrationError
+from callytics.exceptions import MigrationError, TargetError
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 
 
 def check_fit(connection: Connection) -> None:
-    """Raise MigrationError where a database can't hold the schema, or this role may not make it."""
+    """Raise TargetError where a database can't hold every text, MigrationError where this role may not make tables."""
+    check_encoding(connection)
     ((fact),) = SQL.all(connection, "fitness")
-    if fact["encoding"] != "UTF8":
-        raise MigrationError(
-            f"database {fact['database']} is in {fact['encoding']}, which can't hold every text: create it again with "
-            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
-        )
     if not fact["in_public"]:
         raise MigrationError(
             f"role {fact['role']} may not create tables in schema public: as the database's owner or a superuser, "
@@ -30,6 +26,16 @@ def check_fit(connection: Connection) -> None:
         raise MigrationError(
             f"role {fact['role']} may not create the schema imports: as the database's owner or a superuser, "
             f"GRANT CREATE ON DATABASE {fact['database_identifier']} TO {fact['identifier']}"
+        )
+
+
+def check_encoding(connection: Connection) -> None:
+    """Raise TargetError where a database's encoding can't hold every text, whether it is migrated or not."""
+    ((database, encoding),) = SQL.rows(connection, "encoding")
+    if encoding != "UTF8":
+        raise TargetError(
+            f"database {database} is in {encoding}, which can't hold every text: create it again with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate it"
         )
 
 

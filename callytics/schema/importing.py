@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.sql import Queries
-from callytics.schema import versions
+from callytics.schema import fitness, versions
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_name("importing.sql"))
@@ -39,11 +39,7 @@ def check_ready(connection: Connection, *, writes: bool = True) -> None:
     versions.check(connection)
     if writes:
         refuse_read_only(connection)
-    if (encoding := SQL.value(connection, "encoding")) != "UTF8":
-        raise TargetError(
-            f"database {connection.info.dbname} is in {encoding}, which can't hold every text: create it again with "
-            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and migrate it"
-        )
+    fitness.check_encoding(connection)
     ((user, may),) = SQL.rows(connection, "may_import")
     if not may:
         raise TargetError(

@@ -1,14 +1,10 @@
 -- What imports, their report and doctor ask alike.
 
 -- name: session
--- Triggers that change rows stand still, and no time limit of the role applies. The server looks whether its client is
--- still there, or a killed import would hold its locks for as long as an index takes to build.
+-- Triggers that change rows stand still. The server looks whether its client is still there, or a killed import would
+-- hold its locks for as long as an index takes to build.
 select
-    set_config('timezone', 'UTC', false),
-    set_config('search_path', 'public', false),
     set_config('callytics.importing', 'on', false),
-    set_config('statement_timeout', '0', false),
-    set_config('idle_in_transaction_session_timeout', '0', false),
     set_config('client_connection_check_interval', '500ms', false)
 
 -- name: free_connections
@@ -39,11 +35,6 @@ from (
 ) as limits
 order by free
 limit 1
-
--- name: encoding
-select pg_encoding_to_char(encoding)
-from pg_database
-where datname = current_database()
 
 -- name: may_import
 -- Whether this role may do what an import does: write the tables, and change their indexes and keys.

@@ -36,9 +36,9 @@ from yoyo.scripts.main import InvalidArgument
 
 from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
-from callytics.postgres.errors import ours, summary
+from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import fitness, roles, versions
+from callytics.schema import catalogue, fitness, roles, versions
 from callytics.settings import Settings, forget_libpq
 
 Report = Callable[[str], None]
@@ -84,7 +84,8 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
 
     Waits for another run to end. Each migration is committed together with its mark, so that a killed run is gone on
     with by the next one; building indexes concurrently, which no transaction can hold, is repaired first. Raises
-    MigrationError when a migration fails or was edited after it was applied, and DatabaseUnavailable.
+    MigrationError when a migration fails or was edited after it was applied, or when the database is not what they make
+    after the last of them; and DatabaseUnavailable.
     """
     with _errors("the migrations", settings), Backend(settings=settings, report=report) as backend:
         versions.check_not_newer(backend.connection)
@@ -93,6 +94,7 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
         with backend.lock():
             missing = backend.to_apply(read())
             backend.apply_migrations(missing)
+        _check_result(backend, bool(missing))
     return [migration.id for migration in missing]
 
 
@@ -153,6 +155,11 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             SQL.run(self.connection, "try_to_write")
             with super().lock(timeout):
                 yield
+
+    def init_database(self) -> None:
+        """Create yoyo's tables, after ours: yoyo passes over what refuses them, and then misses them."""
+        SQL.run(self.connection, "create_contents_table")
+        super().init_database()
 
     def ensure_internal_schema_updated(self) -> None:
         """Create yoyo's tables, and ours: the contents of what is applied."""
@@ -367,6 +374,20 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             raise
 
 
+def _check_result(backend: Backend, applied: bool) -> None:
+    """Raise Refused unless the database is what the migrations make; report it where none had to be applied.
+
+    Then somebody has changed it since, which is for the doctor to tell of and no reason to stop a deployment.
+    """
+    if not (wrong := catalogue.check(backend.connection)):
+        return
+    more = f", and {len(wrong) - 1} more differences" if len(wrong) > 1 else ""
+    line = f"every migration is applied, but {wrong[0]}{more}: 'callytics doctor' says what to do"
+    if applied:
+        raise Refused(line)
+    backend.report(line)
+
+
 def read() -> MigrationList:
     """Return this version's migrations as yoyo reads them."""
     return read_migrations(glob.escape(str(next(iter(versions.migrations().values())).parent)))
@@ -408,6 +429,6 @@ def _errors(subject: str, settings: Settings) -> Iterator[None]:
         found = ours(error, settings, owner=True)
         # What a migration misses can't be put right by migrating.
         reason = summary(error) if found is None or isinstance(found, NotMigrated) else str(found)
-        raise Refused(f"{subject} failed: {reason}") from error
+        raise Refused(f"{subject} failed: {reason}{raised_by(error)}") from error
     except yoyo_exceptions.LockTimeout as error:
         raise Refused(f"{subject} can't run: {error}") from None

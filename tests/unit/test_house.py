@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from callytics.schema.catalogue import EXPECTED, digest
 from scripts.structure import Module, circles, graph, longest_chain, modules
 
 PRODUCT = modules("callytics", "deploy")
@@ -119,3 +122,8 @@ def test_circles_and_levels_are_seen() -> None:
     edges = {name: frozenset(targets) for name, targets in imports.items()}
     assert circles(edges) == {frozenset("bc")}
     assert longest_chain(edges) == ["e", "a", "b ↔ c", "d"]
+
+
+def test_the_catalogue_is_of_these_migrations() -> None:
+    written = json.loads(EXPECTED.read_text(encoding="utf-8"))["migrations"]
+    assert written == digest(), "after a change of migrations: python -m scripts.catalogue --update"

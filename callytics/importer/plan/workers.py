@@ -28,6 +28,7 @@ from callytics.importer.target.catalogue import Target
 from callytics.importer.target.load import Loader
 from callytics.importer.target.verify import Verifier
 from callytics.postgres.errors import unreachable
+from callytics.postgres.session import STARTUP, settle
 from callytics.schema.importing import SQL, import_connection
 from callytics.settings import Settings
 
@@ -140,16 +141,36 @@ def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connec
 
     Raises DatabaseUnavailable.
     """
+    conninfo = settings.conninfo(owner=True)
     try:
-        connection = adbc_driver_postgresql.dbapi.connect(settings.conninfo(owner=True))
+        connection = adbc_driver_postgresql.dbapi.connect(conninfo)
+        if not _knows_types(connection):
+            connection.close()
+            connection = adbc_driver_postgresql.dbapi.connect(conninfo + STARTUP)
     except adbc_driver_manager.OperationalError as error:
         raise unreachable(settings, True, error) from None
-    with connection.cursor() as cursor:
-        cursor.execute(SQL["session"])
-        # The driver runs a query only as its rows are fetched.
-        cursor.fetchall()
-    connection.commit()
+    _settle(connection)
     return connection
+
+
+def _knows_types(connection: adbc_driver_postgresql.dbapi.Connection) -> bool:
+    """Tell whether the driver has found the server's types as it connected; with quoted names it finds none."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 'text'::text")
+        return bool(cursor.fetchall() == [("text",)])
+
+
+def _settle(connection: adbc_driver_postgresql.dbapi.Connection) -> None:
+    try:
+        with connection.cursor() as cursor:
+            settle(cursor)
+            cursor.execute(SQL["session"])
+            # The driver runs a query only as its rows are fetched.
+            cursor.fetchall()
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _commit_unsynchronised(connection: Connection | adbc_driver_postgresql.dbapi.Connection) -> None:

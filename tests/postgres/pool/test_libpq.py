@@ -10,6 +10,7 @@ import pytest
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import PostgreSQLManager, connect
+from callytics.postgres.session import settle
 from callytics.schema.migrate import Backend
 from callytics.settings import Settings
 from tests.support import commands
@@ -55,6 +56,7 @@ def of_the_pool(settings: Settings) -> object:
 
 def of_adbc(settings: Settings) -> object:
     with adbc_driver_postgresql.dbapi.connect(settings.conninfo()) as connection, connection.cursor() as cursor:
+        settle(cursor)
         cursor.execute(SESSION)
         return cursor.fetchone()
 
@@ -70,7 +72,7 @@ def test_no_variable_changes_a_connection(
         shared_database.database,
         shared_database.user,
         "off",
-        '"$user", public',
+        "public",
         "UTF8",
         "127.0.0.1",
     )
