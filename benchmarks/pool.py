@@ -337,7 +337,7 @@ def measure_all(place: Place, rows: int, rounds: int, seconds: float) -> dict[Ta
 
 
 def table(figures: dict[Task, list[float]]) -> Iterator[str]:
-    """Yield the medians as Markdown, each with its ratio to the best of the others."""
+    """Yield the medians as Markdown, ours with their ratio to the best of the others of their kind."""
     yield f"| queries a second | {' | '.join(f'{callers} at once' for callers in CALLERS)} |"
     yield "|---|" + "---:|" * len(CALLERS)
     for contender in QUERIES:
@@ -354,7 +354,10 @@ def cell(figures: dict[Task, list[float]], task: Task) -> str:
     median = statistics.median(figures[task])
     if not task.contender.startswith("callytics"):
         return f"{median:,.0f}"
-    others = [t for t in figures if t.callers == task.callers and not t.contender.startswith("callytics")]
+    # Threads beside threads: what serves threads alone need not take turns with tasks.
+    kind = task.contender.endswith(", threads")
+    same = [t for t in figures if t.callers == task.callers and t.contender.endswith(", threads") is kind]
+    others = [t for t in same if not t.contender.startswith("callytics")]
     return f"{median:,.0f} ({median / max(statistics.median(figures[other]) for other in others):.2f})"
 
 
@@ -377,7 +380,7 @@ def as_json(figures: dict[Task, list[float]], rows: int) -> dict[str, Any]:
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every figure there.")
 @click.option("--one", hidden=True)
 def main(rows: int, rounds: int, seconds: float, json_file: Path | None, one: str | None) -> None:
-    """Measure, and print two tables; a ratio in brackets is to the best of the others."""
+    """Measure, and print two tables; a ratio in brackets is to the best of the others, of threads or of tasks."""
     if one:
         contender, callers, port = json.loads(one)
         click.echo(str(measure(Task(contender, callers), Place(port), rows, seconds)))

@@ -83,6 +83,10 @@ class SourceError(CallyticsError):
     """A SQLite file that can't be used."""
 
 
+class SnapshotUnreadable(SourceError):
+    """A snapshot that SQLite can no longer read, or has no room or memory to."""
+
+
 class TargetError(CallyticsError):
     """A PostgreSQL database that can't take the import."""
 

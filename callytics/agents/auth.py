@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Mapping
@@ -127,10 +126,10 @@ class AgentAuth:
         """Log in as `login` does, in a thread outside the pool, since pool threads hold a connection each.
 
         Joins no transaction. Waits for its turn, by ``rank``, the lowest first; raises TooManyLogins where too many
-        wait. If its caller is cancelled after that, the login still completes and its token is discarded.
+        wait. If its caller is cancelled its query is, so that nobody else waits for a turn of which nothing comes.
         """
         work = partial(self.login, username, password, ip_address=ip_address, user_agent=user_agent)
-        return await asyncio.wrap_future(self.turns.take(work, rank))
+        return await self.postgres.in_thread_of(partial(self.turns.take, rank=rank), work)
 
     def logout(self, token: str) -> None:
         """End a session; raise NotAuthenticated if the token is not, or no longer, valid."""

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from callytics import __version__
-from callytics.exceptions import DatabaseUnavailable, SourceError
+from callytics.exceptions import DatabaseUnavailable, SnapshotUnreadable, SourceError
 from callytics.importer.difference import validate
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
@@ -311,6 +311,8 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
     actions = ImportActions(run)
     try:
         _run(session, plan, actions)
+    except SnapshotUnreadable as error:
+        raise SourceError(f"{error}; then {RESUME}, or give it up with 'callytics undo {run}'") from error
     except DatabaseUnavailable as error:
         # A worker could not connect, while the server goes down or comes back.
         raise DatabaseUnavailable(f"{error}; {RESUME}") from error

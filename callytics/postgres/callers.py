@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from psycopg import errors
 
@@ -26,6 +26,8 @@ from callytics.postgres.transactions import Transaction
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Begin = Callable[[Callable[[], Any]], Future[Any]]
+"""Takes a function and returns the future of its result, which a thread makes."""
 
 
 @dataclass
@@ -156,13 +158,15 @@ class Callers:
         if self.transaction() is None:
             await pool.places.aacquire(timeout)
             job.place = True
-        future = self.start(self._work, pool, job, function, *args, **kwargs)
-        try:
-            # Shielded, since the thread goes on whatever becomes of the task, and still uses the session.
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await until_ended(future, job.cancel, job.abandon)
-            raise
+        return await _attended(job, self.start(self._work, pool, job, function, *args, **kwargs))
+
+    async def run_apart(self, pool: Pool, begin: Begin, function: Callable[[], Result]) -> Result:
+        """Run a function where ``begin`` says, outside the task's transaction, and cancel its query with the task."""
+        # An owner of its own: what it does joins nothing.
+        job = Job(object())
+        begun = begin(partial(copy_context().run, self._work, pool, job, function))
+        future: asyncio.Future[Result] = asyncio.wrap_future(begun)
+        return await _attended(job, future)
 
     def start(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -194,3 +198,13 @@ class Callers:
             job.release(None)
             if job.place:
                 pool.places.release()
+
+
+async def _attended(job: Job, future: asyncio.Future[Result]) -> Result:
+    """Return what a job's thread returns, and cancel its query with the task."""
+    try:
+        # Shielded, since the thread goes on whatever becomes of the task, and still uses the session.
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await until_ended(future, job.cancel, job.abandon)
+        raise

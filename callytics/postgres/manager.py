@@ -14,7 +14,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 from psycopg import errors, sql
 
 from callytics.exceptions import DatabaseUnavailable, ReadOnlyServer, SchemaChanged
-from callytics.postgres.callers import Callers
+from callytics.postgres.callers import Begin, Callers
 from callytics.postgres.errors import translated
 from callytics.postgres.fetching import FACTORIES, Fetch, fetched
 from callytics.postgres.health import HEALTH_SECONDS, Health, Prober
@@ -241,6 +241,14 @@ class PostgreSQLManager:
         task ends after the function, or after 5 seconds where the server can't be reached.
         """
         return await self._callers.run(self._opened().pool, self.timeout, function, *args, **kwargs)
+
+    async def in_thread_of(self, begin: Begin, function: Callable[[], Result]) -> Result:
+        """Run a function that uses this manager in a thread that ``begin`` finds for it, and return its result.
+
+        Other than with `in_thread` it joins no transaction and holds no place in the pool between its statements, so it
+        may take its time. When the task is cancelled, it ends in the same way.
+        """
+        return await self._callers.run_apart(self._opened().pool, begin, function)
 
     @overload
     async def aexecute_query(

@@ -119,6 +119,15 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def sqlite_name(name: str) -> str:
+    """Return an identifier as SQLite reads it, whatever is in it.
+
+    Between backticks: what stands between double quotes is text to SQLite where there is no such column, and would be
+    taken for the column's value (https://sqlite.org/quirks.html#dblquote).
+    """
+    return "`" + name.replace("`", "``") + "`"
+
+
 def folded(name: str) -> str:
     """Return the one form of all names that are the same to SQLite, which folds ASCII letters only.
 

@@ -20,6 +20,10 @@ NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 # Parts of letters and emoji in several scripts.
 JOINERS = "\u200c\u200d\u3000\u00a0"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# Of JSON that is taken for what it says. Python's parser goes as deep as its caller leaves room on the stack, so that
+# a load and its verification could read a document differently.
+DEEPEST_JSON = 500
+NESTING = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*"?', re.DOTALL)
 # How the record of a path begins that is no text; an absolute path begins with a slash.
 URI = "file://"
 
@@ -122,18 +126,30 @@ def is_exact_json(text: str) -> bool:
     """Tell whether jsonb can hold this text with no loss but that of white space and the order of keys.
 
     It can't if the text is not JSON, repeats a key, contains NUL or half a surrogate pair, or a number that `numeric`
-    would round.
+    would round; nested deeper than `DEEPEST_JSON` it is not tried.
     """
+    if _is_deep(text):
+        return False
     try:
         parse_json(text)
         # Only an escape can bring what the text itself does not hold: NUL, or half a surrogate pair.
         if "\\u" in text:
             json.dumps(json.loads(text), ensure_ascii=False).encode()
             return NUL_IN_JSON.search(text) is None
-    # Nested deeper than Python's stack; PostgreSQL's parser has a limit, too (max_stack_depth).
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
     return True
+
+
+def _is_deep(text: str) -> bool:
+    # Nearly no text has as many brackets at all, and counting them takes no time.
+    if text.count("[") + text.count("{") <= DEEPEST_JSON:
+        return False
+    depth = deepest = 0
+    for found in NESTING.finditer(text):
+        depth += 1 if found[0] in "[{" else -1 if found[0] in "]}" else 0
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST_JSON
 
 
 def _number(text: str) -> tuple[str, Decimal]:

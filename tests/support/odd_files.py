@@ -117,7 +117,9 @@ def _write_table(sqlite: sqlite3.Connection, table: OddTable) -> None:
         # STRICT, NOT NULL and UNIQUE refuse some.
         with suppress(sqlite3.Error):
             sqlite.execute(f"insert into {quoted(table.name)} ({names}) values ({marks})", row)
-    sqlite.execute("commit")
+    # Some errors, such as those of a virtual table, end the transaction.
+    if sqlite.in_transaction:
+        sqlite.execute("commit")
     for statement in table.after:
         with suppress(sqlite3.Error):
             sqlite.execute(statement)

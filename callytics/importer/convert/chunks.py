@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cached_property
@@ -18,8 +18,10 @@ from callytics.importer.convert.arrow import all_true, one_array
 from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
-from callytics.importer.source.mapping import TableMapping, sqlite_name
-from callytics.importer.source.reader import Source, count_rows, read_clean, read_dirty
+from callytics.importer.source.mapping import TableMapping
+from callytics.importer.source.reader import Source, count_rows, no_rows, read_clean, read_dirty, row_numbers
+from callytics.importer.source.trouble import reading, reading_arrow
+from callytics.postgres.sql import sqlite_name
 
 
 @dataclass(frozen=True)
@@ -95,23 +97,32 @@ class Converter:
     """Reads and converts chunks of one table; holds its own connections, so that each thread has one of its own."""
 
     def __init__(self, conversion: Conversion) -> None:
-        self.conversion = conversion
-        self.sqlite: sqlite3.Connection = conversion.source.connect()
-        self._arrow: adbc_driver_sqlite.dbapi.Connection = conversion.source.connect_arrow()
+        self.conversion, source = conversion, conversion.source
+        self._stack = ExitStack()
+        # Last to leave, so that it says what was wrong with the snapshot in the block, too.
+        self._stack.enter_context(reading(source.path))
+        with self._stack, reading_arrow(source.path):
+            self.sqlite: sqlite3.Connection = self._stack.enter_context(closing(source.connect()))
+            self._arrow: adbc_driver_sqlite.dbapi.Connection = self._stack.enter_context(
+                closing(source.connect_arrow())
+            )
+            # Both are open: from here on they are closed by whoever uses this.
+            self._stack = self._stack.pop_all()
 
     def __enter__(self) -> Converter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        # Both, even if closing the first one fails.
-        with closing(self._arrow), closing(self.sqlite):
-            pass
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def chunk(self, chunk: tuple[int, int]) -> Chunk:
         """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
         conversion = self.conversion
-        read = read_clean(self._arrow, conversion.table_mapping, conversion.types, chunk)
+        fast = conversion.source.takes_fast_path(conversion.table_mapping.table)
+        read = self._read_clean(chunk) if fast else no_rows(conversion.types)
         clean, dirty = self._clean(read)
+        if not fast:
+            dirty = row_numbers(self.sqlite, conversion.table_mapping.table, chunk)
         rows: list[ConvertedRow] = []
         refused: list[RefusedRow] = []
         # Where all rows of the chunk came by the fast path, there is none to look for.
@@ -121,6 +132,10 @@ class Converter:
             converted = self._row(rowid, values)
             (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
         return Chunk(chunk[0], chunk[1], clean, rows, refused)
+
+    def _read_clean(self, chunk: tuple[int, int]) -> pa.Table:
+        conversion = self.conversion
+        return read_clean(self._arrow, conversion.source.path, conversion.table_mapping, conversion.types, chunk)
 
     def as_rows(self, clean: pa.Table) -> Iterator[ConvertedRow]:
         """Turn rows of the fast path into rows that go one by one, for when a constraint refused their chunk."""

@@ -36,6 +36,8 @@ def damage(path: Path) -> str | None:
     needed: set[str] = set()
     with closing(sqlite3.connect(path)) as connection:
         distrust(connection)
+        # It names tables and indexes, whose names may be any bytes.
+        connection.text_factory = lambda raw: raw.decode(errors="backslashreplace")
         # Otherwise each such row would be a finding, and hide what comes after the first hundred.
         connection.execute("pragma ignore_check_constraints = on")
         for finding in _findings(connection, needed):

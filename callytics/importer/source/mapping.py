@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from callytics.postgres.sql import folded
+from callytics.postgres.sql import folded, sqlite_name
 
 # All there is to know of source tables: generation_N/NAME.sql, read when it is first asked for. The name is free.
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -35,15 +35,6 @@ MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = re.compile(r"^-- (target|shape|key|file|reference|same by): (.+)$", re.MULTILINE)
 SHAPE = re.compile(r"(\w+) \((.+)\)")
 OUTPUT = re.compile(r'^    (\w+)(?: as "?([\w\[\]]+)"?)?,?$', re.MULTILINE)
-
-
-def sqlite_name(name: str) -> str:
-    """Return an identifier as SQLite reads it, whatever is in it.
-
-    Between backticks: what stands between double quotes is text to SQLite where there is no such column, and would be
-    taken for the column's value (https://sqlite.org/quirks.html#dblquote).
-    """
-    return "`" + name.replace("`", "``") + "`"
 
 
 @dataclass(frozen=True)
@@ -59,11 +50,10 @@ class SourceTable:
     id_column: str | None
     # What can't be read of it, each with its cause.
     unreadable: tuple[str, ...] = ()
-
-    @property
-    def has_row_numbers(self) -> bool:
-        """Tell whether SQLite numbers the rows, so that a number means the same row in a copy of the file."""
-        return not self.relation.startswith("temp.")
+    # Statements that a connection needs before it knows `relation`.
+    preparation: tuple[str, ...] = ()
+    # Whether SQLite numbers the rows, so that a number means the same row in a copy of the file.
+    has_row_numbers: bool = True
 
     def between(self, chunk: tuple[int, int]) -> str:
         """Return the condition that selects a chunk: its first to its last row number."""

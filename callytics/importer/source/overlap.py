@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from callytics.importer.convert.values import storage_class
-from callytics.importer.source.mapping import SourceTable, missing, sqlite_name
+from callytics.importer.source.mapping import SourceTable, missing
 from callytics.importer.source.reader import RESULT_COLUMNS, Source
-from callytics.postgres.sql import folded
+from callytics.importer.source.trouble import reading
+from callytics.postgres.sql import folded, sqlite_name
 
 # Tables whose rows tell calls apart by path, wording and times. Codes and settings are alike in every installation.
 TELLING = {"audio_files", "consultation_sessions", "speaker_segments", "transcriptions", "utterances"}
@@ -41,7 +42,11 @@ def overlap(one: Source, other: Source) -> Overlap:
     counterparts = {folded(table.name): table for table in other.tables}
     compared = equal = 0
     # Two connections: SQLite attaches no file of another text encoding.
-    with closing(one.connect_plain()) as connection, closing(other.connect_plain()) as earlier:
+    with (
+        reading(one.path, other.path),
+        closing(one.connect_plain()) as connection,
+        closing(other.connect_plain()) as earlier,
+    ):
         for table in one.tables:
             counterpart = counterparts.get(folded(table.name))
             targets = {mapped.mapping.target for mapped in one.table_mappings[table.name]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import pyarrow as pa
 from callytics.exceptions import SourceError
 from callytics.importer.convert.values import Text
 from callytics.importer.options import Limits
-from callytics.importer.source.integrity import NEEDED, distrust, with_stand_ins
-from callytics.importer.source.mapping import SourceTable, TableMapping, bind, sqlite_name, unmapped_columns
-from callytics.postgres.sql import folded, literal
+from callytics.importer.source.integrity import distrust, with_stand_ins
+from callytics.importer.source.mapping import SourceTable, TableMapping, bind, unmapped_columns
+from callytics.importer.source.tables import source_tables
+from callytics.importer.source.trouble import reading, reading_arrow
+from callytics.postgres.sql import folded, sqlite_name
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 # The first and the last row number of a range of rows.
@@ -27,10 +29,8 @@ EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
 # Fewer than the 2,000 that SQLite allows a result (https://sqlite.org/limits.html#max_column).
 RESULT_COLUMNS = 1_000
-ROWID_NAMES = ("rowid", "_rowid_", "oid")
 # Tables that a message names.
 MOST_NAMED = 5
-NUMBER_COLUMN = "number of the row"
 # For each type, the SQLite condition under which a column's value can take the fast path.
 CLEAN = {
     "bigint": "typeof({0}) in ('integer', 'null')",
@@ -66,19 +66,14 @@ class Source:
 
         Raises `SourceError` where SQLite can't tell what a table is.
         """
-        with closing(sqlite3.connect(self._uri, uri=True)) as connection:
-            try:
-                rows = connection.execute(
-                    # SQLite reserves the prefix for tables of its own, such as sqlite_sequence and sqlite_stat1. A
-                    # virtual table has no page of its own, however its statement is written.
-                    "select name from sqlite_master where type = 'table' and name not like 'sqlite\\_%' escape '\\' "
-                    "and rootpage > 0 order by name"
-                )
-                return tuple(_describe(name, connection) for (name,) in rows.fetchall())
-            except sqlite3.Error as error:
-                raise SourceError(
-                    f"{self.label} cannot be read ({error}): export its tables with the application that wrote it"
-                ) from error
+        try:
+            with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+                return tuple(SourceTable(**vars(found)) for found in source_tables(connection))
+        # Python's module fails so on a message of SQLite's that quotes what is not UTF-8.
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"{self.label} cannot be read ({error}): export its tables with the application that wrote it"
+            ) from error
 
     @cached_property
     def unreadable(self) -> tuple[str, ...]:
@@ -123,14 +118,15 @@ class Source:
     def connect(self) -> sqlite3.Connection:
         """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
         connection = self.connect_plain()
-        for name, (create, fill) in self._numbered_copies.items():
-            count = f"select count(*) from main.{sqlite_name(name)}"
-            with_stand_ins(connection, partial(connection.execute, count), set())
-            # Once a collation was missing, SQLite finds no way to read by the key until it has read the schema again.
-            connection.execute("pragma writable_schema = reset")
-            connection.execute(create)
-            with_stand_ins(connection, partial(connection.execute, fill), set())
+        for table in self.tables:
+            _prepare(connection, table)
         return connection
+
+    @contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection as `connect` opens it; `SnapshotUnreadable` for what SQLite says in the block."""
+        with reading(self.path), closing(self.connect()) as connection:
+            yield connection
 
     def connect_plain(self) -> sqlite3.Connection:
         """Open a connection that sees what the file holds alone and returns TEXT as `Text`."""
@@ -140,24 +136,30 @@ class Source:
         return connection
 
     def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
-        """Open an ADBC connection that sees the numbered copies."""
+        """Open an ADBC connection that sees the numbered copies of the tables that are read by it."""
         connection = adbc_driver_sqlite.dbapi.connect(self._uri)
         with connection.cursor() as cursor:
             cursor.execute("pragma trusted_schema = off")
-            # Tables that nothing maps never come this way.
-            for name, statements in self._numbered_copies.items():
-                if self.table_mappings[name]:
-                    for statement in statements:
+            for table in self.tables:
+                # Tables that nothing maps never come this way.
+                if self.table_mappings[table.name] and self.takes_fast_path(table):
+                    for statement in table.preparation:
                         cursor.execute(statement)
         return connection
 
+    def takes_fast_path(self, table: SourceTable) -> bool:
+        """Tell whether ADBC can read a table: with it there is no stand-in for a collation that is missing here."""
+        return table.name not in self._slow_tables
+
     @cached_property
-    def _numbered_copies(self) -> dict[str, tuple[str, str]]:
-        return {table.name: _numbered_copy(table) for table in self.tables if table.relation.startswith("temp.")}
+    def _slow_tables(self) -> frozenset[str]:
+        """The tables whose numbered copies need a stand-in."""
+        with closing(self.connect_plain()) as connection:
+            return frozenset(table.name for table in self.tables if _prepare(connection, table))
 
     def count(self, table: SourceTable) -> int:
         """Return the number of rows."""
-        with closing(self.connect()) as connection:
+        with self.opened() as connection:
             return int(connection.execute(f"select count(*) from {table.relation}").fetchone()[0])
 
     @cached_property
@@ -173,9 +175,9 @@ class Source:
 
     def pieces(self, table: SourceTable) -> list[RowRange]:
         """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
-        if self.counts[table.name] <= self.limits.piece_rows or self._numbered_copies:
+        if self.counts[table.name] <= self.limits.piece_rows or any(one.preparation for one in self.tables):
             return [EVERYTHING]
-        with closing(self.connect()) as connection:
+        with self.opened() as connection:
             ends = [last for _, last in rowid_chunks(connection, table, self.limits.piece_rows)]
         starts = [SMALLEST_ROWID, *(end + 1 for end in ends[:-1])]
         return list(zip(starts, [*ends[:-1], LARGEST_ROWID], strict=True))
@@ -185,7 +187,7 @@ class Source:
 
         Source: https://sqlite.org/autoinc.html, for tables with AUTOINCREMENT; others count from the largest row.
         """
-        with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+        with self.opened() as connection:
             highest = [0]
             if table.id_column:
                 highest += connection.execute(
@@ -200,7 +202,7 @@ class Source:
     def id_range(self, table_mapping: TableMapping) -> tuple[int, int] | None:
         """Return the smallest and largest integer of the mapping's key column; None where there is none."""
         if self.key_is_rowid(table_mapping):
-            with closing(self.connect()) as connection:
+            with self.opened() as connection:
                 ends = [
                     connection.execute(
                         f"select {end}({table_mapping.table.rowid}) from {table_mapping.table.relation}"
@@ -211,13 +213,15 @@ class Source:
         return self.range_of(table_mapping, table_mapping.mapping.key)
 
     def range_of(self, table_mapping: TableMapping, column: str) -> tuple[int, int] | None:
-        """Return the smallest and largest integer of a mapped column, read from every row; None where there is none."""
+        """Return the smallest and largest whole number in all rows of a mapped column; None where there is none."""
         column = f"mapped.{sqlite_name(column)}"
+        # A real 5.0 becomes the id 5, too.
         query = (
-            f"{table_mapping.relation('true')} select min({column}), max({column}) from mapped "
-            f"where typeof({column}) = 'integer'"
+            f"{table_mapping.relation('true')} select min(cast({column} as integer)), max(cast({column} as integer)) "
+            f"from mapped where typeof({column}) = 'integer' or typeof({column}) = 'real' "
+            f"and {column} = cast({column} as integer) and {column} < {LARGEST_ROWID}"
         )
-        with closing(self.connect()) as connection:
+        with self.opened() as connection:
             smallest, largest = connection.execute(query).fetchone()
         return None if smallest is None else (smallest, largest)
 
@@ -234,7 +238,7 @@ class Source:
             f"{table_mapping.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
             "where typeof(created_at) = 'text'"
         )
-        with closing(self.connect()) as connection:
+        with self.opened() as connection:
             beginnings = {bytes(beginning) for (beginning,) in connection.execute(query)}
         return sorted(beginning[:7].decode() for beginning in beginnings if MONTH.fullmatch(beginning))
 
@@ -247,78 +251,16 @@ class Source:
             f"{table_mapping.relation('true')} select source_rowid from mapped where {key} is not null "
             f"and source_rowid not in (select min(source_rowid) from mapped group by {key} collate binary)"
         )
-        with closing(self.connect()) as connection:
+        with self.opened() as connection:
             return frozenset(rowid for (rowid,) in connection.execute(query))
 
 
-def _describe(name: str, connection: sqlite3.Connection) -> SourceTable:
-    # table_info would leave out generated columns. The pragma itself rather than the function pragma_table_xinfo: a
-    # table of that name in the file would be read instead.
-    rows = connection.execute(f"pragma main.table_xinfo({literal(name)})").fetchall()
-    info = [(column, pk, hidden) for _, column, _, _, _, pk, hidden in rows]
-    causes = {column: cause for column, _, hidden in info if hidden and (cause := _cause(name, column, connection))}
-    columns = tuple(column for column, *_ in info if column not in causes)
-    unreadable = tuple(
-        f"{name}.{column} can be computed by its application only: {causes[column]}" for column in causes
-    )
-    rowid = _rowid_name(name, [column for column, *_ in info], connection)
-    if not rowid:
-        return SourceTable(name, columns, f"temp.{sqlite_name(name)}", _free_rowid_name(columns), None, unreadable)
-    keys = [column for column, pk, _ in info if pk]
-    # Every other key has an index: an INT PRIMARY KEY, or an INTEGER PRIMARY KEY DESC, is a column of its own
-    # (https://sqlite.org/lang_createtable.html#rowid).
-    indexed = any(
-        origin == "pk" for _, _, _, origin, _ in connection.execute(f"pragma main.index_list({literal(name)})")
-    )
-    # An index may need a collation or a function that is missing here; the rows do not.
-    relation = f"main.{sqlite_name(name)} not indexed"
-    return SourceTable(name, columns, relation, rowid, keys[0] if keys and not indexed else None, unreadable)
-
-
-def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None:
-    """Return why a generated column can't be read here; None where it can."""
-    try:
-        connection.execute(f"select {sqlite_name(column)} from main.{sqlite_name(name)} not indexed limit 0")
-    except sqlite3.OperationalError as error:
-        missing = NEEDED.fullmatch(str(error).removesuffix("()"))
-        return f"needs the function {missing['function']}" if missing else str(error)
-    return None
-
-
-def _rowid_name(name: str, columns: Sequence[str], connection: sqlite3.Connection) -> str | None:
-    """Return a name of the row number that no column shadows; None where the table has none."""
-    free = [alias for alias in ROWID_NAMES if alias not in {folded(column) for column in columns}]
-    if not free:
-        return None
-    try:
-        # Tables WITHOUT ROWID have none. Trying works with every SQLite; pragma table_list came with 3.37.
-        connection.execute(f"select {free[0]} from main.{sqlite_name(name)} limit 0")
-    except sqlite3.OperationalError:
-        return None
-    return free[0]
-
-
-def _numbered_copy(table: SourceTable) -> tuple[str, str]:
-    """Return the statements that make a copy with row numbers and fill it."""
-    # Named and without types: by "create … as select" SQLite calls a column "true" column2, and converts values.
-    numbered = [] if table.rowid in ROWID_NAMES else [table.rowid]
-    columns = ", ".join([*numbered, *map(sqlite_name, table.columns)])
-    values = ", ".join([*("row_number() over ()" for _ in numbered), *map(sqlite_name, table.columns)])
-    name = sqlite_name(table.name)
-    return f"create temp table {name} ({columns})", f"insert into temp.{name} select {values} from main.{name}"
-
-
-def _free_rowid_name(columns: Sequence[str]) -> str:
-    """Return the name by which a numbered copy's rows are found; a column of the copy where all others are taken."""
-    taken = {folded(column) for column in columns}
-    return next((alias for alias in ROWID_NAMES if alias not in taken), sqlite_name(_free_name(taken)))
-
-
-def _free_name(taken: set[str]) -> str:
-    name = NUMBER_COLUMN
-    while name in taken:
-        name += "_"
-    return name
+def _prepare(connection: sqlite3.Connection, table: SourceTable) -> set[str]:
+    """Let a connection know a table; returns what it lacks for that and has stand-ins for now."""
+    needed: set[str] = set()
+    for statement in table.preparation:
+        with_stand_ins(connection, partial(connection.execute, statement), needed)
+    return needed
 
 
 def rowid_chunks(
@@ -354,6 +296,12 @@ def count_rows(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[
     return int(connection.execute(query).fetchone()[0])
 
 
+def row_numbers(connection: sqlite3.Connection, table: SourceTable, chunk: tuple[int, int]) -> list[int]:
+    """Return the row numbers of a chunk."""
+    query = f"select {table.rowid} from {table.relation} where {table.between(chunk)}"
+    return [number for (number,) in connection.execute(query)]
+
+
 def clean_condition(types: dict[str, str]) -> str:
     """Return the SQLite condition under which a mapped row takes the fast path; `types` are the outputs' types."""
     return " and ".join(CLEAN[target].format(sqlite_name(output)) for output, target in types.items())
@@ -361,6 +309,7 @@ def clean_condition(types: dict[str, str]) -> str:
 
 def read_clean(
     connection: adbc_driver_sqlite.dbapi.Connection,
+    path: Path,
     table_mapping: TableMapping,
     types: dict[str, str],
     chunk: tuple[int, int],
@@ -376,12 +325,19 @@ def read_clean(
         f"select 0 as source_rowid, {constants} union all "
         f"select source_rowid, {outputs} from mapped where {clean_condition(types)}"
     )
-    with connection.cursor() as cursor:
+    with reading_arrow(path), connection.cursor() as cursor:
         # All rows in one batch, since the reader takes the types from the first one; and one more for the constants.
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(Limits.chunk_rows + 1)})
         cursor.execute(query)
         table = cursor.fetch_arrow_table().slice(1)
     return table.rename_columns(["source_rowid", *types])
+
+
+def no_rows(types: dict[str, str]) -> pa.Table:
+    """Return what `read_clean` does of a chunk without such rows."""
+    numbers = {"bigint": pa.int64(), "double precision": pa.float64(), "boolean": pa.int64()}
+    fields = [("source_rowid", pa.int64()), *((name, numbers.get(kind, pa.string())) for name, kind in types.items())]
+    return pa.schema(fields).empty_table()
 
 
 def read_dirty(

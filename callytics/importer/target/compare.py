@@ -23,12 +23,12 @@ from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.options import Progress
 from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
-from callytics.importer.source.mapping import sqlite_name
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
+from callytics.importer.source.trouble import reading
 from callytics.importer.target.catalogue import read_back
 from callytics.importer.target.findings import same_json, same_values
 from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
-from callytics.postgres.sql import literal
+from callytics.postgres.sql import literal, sqlite_name
 
 
 class Comparer:
@@ -66,7 +66,7 @@ class Comparer:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
         found = Found(pair)
         compare = Mapped(self, pair, found) if isinstance(pair, MappedPair) else Unmapped(self, pair, found)
-        with closing(compare):
+        with closing(compare), reading(*(side.source.path for side in pair.sides)):
             rows = max(1, pair.record.source_rows)
             for theirs, base in ranges if ranges is not None else _ranges(pair):
                 self.progress(f"{self.word} {pair.record.source_table}", min(found.rows, rows), rows)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -56,7 +55,7 @@ class Loader:
     def keep(self, record: TableRecord, source: Source, table: SourceTable) -> None:
         """Keep the unmapped columns of a table, all of an unknown one's, row by row. Commits chunk by chunk."""
         self.begin(record)
-        with closing(source.connect()) as connection:
+        with source.opened() as connection:
             for row_range, _ in self._chunks(record, connection, source, table, EVERYTHING):
                 rows = read_rows(connection, table, record.unmapped_columns, row_range)
                 encoded = ((rowid, encode_row(values)) for rowid, values in rows)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import adbc_driver_postgresql.dbapi
@@ -88,7 +87,7 @@ class Verifier:
     def verify_kept(self, record: TableRecord, source: Source, table: SourceTable) -> Verification:
         """Compare unmapped rows and columns with `imports.unmapped`."""
         found = Verification()
-        with closing(source.connect()) as connection:
+        with source.opened() as connection:
             for row_range in rowid_chunks(connection, table, source.chunk_rows):
                 kept = self.ledger.unmapped(record.id, row_range)
                 rows = 0

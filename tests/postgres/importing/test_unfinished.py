@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +14,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from callytics.exceptions import SourceError, TargetError
+from callytics.exceptions import SnapshotUnreadable, SourceError, TargetError
 from callytics.importer import undo_import
+from callytics.importer.source.trouble import reading
 from callytics.settings import Settings
 from tests.support.catalogue import catalogue
 from tests.support.faults import SMALL, differences, write_calls
@@ -246,3 +250,59 @@ def test_a_snapshot_that_was_changed_during_the_import_is_never_verified(office:
     assert office.one("select status from imports.runs") == "running"
     assert office.undo(1).exit_code == 0
     assert office.import_().exit_code == 3
+
+
+def _cut(snapshot: Path) -> None:
+    os.truncate(snapshot, snapshot.stat().st_size // 2 // 4096 * 4096)
+
+
+def _overwrite(snapshot: Path) -> None:
+    size = snapshot.stat().st_size
+    with snapshot.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+
+
+@pytest.mark.parametrize("damage", [_cut, _overwrite, Path.unlink], ids=["cut", "overwritten", "removed"])
+def test_a_snapshot_that_is_damaged_while_it_is_read(damage: Callable[[Path], None], office: Installation) -> None:
+    """It is no trouble of PostgreSQL's, and both ways on are named: putting it back, and giving up."""
+    saved = office.folder / "saved"
+
+    def strike(what: str, done: int, total: int) -> None:
+        if what.startswith("load ") and not saved.exists():
+            (snapshot,) = office.options.snapshots.iterdir()
+            shutil.copy(snapshot, saved)
+            damage(snapshot)
+
+    office.options = replace(office.options, jobs=1)
+    with pytest.raises(SourceError) as refused:
+        office.import_(strike)
+    (path,) = office.all("select snapshot_path from imports.sources")[0]
+    assert str(refused.value).startswith(f"the snapshot {path} ")
+    assert "callytics undo 1" in str(refused.value)
+    assert "put" in str(refused.value)
+    with pytest.raises(SourceError, match=r"put .*, or give it up with 'callytics undo 1'"):
+        office.import_()
+    shutil.copy(saved, path)
+    Path(path).chmod(0o600)
+    assert office.import_().exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            sqlite3.DatabaseError("database disk image is malformed"),
+            "disk image is malformed): put back what was taken",
+        ),
+        (sqlite3.OperationalError("disk I/O error"), "disk I/O error): put back what was taken, and see to its disk"),
+        (sqlite3.OperationalError("database or disk is full"), "is full): free room for SQLite's temporary files"),
+        (MemoryError(), "out of memory): free memory, or name fewer --jobs"),
+        (sqlite3.OperationalError("no such module: fts9"), "no such module: fts9): export its tables"),
+    ],
+)
+def test_each_trouble_of_a_snapshot_has_its_remedy(error: Exception, said: str) -> None:
+    with pytest.raises(SnapshotUnreadable) as refused, reading(Path("/s/a.sqlite")):
+        raise error
+    assert str(refused.value).startswith("the snapshot /s/a.sqlite can't be read (")
+    assert said in str(refused.value)

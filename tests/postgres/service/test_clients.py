@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,14 +62,15 @@ def status(connection: socket.socket) -> int:
 
 
 @pytest.mark.parametrize(
-    ("table", "head", "body"),
+    ("table", "head", "body", "clients", "busy"),
     [
-        # Where it is: in the look for the session, in a thread's reading, in a transaction that writes.
-        ("agent_sessions", "GET /calls", b""),
-        ("audio_files", "GET /calls", b""),
-        ("audio_files", "POST /analyses", json.dumps(RECORDING).encode()),
+        # Where it is: in a login, in the look for the session, in a thread's reading, in a transaction that writes.
+        ("agent_accounts", "POST /auth/login", json.dumps(LOGIN).encode(), 1, 1),
+        ("agent_sessions", "GET /calls", b"", 20, 6),
+        ("audio_files", "GET /calls", b"", 20, 6),
+        ("audio_files", "POST /analyses", json.dumps(RECORDING).encode(), 20, 6),
     ],
-    ids=["session", "reading", "writing"],
+    ids=["login", "session", "reading", "writing"],
 )
 def test_nobody_works_for_clients_who_have_left(
     service: Served,
@@ -79,19 +80,21 @@ def test_nobody_works_for_clients_who_have_left(
     table: str,
     head: str,
     body: bytes,
+    clients: int,
+    busy: int,
 ) -> None:
     token = service.log_in(administrator)
     with locked(own_server, own_database, table):
-        clients = [asked(service, head, token, body) for _ in range(20)]
-        assert eventually(lambda: service.metric("callytics_pool_connections_in_use") == 6)
-        for client in clients:
-            client.close()
+        with ExitStack() as connections:
+            for _ in range(clients):
+                connections.enter_context(asked(service, head, token, body))
+            assert eventually(lambda: service.metric("callytics_pool_connections_in_use") == busy)
         began = time.monotonic()
         assert eventually(lambda: execute(own_database, WORKING, owner=False) == [(1,)], 5)
         assert eventually(lambda: service.metric("callytics_pool_connections_in_use") == 0, 5)
         assert time.monotonic() - began < 1.5
         assert service.health()[0] == 200
-    assert eventually(lambda: [line["status"] for line in service.lines() if "status" in line].count(499) == 20)
+    assert eventually(lambda: [line["status"] for line in service.lines() if "status" in line].count(499) == clients)
     assert not any("error" in line for line in service.lines())
 
 
