@@ -185,7 +185,9 @@ def _copied(table: Description) -> Description:
     number = sqlite_name(_free_name(taken))
     names = list(map(sqlite_name, table.columns))
     columns = ", ".join(names if free else [number, *names])
-    values = ", ".join(names if free else ["row_number() over ()", *names])
+    # Newer SQLites look every column's collation up, which only its application may have.
+    read = [f"{name} collate binary" for name in names]
+    values = ", ".join(read if free else ["row_number() over ()", *read])
     copy = f"temp.{sqlite_name(table.name)}"
     return replace(
         table,

@@ -124,3 +124,23 @@ def test_functions_of_json_do_not_open_the_schema(tmp_path: Path, installation: 
         )
     assert installation.take(file).notes == ["t.b can be computed by its application only: needs the function tone"]
     assert installation.unmapped() == [{"a": "1"}, {"a": "2"}]
+
+
+COLLATED = [
+    "(ID int primary key, Name text collate NATIONAL) without rowid",
+    "(ID int collate NATIONAL primary key, Name text) without rowid",
+    "(ID int, Name text collate NATIONAL, primary key (Name, ID)) without rowid",
+    "(rowid, oid, _rowid_, ID int, Name text collate NATIONAL unique)",
+]
+
+
+@pytest.mark.parametrize("columns", COLLATED)
+def test_a_numbered_copy_needs_no_collation_of_the_application(columns: str, installation: Installation) -> None:
+    """Not in the key, and not in other columns."""
+    with closing(sqlite3.connect(installation.file)) as sqlite:
+        sqlite.create_collation("NATIONAL", lambda one, other: (one < other) - (one > other))
+        sqlite.executescript(
+            f"create table Topic {columns}; insert into Topic (ID, Name) values (2, '요금'), (3, '배송');"
+        )
+    installation.take(installation.file)
+    assert installation.all("select id, name from topics where id > 1 order by id") == [(2, "요금"), (3, "배송")]
