@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_manager
 import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
@@ -153,9 +154,11 @@ class Source:
 
     @cached_property
     def _slow_tables(self) -> frozenset[str]:
-        """The tables whose numbered copies need a stand-in."""
-        with closing(self.connect_plain()) as connection:
-            return frozenset(table.name for table in self.tables if _prepare(connection, table))
+        """The tables whose numbered copies need a stand-in, or that ADBC's own SQLite does not read for want of one."""
+        with closing(self.connect_plain()) as connection, closing(adbc_driver_sqlite.dbapi.connect(self._uri)) as arrow:
+            return frozenset(
+                table.name for table in self.tables if _prepare(connection, table) or not _can_prepare(arrow, table)
+            )
 
     def count(self, table: SourceTable) -> int:
         """Return the number of rows."""
@@ -261,6 +264,17 @@ def _prepare(connection: sqlite3.Connection, table: SourceTable) -> set[str]:
     for statement in table.preparation:
         with_stand_ins(connection, partial(connection.execute, statement), needed)
     return needed
+
+
+def _can_prepare(connection: adbc_driver_sqlite.dbapi.Connection, table: SourceTable) -> bool:
+    # Its SQLite is newer, and of a table without row numbers it looks every column's collation up.
+    try:
+        with connection.cursor() as cursor:
+            for statement in ("pragma trusted_schema = off", *table.preparation):
+                cursor.execute(statement)
+    except adbc_driver_manager.Error:
+        return False
+    return True
 
 
 def rowid_chunks(
