@@ -247,6 +247,11 @@ def test_what_was_imported_is_counted_in_psql(imported: Terminal) -> None:
 WRONG_TURNS = [
     WrongTurn("callytics import nowhere.sqlite", "nowhere.sqlite does not exist: check the path"),
     WrongTurn("callytics import README.md", "README.md is not an SQLite database"),
+    WrongTurn(
+        "python3 -c \"import sqlite3; sqlite3.connect('shop.sqlite').execute('create table customers (id)')\";"
+        " callytics import --yes shop.sqlite",
+        "shop.sqlite holds no table of Callytics, but customers",
+    ),
     WrongTurn("callytics import docs", "is a folder without an SQLite file"),
     WrongTurn("callytics --env-file nope.env migrate", "nope.env is not there: check the path after --env-file"),
     WrongTurn("callytics import --timezone KST Callytics_new.sqlite", "KST is not a time zone: use a name such as"),
@@ -269,6 +274,13 @@ WRONG_TURNS = [
 @pytest.mark.parametrize("turn", WRONG_TURNS, ids=lambda turn: turn.command.split(";")[-1].strip())
 def test_a_wrong_turn_ends_in_one_line(imported: Terminal, turn: WrongTurn) -> None:
     turn.take(imported)
+
+
+def test_half_an_installation_is_noticed_before_it_is_imported(imported: Terminal) -> None:
+    """Generation 3 consists of two files: of one alone, the name of the other is said."""
+    imported.works("callytics sample --generation 3 --calls 2 --seed 3 half")
+    said = imported.works("callytics inspect half/consultation_quality.sqlite")
+    assert "The other database of the installation, audio_analysis, is not among the files" in said.out
 
 
 def test_nothing_is_lost_after_wrong_turns(imported: Terminal) -> None:
