@@ -1,6 +1,6 @@
 -- Rows of a file that are in their table already, as the codes of a second installation are: counted apart, not rejected.
 -- What stands in the way of a rejected row is on record, too.
--- depends: 0060.index-newest-said
+-- depends: 0061.login-places
 
 set local lock_timeout = '3s';
 
