@@ -171,6 +171,25 @@ class AgentAuth:
         if not allows(agent.permissions, permission_type, level):
             raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")
 
+    def confirm(self, agent: Agent, password: str, *, ip_address: str | None = None) -> str:
+        """Check the password of an agent who is logged in, and return its hash; raise LoginRefused for a wrong one.
+
+        Counted and logged as a login is, and refused where that would be.
+        """
+        places = _places(_text(ip_address, 64))
+        attempt = self._attempt(agent.username, places, None)
+        stored = attempt.password_hash
+        if not self.passwords.matches(stored, password) or stored is None or attempt.account_id != agent.account_id:
+            raise LoginRefused
+        values = {
+            "account_id": agent.account_id,
+            "place": attempt.place,
+            "log_id": attempt.log_id,
+            "logged_at": attempt.logged_at,
+        }
+        self.postgres.execute_query(SQL["confirmed"], values, fetch="none")
+        return stored
+
     def knows(self, username: str, ip_address: str | None) -> bool:
         """Tell whether the agent of a username has entered from an address or its network lately."""
         parameters = {**spellings(username), **_places(_text(ip_address, 64)), "known_days": KNOWN_DAYS}

@@ -150,6 +150,17 @@ select
 from account
 returning issued_at, expires_at
 
+-- name: confirmed
+-- The password was right: the attempt counts no longer, and the log says so.
+with logged as (
+    update agent_activity_logs
+    set activity_data = '{"outcome": "confirmed"}'
+    where id = %(log_id)s and created_at = %(logged_at)s
+)
+update agent_login_places
+set attempts = 0, locked_until = null
+where account_id = %(account_id)s and place = %(place)s
+
 -- name: forget_sessions
 -- Each login removes more expired sessions than it adds, so that they do not pile up; none waits for another's.
 delete from agent_sessions

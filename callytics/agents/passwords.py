@@ -23,8 +23,8 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from callytics.exceptions import PasswordRefused
 
-# NIST SP 800-63B, section 5.1.1.2: require length, not a mix of kinds of characters.
-SHORTEST = 10
+# NIST SP 800-63B, section 5.1.1.2: require length, not a mix of kinds of characters. OWASP ASVS 2.1.1: 12.
+SHORTEST = 12
 # Nobody types more; an attacker may send more to keep the processors busy.
 MOST_BYTES = 1024
 PBKDF2_ROUNDS = 100_000

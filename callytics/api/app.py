@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from callytics import __version__
 from callytics.agents.auth import AgentAuth
-from callytics.api import analyses, calls, health, imports, logins, metrics, page, problems, status
+from callytics.api import analyses, calls, health, imports, logins, metrics, own, page, problems, status
 from callytics.api.guards import LastResort, SecurityHeaders
 from callytics.api.limits import BodyLimit, LoginLimits
 from callytics.api.logs import RequestLog
@@ -34,6 +34,7 @@ ROUTERS = (
     metrics.router,
     logins.public,
     logins.router,
+    own.router,
     analyses.writing,
     analyses.reading,
     calls.router,
@@ -98,7 +99,7 @@ def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=service.cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"),
             expose_headers=("Link", "Location", "Retry-After", "X-Request-ID"),
         ),

@@ -25,6 +25,16 @@ HEADERS = {
 }
 
 
+# A proxy that is trusted says by X-Forwarded-Proto that the client came by TLS: it is to go on doing so, for a year.
+# https://datatracker.ietf.org/doc/html/rfc6797
+TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers for the answer to a request."""
+    return HEADERS | TRANSPORT if scope.get("scheme") == "https" else HEADERS
+
+
 class SecurityHeaders:
     """Add the security headers that an answer has not set itself."""
 
@@ -37,7 +47,7 @@ class SecurityHeaders:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in headers_of(scope).items():
                     headers.setdefault(name, value)
             await send(message)
 

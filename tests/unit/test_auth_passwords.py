@@ -197,19 +197,19 @@ def test_what_is_stored_has_a_name(stored: str, name: str) -> None:
     assert kind(stored) == name
 
 
-@pytest.mark.parametrize("password", ["열글자는되어야한다네", "correct horse", " " * 10, "x" * 1024, "긴" * 341])
+@pytest.mark.parametrize("password", ["열두글자는꼭되어야한다네", "correct horse", " " * 12, "x" * 1024, "긴" * 341])
 def test_length_is_all_that_counts(password: str) -> None:
     refuse_unfit(password, "kim")
 
 
-@pytest.mark.parametrize("password", ["", "아홉글자밖에안된다", "x" * 9])
+@pytest.mark.parametrize("password", ["", "열한글자밖에되지않는다", "x" * 11])
 def test_a_short_password_is_refused(password: str) -> None:
     for form in ("NFC", "NFD"):
-        with pytest.raises(PasswordRefused, match="fewer than 10 characters"):
+        with pytest.raises(PasswordRefused, match="fewer than 12 characters"):
             refuse_unfit(unicodedata.normalize(form, password), "kim")
 
 
-@pytest.mark.parametrize("password", ["Kim.Min-su.1990", unicodedata.normalize("NFD", "상담사김민수는여기있다")])
+@pytest.mark.parametrize("password", ["Kim.Min-su.1990", unicodedata.normalize("NFD", "상담사김민수는지금여기있다")])
 def test_the_username_is_no_password(password: str) -> None:
     with pytest.raises(PasswordRefused, match="is the username"):
         refuse_unfit(password, unicodedata.normalize("NFC", password).upper())

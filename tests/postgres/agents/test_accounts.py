@@ -95,7 +95,7 @@ def test_a_permission_that_does_not_exist_is_not_granted(auth: AgentAuth, grant:
 
 
 def test_a_poor_password_is_refused_before_anything_is_written(auth: AgentAuth) -> None:
-    with pytest.raises(PasswordRefused, match="fewer than 10"):
+    with pytest.raises(PasswordRefused, match="fewer than 12"):
         accounts_of(auth).add_agent("kim", "short", KIM)
     with pytest.raises(PasswordRefused, match="is the username"):
         accounts_of(auth).add_agent("kim.minsu.1990", "Kim.Minsu.1990", KIM)
@@ -138,16 +138,16 @@ def test_unlock_and_a_new_password_open_what_wrong_ones_locked(auth: AgentAuth) 
     assert enters(auth)
     while accounts_of(auth).list_agents()[0].state != "locked":
         assert not enters(auth, WRONG)
-    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
+    accounts_of(auth).set_password("kim", "정말 새로운 비밀번호입니다")
     assert not enters(auth)
-    assert enters(auth, "새로운 비밀번호입니다")
+    assert enters(auth, "정말 새로운 비밀번호입니다")
 
 
 def test_a_new_password_opens_no_account_that_was_closed_by_hand(auth: AgentAuth) -> None:
     add_kim(auth)
     accounts_of(auth).lock("kim")
-    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
-    assert not enters(auth, "새로운 비밀번호입니다")
+    accounts_of(auth).set_password("kim", "정말 새로운 비밀번호입니다")
+    assert not enters(auth, "정말 새로운 비밀번호입니다")
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "k\0m", "\ud800"])
@@ -199,7 +199,7 @@ def test_every_change_is_on_record(auth: AgentAuth) -> None:
     agent_id = add_kim(auth)
     accounts_of(auth).grant("kim", Grant("trainer", "write"), granted_by=agent_id)
     accounts_of(auth).revoke("kim", "trainer")
-    accounts_of(auth).set_password("kim", "새로운 비밀번호입니다")
+    accounts_of(auth).set_password("kim", "정말 새로운 비밀번호입니다")
     accounts_of(auth).lock("kim")
     accounts_of(auth).unlock("kim")
     accounts_of(auth).deactivate("kim")

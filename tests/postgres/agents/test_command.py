@@ -23,7 +23,7 @@ from tests.support.agents import PASSWORD, WRONG, agents_of, ask, run
 from tests.support.commands import invoke
 
 PERSON = ("--last-name", "김", "--first-name", "민수", "--department", "고객지원팀", "--position", "선임 상담사")
-NEW = "새로운 비밀번호입니다"
+NEW = "정말 새로운 비밀번호입니다"
 Type = Callable[..., Result]
 
 
@@ -137,8 +137,8 @@ def test_no_account_is_an_empty_list(typed: Type) -> None:
 @pytest.mark.parametrize(
     ("words", "says", "exit_code", "message"),
     [
-        (("add", "kim", *PERSON, "--password-stdin"), "short\n", 1, "fewer than 10 characters"),
-        (("add", "kim", *PERSON, "--password-stdin"), "", 1, "fewer than 10 characters"),
+        (("add", "kim", *PERSON, "--password-stdin"), "short\n", 1, "fewer than 12 characters"),
+        (("add", "kim", *PERSON, "--password-stdin"), "", 1, "fewer than 12 characters"),
         (("add", "kim", *PERSON), PASSWORD, 2, "give it with --password-stdin"),
         (("add", "kim", *PERSON, "--password", PASSWORD), "", 2, "No such option"),
         (("add", "kim", *PERSON[2:], "--password-stdin"), PASSWORD, 2, "Missing option '--last-name'"),

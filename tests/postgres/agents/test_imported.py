@@ -18,7 +18,7 @@ from tests.support.agents import accounts_of, agents_of, ask, logged
 pytestmark = pytest.mark.slow
 
 CALLS = 60
-CHANGED = "새로운 비밀번호입니다"
+CHANGED = "정말 새로운 비밀번호입니다"
 
 
 def enters(auth: AgentAuth, username: str, password: str) -> bool:

@@ -295,7 +295,7 @@ def test_the_recommended_profile_works_with_everything(auth: AgentAuth) -> None:
 
 
 CHANGES: dict[str, Callable[[AgentAuth], None]] = {
-    "password": lambda auth: accounts_of(auth).set_password("kim", "새로운 비밀번호입니다"),
+    "password": lambda auth: accounts_of(auth).set_password("kim", "정말 새로운 비밀번호입니다"),
     "lock": lambda auth: accounts_of(auth).lock("kim"),
     "deactivation": lambda auth: accounts_of(auth).deactivate("kim"),
     "profile": lambda auth: run(auth, "update agent_profiles set is_active = false"),

@@ -137,7 +137,7 @@ def test_logout_ends_this_session_once(auth: AgentAuth, session: LoginSession) -
 
 
 ENDS: dict[str, Callable[[AgentAuth], None]] = {
-    "password": lambda auth: accounts_of(auth).set_password("kim", "새로운 비밀번호입니다"),
+    "password": lambda auth: accounts_of(auth).set_password("kim", "정말 새로운 비밀번호입니다"),
     "lock": lambda auth: accounts_of(auth).lock("kim"),
     "deactivation": lambda auth: accounts_of(auth).deactivate("kim"),
 }
