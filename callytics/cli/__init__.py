@@ -32,6 +32,7 @@ COMMANDS = (
     imports.verify,
     imports.sync,
     imports.undo,
+    imports.timezone_command,
     imports.report,
     serving.serve,
     agents.agent,

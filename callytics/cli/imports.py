@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,16 @@ from callytics.cli.outcomes import as_json as json_of
 from callytics.cli.outcomes import folder_line, missing_lines, outcome_lines, profile_lines, sync_lines, undo_lines
 from callytics.cli.progress import Display
 from callytics.cli.tables import Table, echo
+from callytics.cli.times import column_options, wanted, zone_option
 from callytics.exceptions import SettingsError
 from callytics.importer import (
     INTERRUPTED,
+    Choice,
     FolderContents,
     Options,
     Outcome,
     Profile,
+    change_timezone,
     check_target,
     check_undo,
     files_of,
@@ -34,7 +36,6 @@ from callytics.importer import (
     sync_files,
     undo_import,
     verify_files,
-    zone_named,
 )
 from callytics.postgres.text import shown, shown_json
 from callytics.settings import Settings
@@ -43,14 +44,6 @@ from callytics.settings import Settings
 LIMITS = "callytics.limits"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 JSON_HELP = "Print JSON instead of tables, and progress as JSON lines on stderr."
-TIMEZONE = click.option(
-    "--timezone",
-    "zone",
-    default="UTC",
-    show_default=True,
-    callback=lambda _context, _parameter, name: zone_named(name),
-    help="Time zone of timestamps without an offset.",
-)
 JOBS = click.option(
     "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="How many tables to process in parallel."
 )
@@ -86,15 +79,16 @@ def _files(named: Sequence[Path]) -> list[Path]:
 
 @click.command(cls=Printing)
 @import_options
-@TIMEZONE
+@zone_option()
+@column_options
 @click.pass_obj
-def inspect(env_file: Path, files: tuple[Path, ...], snapshots: Path, zone: tzinfo, quiet: bool, as_json: bool) -> None:
+def inspect(env_file: Path, /, files: tuple[Path, ...], quiet: bool, as_json: bool, **options: Any) -> None:
     """Show what is in SQLite files and what an import would do with it.
 
     A folder stands for the SQLite files in it. Needs no server, and leaves nothing behind. Where the settings name a
     database, the files' codes are looked up there: an import shares those that are there already.
     """
-    _inspect(_files(files), _options(snapshots=snapshots, zone=zone), quiet, as_json, _target(env_file))
+    _inspect(_files(files), _options(**options), quiet, as_json, _target(env_file))
 
 
 def _target(env_file: Path) -> Settings | None:
@@ -111,6 +105,7 @@ def _inspect(
     with Display(quiet, events=as_json) as display:
         options = replace(options, notice=display.say)
         profiles = [inspect_file(file, options, display.update, target) for file in files]
+    Choice(options.utc, options.local).check(time.name for profile in profiles for time in profile.times)
     if as_json:
         click.echo(shown_json(json_of(profiles)))
     else:
@@ -123,7 +118,8 @@ def _inspect(
 
 @click.command("import")
 @import_options
-@TIMEZONE
+@zone_option()
+@column_options
 @click.option("--dry-run", is_flag=True, help="Check the target, inspect the files, and stop.")
 @click.option("--plan", "show_plan", is_flag=True, help="With --dry-run, print the plan instead: every step, in order.")
 @click.option("--strict", is_flag=True, help="Refuse files if anything would be rejected, normalised or unmapped.")
@@ -276,6 +272,39 @@ def undo(
     _end(outcome, undo_lines(outcome), as_json)
 
 
+@click.command("timezone")
+@click.argument("run", metavar="IMPORT", type=int)
+@zone_option("Time zone of its local times.  [default: as it is]", None)
+@column_options
+@click.option("--declared", is_flag=True, help="Read all columns as their tables declare them, as an import does now.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
+@click.option("--ours", "choice", flag_value="ours", help="Keep rows that were changed in PostgreSQL.")
+@click.option(
+    "--theirs", "choice", flag_value="theirs", help="Overwrite rows that were changed in PostgreSQL with SQLite's."
+)
+@JOBS
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.pass_obj
+def timezone_command(
+    env_file: Path, /, run: int, dry_run: bool, jobs: int, quiet: bool, as_json: bool, **chosen: Any
+) -> None:
+    """Read the times of one import anew, in other zones.
+
+    IMPORT is its number in the report. Its rows get the times that an import with these options would have given
+    them, in one transaction, and are verified. Rows that were changed in PostgreSQL are not overwritten: they are
+    listed, and nothing is written until --ours or --theirs decides.
+
+    Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 rows were changed in
+    PostgreSQL or differences found, 130 interrupted.
+    """
+    what, target = wanted(**chosen), Settings.load(env_file=env_file)
+    with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
+        options = _options(jobs=jobs, cancellation=cancellation, notice=display.say)
+        outcome = change_timezone(target, run, what, options, display.update, dry_run=dry_run)
+    _end(outcome, sync_lines(outcome), as_json)
+
+
 def _end(outcome: Outcome, lines: Iterable[str | Table], as_json: bool) -> None:
     click.echo(shown_json(json_of(outcome))) if as_json else echo(lines)
     raise click.exceptions.Exit(outcome.exit_code)
@@ -289,12 +318,7 @@ def _end(outcome: Outcome, lines: Iterable[str | Table], as_json: bool) -> None:
     "--format", type=click.Choice(reports.FORMATS), help="How to write it.  [default: the suffix of FILE, or md]"
 )
 @click.option("--import", "run", type=int, metavar="N", help="Report this import only.  [default: all]")
-@click.option(
-    "--timezone",
-    "zone",
-    callback=lambda _context, _parameter, name: name and zone_named(name),
-    help="Time zone of the report's own times.  [default: that of the newest import]",
-)
+@zone_option("Time zone of the report's own times.  [default: that of the newest import]", None)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--output",

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from callytics.cli.tables import Table
+from callytics.cli.times import time_lines, zone_lines
 from callytics.importer import FolderContents, Group, Outcome, Profile, Synced, TableProfile
 from callytics.importer.records.entries import RejectSummary, TableSummary
 from callytics.importer.records.ledger import UNMAPPED
@@ -41,6 +42,7 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
         yield _shared_line(shared.table, shared.target, shared.rows, "are")
     if profile.uncompared:
         yield f"Whether its codes are in PostgreSQL already was not looked up: {profile.uncompared}"
+    yield from time_lines(profile)
     yield from _finding_lines(profile)
 
 
@@ -99,6 +101,7 @@ def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
+    yield from zone_lines(outcome.zones)
     yield verdict(outcome)
 
 
@@ -161,6 +164,7 @@ def sync_lines(outcome: Synced) -> Iterator[str | Table]:
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
+    yield from zone_lines(outcome.zones)
     yield sync_verdict(outcome)
 
 

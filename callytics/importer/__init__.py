@@ -10,10 +10,13 @@ from callytics.importer.inspect_ import inspect_file
 from callytics.importer.options import PHASE, Cancellation, Limits, Options, Progress, zone_named
 from callytics.importer.outcome import EXIT_CODES, Outcome, Synced
 from callytics.importer.plan.graph import Group, Plan, drawing
+from callytics.importer.plan.zones import Choice
 from callytics.importer.profile import Profile, TableProfile
+from callytics.importer.records.zones import RunZones
 from callytics.importer.session import INTERRUPTED
 from callytics.importer.source.folders import FolderContents, files_of
-from callytics.importer.sync import sync_files
+from callytics.importer.sync import Wanted, change_timezone, sync_files
+from callytics.importer.times import Disagreement, TimeColumn
 from callytics.importer.undo import check_undo, undo_import
 from callytics.importer.verify_ import verify_files
 
@@ -22,6 +25,8 @@ __all__ = [
     "INTERRUPTED",
     "PHASE",
     "Cancellation",
+    "Choice",
+    "Disagreement",
     "FolderContents",
     "Group",
     "Limits",
@@ -30,8 +35,12 @@ __all__ = [
     "Plan",
     "Profile",
     "Progress",
+    "RunZones",
     "Synced",
     "TableProfile",
+    "TimeColumn",
+    "Wanted",
+    "change_timezone",
     "check_target",
     "check_undo",
     "drawing",

@@ -13,7 +13,7 @@ from callytics.importer.convert.chunks import Conversion
 from callytics.importer.outcome import Synced
 from callytics.importer.plan.graph import Kind, Plan
 from callytics.importer.plan.workers import Worker, WorkerPool
-from callytics.importer.records.entries import SourceRecord, TableRecord
+from callytics.importer.records.entries import TableRecord
 from callytics.importer.session import Session
 from callytics.importer.source.reader import RowRange, Source
 from callytics.importer.target.catalogue import Target
@@ -28,7 +28,6 @@ OVERTAKEN = (
     "rows were written in PostgreSQL again and again while they were compared: stop what writes there, and run the "
     "same command again"
 )
-ONLY_IT_TELLS = "since only it tells what was imported and what was changed afterwards"
 
 # Row ranges of the file, each with the row range of its base.
 Ranges = Sequence[tuple[RowRange, RowRange]]
@@ -69,7 +68,7 @@ def begin(connection: Connection, *, lock: bool) -> str:
 class Comparison:
     """Compares tables in parallel, each on one worker; changes go to ``sink`` as they are found.
 
-    ``snapshot``, ``choice``, ``retry`` and ``word`` are passed to ``Comparer``.
+    ``snapshot``, ``choice``, ``retry``, ``word`` and ``lenient`` are passed to ``Comparer``.
     """
 
     def __init__(
@@ -80,8 +79,10 @@ class Comparison:
         choice: str | None = None,
         retry: bool = True,
         word: str = "compare",
+        lenient: bool = False,
     ) -> None:
         self.sink, self.snapshot, self.choice, self.retry, self.word = sink, snapshot, choice, retry, word
+        self.lenient = lenient
         self._comparers: dict[Worker, Comparer] = {}
         self._found: dict[int, Found] = {}
 
@@ -115,16 +116,9 @@ class Comparison:
                 choice=self.choice,
                 retry=self.retry,
                 word=self.word,
+                lenient=self.lenient,
             )
         return self._comparers[worker]
-
-
-def base_source(session: Session, record: SourceRecord) -> Source:
-    """Return the content of a file that PostgreSQL was given last, from the snapshot of that import or sync.
-
-    Raises ``SourceError`` if the snapshot is gone or was changed.
-    """
-    return Source(session.snapshot_of(record, ONLY_IT_TELLS), record.path, session.options.limits)
 
 
 def pair_of(record: TableRecord, base: Source | None, theirs: Source | None, target: Target, zone: tzinfo) -> Pair:
@@ -136,7 +130,7 @@ def pair_of(record: TableRecord, base: Source | None, theirs: Source | None, tar
         return UnmappedPair(record, *(_side(source, record) if source else None for source in (base, theirs)))
     columns = target.columns(record.target_table)
     return MappedPair(
-        record, *(_conversion(source, record, columns, zone) if source else None for source in (base, theirs))
+        record, *(conversion_of(source, record, columns, zone) if source else None for source in (base, theirs))
     )
 
 
@@ -145,7 +139,8 @@ def _side(source: Source, record: TableRecord) -> Side:
     return Side(source, next(table for table in source.tables if folded(table.name) == name))
 
 
-def _conversion(source: Source, record: TableRecord, columns: dict[str, str], zone: tzinfo) -> Conversion:
+def conversion_of(source: Source, record: TableRecord, columns: dict[str, str], zone: tzinfo) -> Conversion:
+    """Return how the rows of a recorded table became the target's; raises like ``pair_of``."""
     # By its target: another version, or a table that gained columns, may map it by a mapping of another name.
     found = source.table_mappings[_side(source, record).table.name]
     mapped = next((one for one in found if one.mapping.target == record.target_table), None)
@@ -153,7 +148,7 @@ def _conversion(source: Source, record: TableRecord, columns: dict[str, str], zo
         raise TargetError(
             f"{source.label} was imported by mapping {record.mapping}, which this version of callytics lacks"
         )
-    return Conversion(source, mapped, columns, record.offsets, zone)
+    return Conversion(source, mapped, columns, record.offsets, zone, record.readings)
 
 
 def take_found(outcome: Synced, found: Sequence[Found]) -> None:

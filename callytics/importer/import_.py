@@ -12,10 +12,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC
 from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, SnapshotUnreadable, SourceError
+from callytics.importer.convert.zones import Reading, months_around
 from callytics.importer.difference import validate
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
@@ -24,8 +26,9 @@ from callytics.importer.plan.ids import References, id_offsets, planned_ids, res
 from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import MappedWork, Work, recorded_works, table_records, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
+from callytics.importer.plan.zones import Choice, time_names
 from callytics.importer.profile import profile_file
-from callytics.importer.records.entries import Definition
+from callytics.importer.records.entries import Definition, SourceRecord
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
 from callytics.importer.source.mapping import missing_databases
 from callytics.importer.source.overlap import overlap
@@ -50,6 +53,8 @@ def check_target(settings: Settings, files: Sequence[Path], options: Options) ->
             snapshot = stack.enter_context(borrowed_snapshot(file, options))
             if not _is_known(session, file, snapshot, Outcome()):
                 sources.append(_admitted(session, snapshot, sources, Outcome()))
+        if sources:
+            _check_columns(options, sources)
 
 
 def import_files(
@@ -105,10 +110,11 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         sources = _take_new(session, files, outcome, snapshots)
         if not snapshots:
             return
+        _check_columns(session.options, sources)
         session.refuse_unfinished(target for source in sources for target in source.targets)
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
-                profile_file(source, snapshot, options.zone, session.progress, session.connection).refuse_unclean()
+                profile_file(source, snapshot, options, session.progress, session.connection).refuse_unclean()
         if not session.target.is_empty("audio_files"):
             # An answer may take its time, in which no transaction should stay open.
             session.connection.commit()
@@ -117,6 +123,11 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         run = _begin(session, sources, snapshots, outcome.runs)
         _check_snapshots(session, run)
     _finish(session, run, outcome)
+
+
+def _check_columns(options: Options, sources: Sequence[Source]) -> None:
+    names = [name for source in sources for name in time_names(source)]
+    Choice(options.utc, options.local).check(names)
 
 
 def _note_missing(session: Session, sources: Sequence[Source], outcome: Outcome) -> None:
@@ -188,11 +199,11 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
         return False
     if known.status == "running":
         raise unfinished(known.run, [known.path], f"has the content of {file}")
-    if known.timezone != str(session.options.zone):
+    if wanted := _other_zones(session, known, snapshot.path):
         raise SourceError(
             f"{file} was imported with --timezone {known.timezone} (import {known.run}) and is not imported again with "
-            f"{session.options.zone}: nothing was changed; 'callytics undo {known.run}' takes that import back, if its "
-            "zone was wrong"
+            f"{wanted}: nothing was changed; 'callytics timezone {known.run} {wanted}' reads its times anew, if they "
+            "are wrong"
         )
     outcome.notes.append(
         f"{file}: already imported (import {known.run}, {known.status}, same SHA-256 {known.sha256[:12]}): "
@@ -201,6 +212,31 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
     if known.run not in outcome.runs:
         outcome.add_run(known.run, known.status, session.ledger)
     return True
+
+
+def _other_zones(session: Session, record: SourceRecord, snapshot: Path) -> str | None:
+    """Return the options by which the times of an imported file would be read otherwise than they were."""
+    options = session.options
+    choice = Choice(options.utc, options.local)
+    wanted = [] if record.timezone == str(options.zone) else [f"--timezone {options.zone}"]
+    if choice.is_made:
+        # Of an import from before columns were told apart there is no more on record than that all were local.
+        known = dict.fromkeys(time_names(Source(snapshot, record.path, options.limits)), Reading.LOCAL.value)
+        for row in session.ledger.tables(record.id):
+            known |= {f"{row.source_table}.{column}": reading for column, reading in (row.readings or {}).items()}
+        wanted += choice.against(known)
+    return " ".join(wanted) or None
+
+
+def _refuse_other_zones(session: Session, record: SourceRecord) -> None:
+    """Refuse to go on with an import in other zones than it was begun in: its rows would not fit together."""
+    snapshot = session.snapshot_of(record, "the import needs it to go on")
+    if wanted := _other_zones(session, record, snapshot):
+        raise SourceError(
+            f"import {record.run} was begun with --timezone {record.timezone} and can't go on with {wanted}: finish it "
+            f"as it was begun, and then run 'callytics timezone {record.run} {wanted}', or give it up with 'callytics "
+            f"undo {record.run}'"
+        )
 
 
 def _refuse_changed(session: Session, snapshot: Snapshot) -> None:
@@ -256,6 +292,8 @@ def _resume(session: Session, files: Sequence[Path], outcome: Outcome) -> list[P
         if own < set(paths):
             raise unfinished(run, paths, f"has {', '.join(sorted(own))} among its files")
         session.refuse_unfinished(session.ledger.targets(run), besides=run)
+        for record in session.ledger.sources(run):
+            _refuse_other_zones(session, record)
         outcome.notes.append(
             f"resuming import {run}, which was cut off, from its snapshot: what was written to the files since then "
             "is not in it"
@@ -274,6 +312,7 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
     ``named`` are the earlier runs whose files were named along with these: references may lead there.
     """
     ledger, target = session.ledger, session.target
+    choice = Choice(session.options.utc, session.options.local)
     targets = {target for source in sources for target in source.targets}
     for table in targets:
         target.columns(table)
@@ -287,7 +326,7 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
     references = References(sources, offsets, ledger, named)
     for source, snapshot in zip(sources, snapshots, strict=True):
         number = ledger.add_source(run, snapshot)
-        for record in table_records(source):
+        for record in table_records(source, choice):
             added = ledger.add_table(number, references.moved(source, record))
             if ids := planned_ids(source, added):
                 ledger.update_table(added, ids)
@@ -360,7 +399,9 @@ def _prepare(session: Session, run: int, works: Sequence[Work]) -> None:
     todo = [work.conversion for work in works if isinstance(work, MappedWork) and not work.record.loaded_at]
     for conversion in todo:
         if target.is_partitioned(conversion.target):
-            target.ensure_months(conversion.target, conversion.source.months(conversion.table_mapping))
+            days = conversion.source.days(conversion.table_mapping)
+            months = sorted({day[:7] for day in days}) if conversion.zone is UTC else months_around(days)
+            target.ensure_months(conversion.target, months)
     targets = {conversion.target for conversion in todo}
     _defer(session, run, target.definitions(sorted(targets)))
     # After the foreign keys: PostgreSQL does not drop a primary key that one of them depends on.

@@ -28,12 +28,12 @@ def inspect_file(file: Path, options: Options, progress: Progress, settings: Set
     with borrowed_snapshot(file, options) as snapshot:
         source = Source(snapshot.path, str(file), options.limits)
         if settings is None or not _has_codes(source):
-            return profile_file(source, snapshot, options.zone, progress)
+            return profile_file(source, snapshot, options, progress)
         try:
             with _target(settings) as target:
-                return profile_file(source, snapshot, options.zone, progress, target)
+                return profile_file(source, snapshot, options, progress, target)
         except (DatabaseUnavailable, MigrationError, PrivilegeMissing, TargetError) as error:
-            profile = profile_file(source, snapshot, options.zone, progress)
+            profile = profile_file(source, snapshot, options, progress)
             profile.uncompared = str(error)
             return profile
 

@@ -72,14 +72,18 @@ class Cancellation:
 class Options:
     """How to import.
 
-    ``snapshots`` is the folder that keeps snapshots, ``zone`` the zone of timestamps without an offset, ``jobs`` the
-    number of workers. ``strict`` refuses files from which anything would be rejected, normalised or unmapped, and
-    ``again`` imports a file whose calls are there already as if it came from another installation, and ``unmapped`` one
-    without any table of Callytics. ``notice`` is told at once what whoever waits should know, in one line.
+    ``snapshots`` is the folder that keeps snapshots, ``zone`` the zone of local timestamps without an offset, ``jobs``
+    the number of workers. ``utc`` and ``local`` name columns, as TABLE.COLUMN with ``*`` for any characters, whose
+    times are UTC or local whatever their tables declare. ``strict`` refuses files from which anything would be
+    rejected, normalised or unmapped, ``again`` imports a file whose calls are there already as if it came from another
+    installation, and ``unmapped`` one without any table of Callytics. ``notice`` is told at once what whoever waits
+    should know, in one line.
     """
 
     snapshots: Path = Path("callytics-imports")
     zone: tzinfo = UTC
+    utc: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
     strict: bool = False
     jobs: int = 2
     again: bool = False

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from callytics.importer.records.entries import NormalisationSummary, OrphanedKey, RejectSummary, TableSummary
-from callytics.importer.records.ledger import Ledger
+from callytics.importer.records.zones import RunZones, zones_of_run
 from callytics.importer.target.findings import Clash, Difference
 
 # The process's exit code for each verdict on a run. A larger code is a worse verdict: ``Outcome.add_run`` relies on it.
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}
+
+
+class Records(Protocol):
+    """Where the records of runs are read: the ledger."""
+
+    def timezone(self, run: int) -> str:
+        """Return the name of the zone of a run's local times."""
+
+    def summary(self, run: int) -> list[TableSummary]:
+        """Return what became of each table of a run."""
+
+    def rejects(self, run: int) -> list[RejectSummary]:
+        """Return the rejected rows of a run."""
+
+    def normalisations(self, run: int) -> list[NormalisationSummary]:
+        """Return the normalised values of a run."""
+
+    def not_validated(self, run: int) -> list[OrphanedKey]:
+        """Return the foreign keys that a run left NOT VALID."""
 
 
 @dataclass
@@ -23,6 +42,7 @@ class Outcome:
     status: str = "verified"
     runs: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    zones: list[RunZones] = field(default_factory=list)
     tables: list[TableSummary] = field(default_factory=list)
     rejects: list[RejectSummary] = field(default_factory=list)
     normalisations: list[NormalisationSummary] = field(default_factory=list)
@@ -34,12 +54,14 @@ class Outcome:
         """Return the process's exit code for the status."""
         return EXIT_CODES[self.status]
 
-    def add_run(self, run: int, status: str, ledger: Ledger) -> None:
+    def add_run(self, run: int, status: str, ledger: Records) -> None:
         """Add a run and its records; the worst verdict so far becomes the status."""
         self.runs.append(run)
         # Files of several runs may be named at once: the exit code is that of the worst.
         self.status = max(self.status, status, key=lambda verdict: EXIT_CODES[verdict])
-        self.tables += ledger.summary(run)
+        tables = ledger.summary(run)
+        self.zones.append(zones_of_run(run, ledger.timezone(run), tables))
+        self.tables += tables
         self.rejects += ledger.rejects(run)
         self.normalisations += ledger.normalisations(run)
         self.not_validated += ledger.not_validated(run)

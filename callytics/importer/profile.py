@@ -7,19 +7,21 @@ violated constraint, can't be known here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import tzinfo
 
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
-from callytics.importer.options import Progress
+from callytics.importer.options import Options, Progress
+from callytics.importer.plan.zones import Choice, chosen_readings, declared_readings
 from callytics.importer.source.mapping import SourceTable, TableMapping, databases, missing_databases
 from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.target.catalogue import declared_columns
 from callytics.importer.target.shared import held_rows, taken
+from callytics.importer.times import Disagreement, TimeColumn, disagreements, time_columns_of
 from callytics.postgres.text import shown
 
 # Of each finding, so many rows are shown with the first characters of their values.
@@ -84,6 +86,9 @@ class Profile:
     # What the target has already, and why that could not be looked at; both empty where no target was given.
     shared: list[SharedRows] = field(default_factory=list)
     uncompared: str = ""
+    # How times without an offset are read, and where rows tell that some are read wrongly.
+    times: list[TimeColumn] = field(default_factory=list)
+    disagreements: list[Disagreement] = field(default_factory=list)
     # What can't be read of the file, each with its cause.
     unreadable: list[str] = field(default_factory=list)
 
@@ -126,7 +131,7 @@ class Profile:
 
 
 def profile_file(
-    source: Source, snapshot: Snapshot, zone: tzinfo, progress: Progress, target: Connection | None = None
+    source: Source, snapshot: Snapshot, options: Options, progress: Progress, target: Connection | None = None
 ) -> Profile:
     """Convert every row as an import would, and count the values that are normalised or rejected.
 
@@ -138,15 +143,25 @@ def profile_file(
     profile.databases = sorted(databases(source.mapping_names))
     profile.other_databases = sorted(missing_databases(source.mapping_names))
     profile.unreadable += source.unreadable
+    conversions: list[Conversion] = []
     for table in source.tables:
         table_mappings = source.table_mappings[table.name]
         profile.tables.append(_table_profile(source, table, table_mappings))
-        for table_mapping in table_mappings:
-            conversion = Conversion(source, table_mapping, declared_columns()[table_mapping.mapping.target], {}, zone)
+        for conversion in _conversions(source, table_mappings, options):
             profile.findings += _findings(conversion, source.counts[table.name], progress)
-            if target and table_mapping.mapping.same_by:
+            if target and conversion.same_by:
                 _look_up(conversion, target, profile)
+            profile.times += time_columns_of(conversion)
+            conversions.append(conversion)
+    profile.disagreements += disagreements(conversions)
     return profile
+
+
+def _conversions(source: Source, table_mappings: Iterable[TableMapping], options: Options) -> Iterator[Conversion]:
+    choice = Choice(options.utc, options.local)
+    for one in table_mappings:
+        readings = chosen_readings(one, declared_readings(one), choice)
+        yield Conversion(source, one, declared_columns()[one.mapping.target], {}, options.zone, readings)
 
 
 def _table_profile(source: Source, table: SourceTable, table_mappings: list[TableMapping]) -> TableProfile:

@@ -16,6 +16,7 @@ from callytics.importer.options import Cancellation, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.records.entries import SourceRecord, TableSummary
 from callytics.importer.records.ledger import Ledger
+from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
@@ -23,6 +24,7 @@ from callytics.postgres.text import shell_word
 from callytics.schema.importing import check_connections, check_ready, import_connection
 from callytics.settings import Settings
 
+ONLY_IT_TELLS = "since only it tells what was imported and what was changed afterwards"
 RESUME = "run the same command again to go on from there"
 INTERRUPTED = f"interrupted; what was committed stays: {RESUME}"
 
@@ -98,6 +100,14 @@ def verdict_on(tables: Sequence[TableSummary]) -> str:
     if any(table.different_rows for table in tables):
         return "different"
     return "rejects" if any(table.rejected for table in tables) else "verified"
+
+
+def base_source(session: Session, record: SourceRecord) -> Source:
+    """Return the content of a file that PostgreSQL was given last, from the snapshot of that import or sync.
+
+    Raises ``SourceError`` if the snapshot is gone or was changed.
+    """
+    return Source(session.snapshot_of(record, ONLY_IT_TELLS), record.path, session.options.limits)
 
 
 def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:

@@ -1,5 +1,7 @@
 """Sync: bring over what the application has written to SQLite since the import, by differences.
 
+To read an import's times in other zones is a sync, too: of the same content, in which columns mean something else.
+
 snapshot → compare (what was imported, what SQLite holds now, what PostgreSQL holds) → apply → verify
 
 Everything is compared before anything is written, and everything is written in one transaction: a sync is done as a
@@ -8,44 +10,51 @@ whole or not at all.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from pathlib import Path
 
 from callytics import __version__
-from callytics.exceptions import SourceError
+from callytics.exceptions import SourceError, TargetError
 from callytics.importer.convert.chunks import Converter
 from callytics.importer.convert.rows import RefusedRow, encode_row
+from callytics.importer.convert.zones import Reading
 from callytics.importer.difference import (
     Comparison,
-    base_source,
     begin,
     clash_on,
+    conversion_of,
     multirange,
     pair_of,
     take_found,
     until_written,
     validate,
 )
+from callytics.importer.imported import copies_of, records_of, snapshots_of, targets_of
 from callytics.importer.options import Options, Progress, zone_named
 from callytics.importer.outcome import Synced
 from callytics.importer.plan.ids import Offsets, References, id_offsets
 from callytics.importer.plan.work import table_records
+from callytics.importer.plan.zones import (
+    AS_DECLARED,
+    Choice,
+    chosen_readings,
+    declared_readings,
+    time_names,
+)
 from callytics.importer.records.entries import SourceRecord, TableRecord
-from callytics.importer.session import Session, borrowed_snapshot, no_new_folders, open_session, unfinished
-from callytics.importer.source.overlap import overlap
+from callytics.importer.session import Session, base_source, no_new_folders, open_session, unfinished
+from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, refuse_changed, take_snapshot
+from callytics.importer.source.snapshot import Snapshot, refuse_changed
 from callytics.importer.target.findings import Clash, Difference, same_json
 from callytics.importer.target.found import MOST_RANGES, Found, MappedPair, Nowhere, Pair
 from callytics.importer.target.heirs import hand_over, part
 from callytics.importer.target.shared import refused_rows
 from callytics.importer.target.staging import ForeignKeysInTheWay, Staging, refused_changes
 from callytics.postgres.sql import folded
-from callytics.postgres.text import shell_word
 from callytics.settings import Settings
 
 
@@ -89,92 +98,22 @@ def sync_files(
     is unfinished or others keep writing to the same rows. PostgreSQL is then as it was.
     """
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
-        records = _records(session, files) if of is None else _records_of(session, files, of)
-        with _snapshots(session, records) as taken:
-            session.refuse_unfinished(_targets(session, taken))
+        records = records_of(session, files) if of is None else copies_of(session, files, of)
+        with snapshots_of(session, records) as taken:
+            session.refuse_unfinished(targets_of(session, taken))
             return until_written(session, lambda lock: Sync(session, choice, dry_run).run(taken, lock))
 
 
-def _targets(session: Session, taken: Sequence[tuple[SourceRecord, Snapshot]]) -> set[str]:
-    """Return the tables that files go to, as they were and as they are."""
-    sources = [Source(snapshot.path, record.path, session.options.limits) for record, snapshot in taken]
-    before = [table for record, _ in taken for table in session.ledger.targets(record.run)]
-    return set(before).union(*(source.targets for source in sources))
-
-
-def _records(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
-    """Return the record of each file; raises ``SourceError`` if one was never imported or is named twice. Commits."""
-    ledger = session.ledger
-    found: dict[Path, SourceRecord] = {}
-    for file in files:
-        path = Path(os.path.realpath(file))
-        record = ledger.source_of_path(path)
-        if record is None:
-            known = ", ".join(ledger.imported_paths()) or "none"
-            raise SourceError(
-                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}'"
-            )
-        if record in found.values():
-            raise SourceError(f"{file} is named twice: name it once")
-        if record.status == "running":
-            raise unfinished(record.run, [record.path], f"has {path} among its files")
-        found[path] = record
-    session.connection.commit()
-    return found
-
-
-def _records_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, SourceRecord]:
-    """Return the record of the import's file that each file is a copy of; ``SourceError`` if it is of none. Commits."""
-    own = [record for record in session.ledger.imported_sources() if record.run == run]
-    if not own:
-        raise SourceError(f"import {run} holds no files: 'callytics report' lists the imports")
-    if own[0].status == "running":
-        raise unfinished(run, [record.path for record in own], "has the files that these are copies of")
-    bases = [(record, base_source(session, record)) for record in own]
-    found: dict[Path, SourceRecord] = {}
-    for file in files:
-        path = Path(os.path.realpath(file))
-        with borrowed_snapshot(file, session.options) as snapshot:
-            copy = Source(snapshot.path, str(file), session.options.limits)
-            record = next((record for record, base in bases if overlap(copy, base).is_copy), None)
-        if record is None:
-            listed = ", ".join(one.path for one in own)
-            raise SourceError(f"{file} is no copy of a file of import {run} ({listed}): it holds other calls")
-        if record in found.values():
-            raise SourceError(f"two files are copies of {record.path}: name the later one")
-        found[path] = record
-    session.connection.commit()
-    return found
-
-
-@contextmanager
-def _snapshots(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[tuple[SourceRecord, Snapshot]]]:
-    """Yield a snapshot of each file, and afterwards delete those that no record names.
-
-    A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
-    older than the session that refers to it: so the later snapshot has every recording that the sessions need.
-    """
-    folder = session.options.snapshots
-    bases = {path: base_source(session, record) for path, record in records.items()}
-    before = set(folder.absolute().glob("*.sqlite"))
-    taken: list[tuple[SourceRecord, Snapshot]] = []
-    try:
-        for path in sorted(records, key=lambda path: not _references_other_file(bases[path])):
-            taken.append((records[path], take_snapshot(path, folder, session.options.notice)))
-        yield list(reversed(taken))
-    finally:
-        outdated = {Path(record.snapshot_path) for record in records.values()}
-        session.remove_unrecorded(({snapshot.path for _, snapshot in taken} - before) | outdated)
-
-
-def _references_other_file(source: Source) -> bool:
-    names = {folded(table.name) for table in source.tables}
-    mapped = [one for own in source.table_mappings.values() for one in own]
-    return any(folded(parent) not in names for one in mapped for parent in one.mapping.references.values())
+def _readings(old: TableRecord | None, wanted: TableRecord) -> dict[str, str] | None:
+    """Return how a table's times are read: as they were, and a column that it has gained as it is declared."""
+    return wanted.readings and {**wanted.readings, **(old.readings or {} if old else {})}
 
 
 class Sync:
     """One attempt: the comparison of files with PostgreSQL and the changes, in one transaction of the session."""
+
+    # Whether rows that only PostgreSQL has changed are let be, rather than found to clash.
+    lenient = False
 
     def __init__(self, session: Session, choice: str | None, dry_run: bool) -> None:
         self.session, self.choice, self.dry_run = session, choice, dry_run
@@ -190,9 +129,10 @@ class Sync:
         """
         outcome = Synced(dry_run=self.dry_run, choice=self.choice)
         moment = begin(self.session.connection, lock=lock)
-        files = [File(record, snapshot, self._pairs(record, snapshot)) for record, snapshot in taken]
+        files = [File(record, snapshot, self.pairs_of(record, snapshot)) for record, snapshot in taken]
         pairs = [pair for file in files for pair in file.pairs]
-        found = Comparison(self.staging, snapshot=moment, choice=self.choice).of(self.session, pairs)
+        comparison = Comparison(self.staging, snapshot=moment, choice=self.choice, lenient=self.lenient)
+        found = comparison.of(self.session, pairs)
         self.staging.prepare()
         outcome.notes += hand_over(self.staging, found)
         # Before the clashes are counted: a reference that would lead to a stranger's row is one of them.
@@ -214,7 +154,7 @@ class Sync:
             self.session.conclude(outcome, run)
         return outcome
 
-    def _pairs(self, record: SourceRecord, snapshot: Snapshot) -> list[Pair]:
+    def pairs_of(self, record: SourceRecord, snapshot: Snapshot) -> list[Pair]:
         """Pair the tables of a file as it was with those that it has now; new ones are recorded.
 
         A table is recognised by its name and target: its mapping may be another one since it gained columns.
@@ -223,9 +163,12 @@ class Sync:
         zone = zone_named(record.timezone)
         known = {(folded(row.source_table), row.target_table): row for row in self.ledger.tables(record.id)}
         references = self._references(record, theirs, known.values())
+        # What was imported before columns were told apart goes on with one zone for all.
+        told_apart = not any(row.mapping and row.readings is None for row in known.values())
         pairs: list[Pair] = []
         for wanted in table_records(theirs):
             old = known.pop((folded(wanted.source_table), wanted.target_table), None)
+            wanted = replace(wanted, readings=_readings(old, wanted) if told_apart else None)
             row = self._recorded(record, old, wanted, theirs, references)
             pairs.append(pair_of(row, base if old else None, theirs, self.target, zone))
         pairs += [pair_of(row, base, None, self.target, zone) for row in known.values()]
@@ -288,7 +231,7 @@ class Sync:
         for one in found:
             self._record(one)
         for file in files:
-            self._record_file(file, found)
+            self.record_file(file, found)
         mapped = [pair for file in files for pair in file.mapped]
         for pair in mapped:
             if pair.theirs and pair.gives_ids:
@@ -344,7 +287,8 @@ class Sync:
                 if count:
                     self.ledger.add_normalisation(record.id, column, name, count, one.examples[column, name])
 
-    def _record_file(self, file: File, found: Sequence[Found]) -> None:
+    def record_file(self, file: File, found: Sequence[Found]) -> None:
+        """Record what a file is now, in the transaction of the changes."""
         own = {pair.record.id for pair in file.pairs}
         mine = [one for one in found if one.pair.record.id in own]
         # A sync without changes leaves the records, and with them the snapshot that the next sync starts from, alone.
@@ -388,4 +332,112 @@ class Sync:
     def _compare_again(self, found: Sequence[Found]) -> list[Found]:
         pairs = [one.pair.written() for one in found]
         ranges = [[(theirs, theirs) for theirs, _ in one.changed] for one in found]
-        return Comparison(Nowhere(), retry=False, word="verify").of(self.session, pairs, ranges)
+        return Comparison(Nowhere(), retry=False, word="verify", lenient=self.lenient).of(self.session, pairs, ranges)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How the times of an import are to be read from now on.
+
+    ``zone`` is that of local times (None: as it is). ``declared`` reads all columns as their tables declare them, and
+    ``columns`` names the ones that are UTC or local whatever these say. ``choice`` is that of ``sync_files``.
+    """
+
+    zone: tzinfo | None = None
+    declared: bool = False
+    columns: Choice = AS_DECLARED
+    choice: str | None = None
+
+    def readings(self, mapped: TableMapping, before: Mapping[str, str] | None) -> dict[str, str] | None:
+        """Return how the columns of a table are to be read; None where one zone goes on to be that of all."""
+        if before is None and not (self.declared or self.columns.is_made):
+            return None
+        declared = declared_readings(mapped)
+        known = declared if self.declared else dict(before or dict.fromkeys(declared, Reading.LOCAL))
+        return chosen_readings(mapped, known, self.columns)
+
+
+def change_timezone(
+    settings: Settings, run: int, wanted: Wanted, options: Options, progress: Progress, *, dry_run: bool = False
+) -> Synced:
+    """Read the times of an import anew and write to PostgreSQL what that changes, in one transaction.
+
+    Rows that were changed in PostgreSQL since and would change are clashes: nothing is written then, and the outcome
+    lists them, unless ``wanted.choice`` decides. Other rows that were changed there are let be. The records follow, so
+    that verify, sync, undo and a repeated import agree. ``dry_run`` writes nothing. Killed meanwhile, nothing has
+    happened, and the same call does it.
+
+    Raises ``TargetError`` if there is no such run, or it is unfinished or undone; ``SourceError`` if a snapshot is gone
+    or a named column is none of the import's.
+    """
+    with open_session(settings, options, progress) as session:
+        records = _records_of_run(session, run)
+        wanted.columns.check(name for one in records for name in time_names(base_source(session, one)))
+        session.refuse_unfinished(session.ledger.targets(run))
+        taken = [(record, _kept_snapshot(record)) for record in records]
+        return until_written(session, lambda lock: ZoneChange(session, wanted, dry_run).run(taken, lock))
+
+
+def _records_of_run(session: Session, run: int) -> list[SourceRecord]:
+    records = session.ledger.sources(run)
+    if not records:
+        raise TargetError(f"there is no import {run}: 'callytics report' names those that there are")
+    if records[0].status == "running":
+        raise unfinished(run, [record.path for record in records], "can't be read in another zone yet")
+    if records[0].status == "undone":
+        raise TargetError(f"import {run} was undone: import its files again with the right --timezone")
+    return records
+
+
+def _kept_snapshot(record: SourceRecord) -> Snapshot:
+    return Snapshot(Path(record.path), Path(record.snapshot_path), record.sha256, record.size_bytes)
+
+
+class ZoneChange(Sync):
+    """One attempt: the comparison of an import with itself in other zones, and its changes, in one transaction."""
+
+    lenient = True
+
+    def __init__(self, session: Session, wanted: Wanted, dry_run: bool) -> None:
+        super().__init__(session, wanted.choice, dry_run)
+        self.wanted = wanted
+        # By TABLE.COLUMN: the reading before and after.
+        self.changes: dict[str, list[str]] = {}
+        self._recorded_runs: set[int] = set()
+
+    def pairs_of(self, record: SourceRecord, snapshot: Snapshot) -> list[Pair]:
+        """Pair each table of a file with itself, as it was read and as it is to be read."""
+        source = base_source(self.session, record)
+        return [self._pair(record, row, source) for row in self.ledger.tables(record.id)]
+
+    def _pair(self, record: SourceRecord, row: TableRecord, source: Source) -> Pair:
+        zone = zone_named(record.timezone)
+        pair = pair_of(row, source, source, self.target, zone)
+        if not isinstance(pair, MappedPair):
+            return pair
+        readings = self.wanted.readings(pair.conversion.table_mapping, row.readings)
+        self._note(row, readings)
+        again = replace(row, readings=readings)
+        columns = pair.conversion.columns
+        return MappedPair(again, pair.base, conversion_of(source, again, columns, self.wanted.zone or zone))
+
+    def _note(self, row: TableRecord, readings: Mapping[str, str] | None) -> None:
+        for column, after in (readings or {}).items():
+            before = (row.readings or {}).get(column, Reading.LOCAL)
+            if before != after:
+                self.changes[f"{row.source_table}.{column}"] = [before, after]
+
+    def record_file(self, file: File, found: Sequence[Found]) -> None:
+        """Record the zones of the import, once for all its files."""
+        run = file.record.run
+        if run in self._recorded_runs:
+            return
+        self._recorded_runs.add(run)
+        self.ledger.change_zone(
+            run,
+            str(self.wanted.zone or file.record.timezone),
+            self.changes,
+            version=__version__,
+            changed=sum(one.changes for one in found),
+            kept=self.choice if any(one.clashed for one in found) else None,
+        )

@@ -12,7 +12,6 @@ from pathlib import Path
 from callytics.exceptions import CallyticsError, TargetError
 from callytics.importer.difference import (
     Comparison,
-    base_source,
     begin,
     clash_on,
     pair_of,
@@ -23,7 +22,7 @@ from callytics.importer.difference import (
 from callytics.importer.options import Options, Progress, zone_named
 from callytics.importer.outcome import Synced
 from callytics.importer.records.entries import SourceRecord, TableRecord
-from callytics.importer.session import Session, open_session
+from callytics.importer.session import Session, base_source, open_session
 from callytics.importer.source.snapshot import is_snapshot
 from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.found import Found, Pair, UnmappedPair

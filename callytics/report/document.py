@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from callytics.importer.records.zones import zones_of_run
 from callytics.postgres.text import shell_word
 from callytics.report import durations, findings
 from callytics.report.blocks import Article, Document, Heading, Listing, Section, Table
@@ -146,6 +147,24 @@ def _figures(one: Import, words: Words) -> Iterator[tuple[str, str, str]]:
         yield words("figure_size"), words.bytes(sum(one.grown)), before
 
 
+def _zones(one: Import, words: Words) -> Iterator[str]:
+    """Yield how times without an offset were read, and when that was changed after the import."""
+    zones = zones_of_run(one.run.id, one.run.timezone, one.tables)
+    if zones.one_zone or not zones.has_times:
+        yield words("timezone_of", timezone=zones.one_zone or zones.timezone)
+    else:
+        for reading, columns in zones.short.items():
+            yield words(f"timezone_{reading}", timezone=zones.timezone, columns=", ".join(columns))
+    for change in one.zone_changes:
+        yield words(
+            "timezone_changed",
+            moment=words.moment(change.finished_at),
+            before=change.timezone_before,
+            after=change.timezone,
+            rows=words.count("row", change.changed),
+        )
+
+
 def _moved(one: Import, facts: Facts, words: Words) -> Listing:
     began, ended = words.moment(one.run.started_at), words.moment(one.finished)
     items = [
@@ -156,7 +175,7 @@ def _moved(one: Import, facts: Facts, words: Words) -> Listing:
             [words("period", began=began, ended=ended) if one.finished else words("unfinished", began=began)],
         ),
         (words("by"), [f"callytics {one.run.version}"]),
-        (words("timezone"), [words("timezone_of", timezone=one.run.timezone)]),
+        (words("timezone"), list(_zones(one, words))),
     ]
     if undone := [file.undone_at for file in one.sources if file.undone_at]:
         items.append((words("short_undone"), [words.moment(max(undone))]))

@@ -23,6 +23,7 @@ from callytics.report.recorded import (
     SizeEntry,
     StepEntry,
     SyncEntry,
+    ZoneChangeEntry,
     by_table,
     read,
     records,
@@ -81,6 +82,7 @@ class Import:
     steps: list[StepEntry]
     sizes: list[SizeEntry]
     syncs: list[SyncEntry]
+    zone_changes: list[ZoneChangeEntry]
     chunks: list[CommitEntry] = field(repr=False)
 
     @property
@@ -304,6 +306,7 @@ def _import(connection: Connection, run: RunEntry) -> Import:
         steps=read(connection, StepEntry, "steps", run.id),
         sizes=read(connection, SizeEntry, "sizes", run.id),
         syncs=read(connection, SyncEntry, "syncs", run.id),
+        zone_changes=read(connection, ZoneChangeEntry, "zone_changes", run.id),
         chunks=read(connection, CommitEntry, "chunks", run.id),
     )
 

@@ -102,6 +102,18 @@ class SyncEntry:
 
 
 @dataclass(frozen=True)
+class ZoneChangeEntry:
+    """When the zones of an import were changed after it, and how many rows that wrote."""
+
+    timezone_before: str
+    timezone: str
+    readings: dict[str, list[str]]
+    changed: int
+    kept: str | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
 class CommitEntry:
     """Rows that were committed together."""
 

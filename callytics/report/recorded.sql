@@ -42,6 +42,12 @@ join imports.sources as s on s.id = y.source_id
 where s.run_id = %(run)s
 order by y.started_at desc, y.id desc
 
+-- name: zone_changes
+select timezone_before, timezone, readings, changed, kept, finished_at
+from imports.zone_changes
+where run_id = %(run)s
+order by id
+
 -- name: chunks
 -- When how many rows had been committed.
 select c.committed_at, c.copied + c.inserted as rows

@@ -32,6 +32,7 @@ WITH_DATABASE = {
     "verify": "calls.sqlite",
     "sync": "calls.sqlite",
     "undo": "1 --yes",
+    "timezone": "1 --timezone Asia/Seoul",
     "report": "",
     "serve": "--port 0",
     "agent add": "kim --last-name a --first-name b --department c --position d --password-stdin",

@@ -369,6 +369,8 @@ class Check:
 
     def __init__(self, source: Path, connection: Connection, zone: tzinfo) -> None:
         self.zone = zone
+        # By table: the columns that SQLite fills with its own time.
+        self.filled: dict[str, set[str]] = {}
         self.connection = connection
         self.sqlite = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
         self.sqlite.text_factory = Text
@@ -473,7 +475,7 @@ class Check:
         expected: dict[str, Any] = {}
         for source, target in columns.items():
             try:
-                value = becomes(row[source], kinds[source], self.zone)
+                value = becomes(row[source], kinds[source], self._zone(place, source, row[source]))
             except Impossible:
                 yield f"{place}: {target} was loaded, though nothing can hold it"
                 return
@@ -485,6 +487,15 @@ class Check:
         yield from (
             f"{place}: {what}" for what in differences(expected, actual, {columns[s]: k for s, k in kinds.items()})
         )
+
+    def _zone(self, place: str, column: str, value: Any) -> tzinfo:
+        """Return UTC for what SQLite wrote: in its form, in a column that it fills; the file's zone otherwise."""
+        table = place.partition(" ")[0]
+        if table not in self.filled:
+            columns = self.sqlite.execute("select name, dflt_value from pragma_table_info(?)", (table,)).fetchall()
+            self.filled[table] = {name.decode() for name, default in columns if default == b"CURRENT_TIMESTAMP"}
+        own = column in self.filled[table] and isinstance(value, Text) and len(value) == 19 and value[10:11] == b" "
+        return UTC if own else self.zone
 
     def _offset(self, source: str, target: str, home: Home, record: Recorded, kind: str) -> int:
         """Return what is added to an id or a reference: the parent's offset."""

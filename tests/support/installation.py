@@ -75,6 +75,9 @@ class Installation:
     def verify(self) -> Outcome:
         return verify_files(self.settings, self.files, self.options, quiet)
 
+    def verify_of(self, files: Sequence[Path]) -> Outcome:
+        return verify_files(self.settings, files, self.options, quiet)
+
     def sync(self, files: Sequence[Path] | None = None, **options: Any) -> Synced:
         return sync_files(self.settings, files or self.files, self.options, quiet, **options)
 
@@ -102,6 +105,12 @@ class Installation:
         """Run a command in this process and return what it printed; its exit code must be this one."""
         snapshots = ["--snapshots", self.options.snapshots] if arguments[0] not in ("undo", "report") else []
         result = self.run(*arguments, *snapshots)
+        assert result.exit_code == code, result.output
+        return result.stdout if "--json" in arguments else result.output
+
+    def said_of(self, *arguments: object, code: int = 0) -> str:
+        """Run a command that takes no snapshots and return what it printed; its exit code must be this one."""
+        result = self.run(*arguments)
         assert result.exit_code == code, result.output
         return result.stdout if "--json" in arguments else result.output
 

@@ -141,11 +141,22 @@ def imported(finished: float | None, steps: list[StepEntry], load: tuple[float, 
     """Return an import of one table."""
     table = TableSummary(
         id=1, source_id=1, path="calls.sqlite", source_table="calls", target_table="calls", mapping=None,
-        unmapped_columns=None, id_offset=0, source_rows=100, loaded=100, rejected=0, shared=0, verified_rows=None,
+        unmapped_columns=None, id_offset=0, readings=None, source_rows=100, loaded=100, rejected=0, shared=0,
+        verified_rows=None,
         different_rows=None, started_at=at(load[0]), loaded_at=at(load[1]), verified_at=None, seconds=load[1] - load[0],
     )  # fmt: skip
     run = RunEntry(1, "verified", "1", "UTC", at(0), None if finished is None else at(finished))
-    names = ("sources", "rejects", "normalisations", "not_validated", "definitions", "sizes", "syncs", "chunks")
+    names = (
+        "sources",
+        "rejects",
+        "normalisations",
+        "not_validated",
+        "definitions",
+        "sizes",
+        "syncs",
+        "chunks",
+        "zone_changes",
+    )
     lists: dict[str, Any] = {name: [] for name in names}
     return Import(run=run, tables=[table], steps=steps, **(lists | other))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -18,6 +18,7 @@ from callytics.importer.convert.arrow import all_true, one_array
 from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
+from callytics.importer.convert.zones import BY_SQLITE, Zones, reading_of, zones_of
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, no_rows, read_clean, read_dirty, row_numbers
 from callytics.importer.source.trouble import reading, reading_arrow
@@ -34,7 +35,9 @@ class Conversion:
     columns: dict[str, str]
     # What is added to the ids in a target column, where it is not 0.
     offsets: dict[str, int] = field(default_factory=dict)
+    # The zone of local times, and which source columns hold others, by `Reading`; None: all are local.
     zone: tzinfo = UTC
+    readings: Mapping[str, str] | None = None
 
     @property
     def target(self) -> str:
@@ -64,6 +67,14 @@ class Conversion:
         absent, outputs = set(self.table_mapping.absent), self.table_mapping.mapping.outputs
         present = {array_name(output) for output, source in outputs.items() if source not in absent}
         return [name for name in self.columns if name in present - {self.key, *OWN_TIMES}]
+
+    @cached_property
+    def zones(self) -> dict[str, Zones]:
+        """The zones of the times of each output of the mapping."""
+        return {
+            output: zones_of(reading_of(self.readings, source), self.zone)
+            for output, source in self.table_mapping.mapping.outputs.items()
+        }
 
     @cached_property
     def duplicates(self) -> frozenset[int]:
@@ -169,7 +180,7 @@ class Converter:
             fine = pc.invert(pc.is_in(table["source_rowid"], pa.array(sorted(self.conversion.duplicates), pa.int64())))
         columns: dict[str, pa.Array] = {}
         for output, target in self.conversion.types.items():
-            columns[output], good = convert_column(one_array(table[output]), target, self.conversion.zone)
+            columns[output], good = _convert_in(one_array(table[output]), target, self.conversion.zones[output])
             fine = pc.and_(fine, good)
         converted = self._assemble(table["source_rowid"], columns)
         if all_true(fine):
@@ -202,7 +213,7 @@ class Converter:
         return ConvertedRow(rowid, self._assemble_row(outputs), tuple(normalisations))
 
     def _value(self, output: str, value: Any, source: str, normalisations: list[tuple[str, str]]) -> Any:
-        converted = convert(value, self.conversion.types[output], self.conversion.zone)
+        converted = convert(value, self.conversion.types[output], self.conversion.zones[output].of(value))
         if converted.normalisation:
             normalisations.append((source, converted.normalisation))
         offset = self.conversion.offsets.get(output, 0)
@@ -221,6 +232,19 @@ class Converter:
             else:
                 row[name] = outputs.get(name)
         return row
+
+
+def _convert_in(column: pa.Array, target: str, zones: Zones) -> tuple[pa.Array, pa.Array]:
+    """Convert a column as `convert_column` does, each value in the zone that its form tells."""
+    if zones.by_sqlite == zones.by_others or target != "timestamp with time zone":
+        return convert_column(column, target, zones.by_others)
+    # As bytes: Arrow's text kernels may fail on what is not UTF-8.
+    plain = pc.fill_null(pc.match_substring_regex(column.cast(pa.binary()), BY_SQLITE), True)
+    if all_true(plain):
+        return convert_column(column, target, zones.by_sqlite)
+    first, first_fine = convert_column(pc.if_else(plain, column, None), target, zones.by_sqlite)
+    other, other_fine = convert_column(pc.if_else(plain, None, column), target, zones.by_others)
+    return pc.coalesce(first, other), pc.and_(first_fine, other_fine)
 
 
 def rows_table(rows: list[ConvertedRow], columns: dict[str, str]) -> pa.Table:

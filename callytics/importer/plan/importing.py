@@ -24,7 +24,8 @@ from callytics.importer.records.entries import Definition
 from callytics.importer.records.ledger import UNMAPPED
 from callytics.importer.source.reader import RowRange
 from callytics.importer.target.catalogue import PRIMARY_KEY
-from callytics.importer.target.verify import Verification
+from callytics.importer.target.load import Loader
+from callytics.importer.target.verify import Verification, Verifier
 
 SEARCH = " USING gin "
 
@@ -208,11 +209,11 @@ class ImportActions:
 
     def load(self, worker: Worker, piece: Piece) -> None:
         """Load a piece of a table."""
-        piece.work.load(worker.loader, piece.rows)
+        piece.work.load(_loader(worker), piece.rows)
 
     def loaded(self, worker: Worker, work: Work) -> None:
         """Record that a table is loaded: its chunks are not looked at again."""
-        worker.loader.finish(work.record)
+        _loader(worker).finish(work.record)
 
     def build(self, worker: Worker, subject: tuple[str, Sequence[Definition]]) -> None:
         """Restore all indexes of a small table and refresh its statistics."""
@@ -262,15 +263,23 @@ class ImportActions:
 
     def verify(self, worker: Worker, piece: Piece) -> None:
         """Compare a piece of a table."""
-        piece.parts.append(piece.work.verify(worker.verifier, piece.rows))
+        piece.parts.append(piece.work.verify(_verifier(worker), piece.rows))
 
     def verified(self, worker: Worker, subject: tuple[Work, list[Verification]]) -> None:
         """Sum up what the comparison of a table found in all its pieces, and record it where the server takes that."""
         work, parts = subject
-        self.found[work.record.id] = found = worker.verifier.conclude(work.record, parts)
+        self.found[work.record.id] = found = _verifier(worker).conclude(work.record, parts)
         if self.records:
             worker.ledger.verified_table(work.record.id, found.rows, found.different, found.began)
         worker.connection.commit()
 
     def _timed(self, found: Definition, worker: Worker) -> AbstractContextManager[None]:
         return worker.step(self.run, found.kind, found.name, self._began.get(found.id))
+
+
+def _loader(worker: Worker) -> Loader:
+    return Loader(worker.connection, worker.arrow, worker.advance)
+
+
+def _verifier(worker: Worker) -> Verifier:
+    return Verifier(worker.connection, worker.arrow, worker.advance)

@@ -11,6 +11,7 @@ from pathlib import Path
 from callytics.exceptions import TargetError
 from callytics.importer.convert.chunks import Conversion
 from callytics.importer.options import Limits, zone_named
+from callytics.importer.plan.zones import AS_DECLARED, Choice, chosen_readings, declared_readings
 from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import SourceTable
@@ -110,7 +111,8 @@ def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits:
                 f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks: use the "
                 f"version that began it, or take it back with 'callytics undo {record.run}'"
             )
-        yield MappedWork(row, Conversion(source, mapped, target.columns(row.target_table), row.offsets, zone))
+        columns = target.columns(row.target_table)
+        yield MappedWork(row, Conversion(source, mapped, columns, row.offsets, zone, row.readings))
 
 
 def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone: tzinfo) -> Iterator[Work]:
@@ -124,11 +126,13 @@ def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone
             yield MappedWork(row, Conversion(source, mapped, columns[row.target_table], {}, zone))
 
 
-def table_records(source: Source) -> Iterator[TableRecord]:
+def table_records(source: Source, choice: Choice = AS_DECLARED) -> Iterator[TableRecord]:
     """Yield a record for each source table and target, whose number and offsets are still to be given."""
     for table in source.tables:
         rows = source.counts[table.name]
         for mapped in source.table_mappings[table.name]:
-            yield TableRecord(0, table.name, mapped.mapping.name, mapped.mapping.target, (), 0, {}, rows, None)
+            readings = chosen_readings(mapped, declared_readings(mapped), choice)
+            target = mapped.mapping.target
+            yield TableRecord(0, table.name, mapped.mapping.name, target, (), 0, {}, rows, None, readings)
         if unmapped := source.unmapped_columns(table):
             yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)

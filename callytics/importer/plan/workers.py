@@ -25,8 +25,6 @@ from callytics.importer.options import Options, Progress
 from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.load import Loader
-from callytics.importer.target.verify import Verifier
 from callytics.postgres.errors import unreachable
 from callytics.postgres.session import STARTUP, settle
 from callytics.schema.importing import SQL, import_connection
@@ -79,16 +77,6 @@ class Worker:
         connection = _arrow_connection(self.settings)
         _commit_unsynchronised(connection)
         return connection
-
-    @cached_property
-    def loader(self) -> Loader:
-        """Return what loads over this worker's connections."""
-        return Loader(self.connection, self.arrow, self.advance)
-
-    @cached_property
-    def verifier(self) -> Verifier:
-        """Return what verifies over this worker's connections."""
-        return Verifier(self.connection, self.arrow, self.advance)
 
     @cached_property
     def target(self) -> Target:

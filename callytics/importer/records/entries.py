@@ -46,6 +46,8 @@ class TableRecord:
     offsets: dict[str, int]
     source_rows: int
     loaded_at: datetime | None
+    # How the times of each source column were read (`convert.zones.Reading`); None: all as local, in older imports.
+    readings: dict[str, str] | None = None
 
     @property
     def label(self) -> str:
@@ -105,6 +107,7 @@ class TableSummary:
     mapping: str | None
     unmapped_columns: list[str] | None
     id_offset: int
+    readings: dict[str, str] | None
     source_rows: int
     loaded: int
     rejected: int

@@ -100,6 +100,7 @@ class Ledger:
             id_offset=table.id_offset,
             offsets=Json(table.offsets),
             source_rows=table.source_rows,
+            readings=_json(table.readings),
             loaded=loaded,
         )
         return replace(table, id=number)
@@ -280,6 +281,7 @@ class Ledger:
             mapping=table.mapping,
             unmapped_columns=list(table.unmapped_columns) or None,
             source_rows=table.source_rows,
+            readings=_json(table.readings),
             ids=ids,
         )
 
@@ -366,6 +368,15 @@ class Ledger:
         """Record that a run was undone; the run stays on record."""
         self._run("undo_run", run=run)
 
+    def timezone(self, run: int) -> str:
+        """Return the name of the zone of a run's local times."""
+        return str(self._all("timezone", run=run)[0][0])
+
+    def change_zone(self, run: int, timezone: str, readings: dict[str, list[str]], **figures: Any) -> None:
+        """Record another zone of a run, and the columns (TABLE.COLUMN) that are read otherwise: before and after."""
+        self._run("insert_zone_change", run=run, timezone=timezone, readings=Json(readings), **figures)
+        self._run("change_zone", run=run, timezone=timezone)
+
     def summary(self, run: int) -> list[TableSummary]:
         """Return what became of each table of a run, file by file."""
         return self._entries(TableSummary, "summary", run)
@@ -407,6 +418,10 @@ def batches(rows: Iterable[R], size: Callable[[R], int], most: int = sys.maxsize
         total += size(row)
     if batch:
         yield batch
+
+
+def _json(value: dict[str, str] | None) -> Json | None:
+    return None if value is None else Json(value)
 
 
 def _table_record(row: tuple[Any, ...]) -> TableRecord:

@@ -1,5 +1,20 @@
 -- The import's own records (schema imports, see migration 0002).
 
+-- name: timezone
+select timezone
+from imports.runs
+where id = %(run)s
+
+-- name: change_zone
+update imports.runs set timezone = %(timezone)s
+where id = %(run)s
+
+-- name: insert_zone_change
+insert into imports.zone_changes (run_id, version, timezone_before, timezone, readings, changed, kept)
+select id, %(version)s, timezone, %(timezone)s, %(readings)s, %(changed)s, %(kept)s
+from imports.runs
+where id = %(run)s
+
 -- name: unfinished_runs
 -- Runs that were started and not finished, with the paths of their files.
 select r.id, array_agg(s.path order by s.id)
@@ -41,18 +56,19 @@ returning id
 
 -- name: insert_table
 insert into imports.tables (
-    source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, started_at,
+    source_id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, readings,
+    started_at,
     loaded_at
 )
 values (
     %(source)s, %(source_table)s, %(mapping)s, %(target_table)s, %(unmapped_columns)s, %(id_offset)s, %(offsets)s,
-    %(source_rows)s,
+    %(source_rows)s, %(readings)s,
     case when %(loaded)s then clock_timestamp() end, case when %(loaded)s then clock_timestamp() end
 )
 returning id
 
 -- name: tables_of_source
-select id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, loaded_at
+select id, source_table, mapping, target_table, unmapped_columns, id_offset, offsets, source_rows, loaded_at, readings
 from imports.tables
 where source_id = %(source)s
 order by id
@@ -225,6 +241,7 @@ select
     t.mapping,
     t.unmapped_columns,
     t.id_offset,
+    t.readings,
     t.source_rows,
     coalesce(c.loaded, 0) as loaded,
     coalesce(c.rejected, 0) as rejected,
@@ -340,7 +357,7 @@ order by path
 update imports.tables
 set
     source_table = %(source_table)s, mapping = %(mapping)s, unmapped_columns = %(unmapped_columns)s,
-    source_rows = %(source_rows)s,
+    source_rows = %(source_rows)s, readings = %(readings)s,
     ids = %(ids)s::int8multirange
 where id = %(table)s
 

@@ -54,6 +54,8 @@ class SourceTable:
     preparation: tuple[str, ...] = ()
     # Whether SQLite numbers the rows, so that a number means the same row in a copy of the file.
     has_row_numbers: bool = True
+    # The columns that CURRENT_TIMESTAMP is the default of: SQLite wrote the time where the application wrote none.
+    clocked: tuple[str, ...] = ()
 
     def between(self, chunk: tuple[int, int]) -> str:
         """Return the condition that selects a chunk: its first to its last row number."""

@@ -27,7 +27,7 @@ SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 # The first and the last row number of a range of rows.
 RowRange = tuple[int, int]
 EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
-MONTH = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-")
+DAY = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}")
 # Fewer than the 2,000 that SQLite allows a result (https://sqlite.org/limits.html#max_column).
 RESULT_COLUMNS = 1_000
 # Tables that a message names.
@@ -235,15 +235,19 @@ class Source:
 
     def months(self, table_mapping: TableMapping) -> list[str]:
         """Return the months (`2024-05`) in which the mapped rows were created, as far as plain timestamps tell."""
+        return sorted({day[:7] for day in self.days(table_mapping)})
+
+    def days(self, table_mapping: TableMapping) -> list[str]:
+        """Return the days (`2024-05-01`) that the mapped rows say they were created on, as far as text tells."""
         if "created_at" not in table_mapping.mapping.outputs:
             return []
         query = (
-            f"{table_mapping.relation('true')} select distinct substr(created_at, 1, 8) from mapped "
+            f"{table_mapping.relation('true')} select distinct substr(created_at, 1, 10) from mapped "
             "where typeof(created_at) = 'text'"
         )
         with self.opened() as connection:
             beginnings = {bytes(beginning) for (beginning,) in connection.execute(query)}
-        return sorted(beginning[:7].decode() for beginning in beginnings if MONTH.fullmatch(beginning))
+        return sorted(beginning.decode() for beginning in beginnings if DAY.fullmatch(beginning))
 
     def duplicate_ids(self, table_mapping: TableMapping) -> frozenset[int]:
         """Return the row numbers whose id an earlier row has already; only a table without a key can have them."""

@@ -15,6 +15,8 @@ from callytics.postgres.sql import folded, literal, quote, sqlite_name
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
+# A default that is the time in UTC, as SQLite writes it.
+CLOCK = re.compile(rb"[\s(]*(current_timestamp|datetime\s*\(\s*(['\"]now['\"])?\s*\))[\s)]*", re.IGNORECASE)
 # Why a computed column can't be read, as resolve.c and expr.c of SQLite word it.
 FUNCTION = re.compile(r"(?:no such|unknown) function: (\w+)(?:\(\))?")
 # A backslash that would read as the escape of a byte.
@@ -48,6 +50,7 @@ class Description:
     unreadable: tuple[str, ...] = ()
     preparation: tuple[str, ...] = ()
     has_row_numbers: bool = True
+    clocked: tuple[str, ...] = ()
 
 
 @dataclass
@@ -58,6 +61,7 @@ class _Described:
     raw: bytes
     # Raw name, place in the primary key, whether and how it is hidden: a row a column.
     info: list[tuple[bytes, int, int]] = field(default_factory=list)
+    clocked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -100,10 +104,13 @@ def _describe(table: _Described, connection: sqlite3.Connection) -> Description:
         if table.can_be_named
         else f"select * from pragma_table_xinfo({_raw_name(table.number)}, 'main')"
     )
-    table.info = [(column, pk, hidden) for _, column, _, _, _, pk, hidden in connection.execute(query).fetchall()]
-    if table.can_be_named and not table.odd_columns:
-        return _named(table, connection)
-    return _by_place(table, connection)
+    rows = connection.execute(query).fetchall()
+    table.info = [(column, pk, hidden) for _, column, _, _, _, pk, hidden in rows]
+    table.clocked = tuple(
+        name_text(column) for _, column, _, _, default, _, _ in rows if default and CLOCK.fullmatch(default)
+    )
+    found = _named if table.can_be_named and not table.odd_columns else _by_place
+    return replace(found(table, connection), clocked=table.clocked)
 
 
 def _named(table: _Described, connection: sqlite3.Connection) -> Description:

@@ -36,6 +36,7 @@ class Comparer:
 
     Reads PostgreSQL as of the exported `snapshot`, or as it is now. `choice` says whose row is taken in a clash
     ("ours", "theirs", or None: neither, clashes are only listed). `retry` has rows that PostgreSQL refused tried again.
+    `lenient` lets be what was changed or deleted in PostgreSQL alone.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Comparer:
         choice: str | None = None,
         retry: bool = True,
         word: str = "compare",
+        lenient: bool = False,
     ) -> None:
         self.connection, self.arrow = connection, arrow
         self.ledger = Ledger(connection)
         self.sink, self.progress, self.choice, self.retry, self.word = sink, progress, choice, retry, word
+        self.lenient = lenient
         if snapshot:
             self._share(snapshot)
 
@@ -289,6 +292,9 @@ class Mapped:
         key = self.conversion.key
         wanted = pa.concat_arrays([one_array(rows[key]), gone])
         before = self._before(wanted, base)
+        if self.comparer.lenient:
+            rows, before = self._rewritten(rows, gone, before)
+            wanted = one_array(before[key])
         ours = ours.filter(pc.is_in(ours[key], wanted)).sort_by(key)
         touched: dict[int, list[str]] = {}
         numbers = before[key].to_pylist()
@@ -302,6 +308,14 @@ class Mapped:
         self._delete(gone.filter(pc.invert(pc.is_in(gone, clashing))))
         if touched:
             self._clashing(rows, gone, before, touched)
+
+    def _rewritten(self, rows: pa.Table, gone: pa.Array, before: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Return the rows that theirs has as another than the base, and the base's rows, with those that are gone."""
+        key = self.conversion.key
+        was = before.filter(pc.is_in(before[key], one_array(rows[key])))
+        different = self._differing(rows.sort_by(key), was)
+        kept = pa.concat_arrays([different, gone])
+        return rows.filter(pc.is_in(rows[key], different)), before.filter(pc.is_in(before[key], kept))
 
     def _before(self, keys: pa.Array, base: RowRange) -> pa.Table:
         """Return the rows of the base with these keys, in key order, in the target's columns."""
@@ -338,6 +352,8 @@ class Mapped:
             self.found.clash(self.conversion.target, number, (), "was given to another row in PostgreSQL", final=True)
 
     def _deleted_here(self, rows: pa.Table) -> None:
+        if self.comparer.lenient:
+            return
         for number in rows[self.conversion.key].to_pylist():
             self._clash(number, [], "was deleted in PostgreSQL")
         if self.comparer.choice == "theirs":

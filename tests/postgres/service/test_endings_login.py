@@ -15,7 +15,7 @@ from tests.support.servers import Databases
 
 pytestmark = pytest.mark.slow
 
-OWNERS = ("migrate", "grants", "import", "verify", "sync", "undo", "report")
+OWNERS = ("migrate", "grants", "import", "verify", "sync", "undo", "timezone", "report")
 # What is wrong, and how the line ends.
 WRONG = {
     "port": ({"port": 1}, "is PostgreSQL running there, and is POSTGRES_PORT right?"),

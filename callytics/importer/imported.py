@@ -1,0 +1,95 @@
+"""Which import files belong to, and the snapshots with which they are caught up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from callytics.exceptions import SourceError
+from callytics.importer.records.entries import SourceRecord
+from callytics.importer.session import Session, base_source, borrowed_snapshot, unfinished
+from callytics.importer.source.overlap import overlap
+from callytics.importer.source.reader import Source
+from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.postgres.sql import folded
+from callytics.postgres.text import shell_word
+
+
+def targets_of(session: Session, taken: Sequence[tuple[SourceRecord, Snapshot]]) -> set[str]:
+    """Return the tables that files go to, as they were and as they are."""
+    sources = [Source(snapshot.path, record.path, session.options.limits) for record, snapshot in taken]
+    before = [table for record, _ in taken for table in session.ledger.targets(record.run)]
+    return set(before).union(*(source.targets for source in sources))
+
+
+def records_of(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
+    """Return the record of each file; raises ``SourceError`` if one was never imported or is named twice. Commits."""
+    ledger = session.ledger
+    found: dict[Path, SourceRecord] = {}
+    for file in files:
+        path = Path(os.path.realpath(file))
+        record = ledger.source_of_path(path)
+        if record is None:
+            known = ", ".join(ledger.imported_paths()) or "none"
+            raise SourceError(
+                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}'"
+            )
+        if record in found.values():
+            raise SourceError(f"{file} is named twice: name it once")
+        if record.status == "running":
+            raise unfinished(record.run, [record.path], f"has {path} among its files")
+        found[path] = record
+    session.connection.commit()
+    return found
+
+
+def copies_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, SourceRecord]:
+    """Return the record of the import's file that each file is a copy of; ``SourceError`` if it is of none. Commits."""
+    own = [record for record in session.ledger.imported_sources() if record.run == run]
+    if not own:
+        raise SourceError(f"import {run} holds no files: 'callytics report' lists the imports")
+    if own[0].status == "running":
+        raise unfinished(run, [record.path for record in own], "has the files that these are copies of")
+    bases = [(record, base_source(session, record)) for record in own]
+    found: dict[Path, SourceRecord] = {}
+    for file in files:
+        path = Path(os.path.realpath(file))
+        with borrowed_snapshot(file, session.options) as snapshot:
+            copy = Source(snapshot.path, str(file), session.options.limits)
+            record = next((record for record, base in bases if overlap(copy, base).is_copy), None)
+        if record is None:
+            listed = ", ".join(one.path for one in own)
+            raise SourceError(f"{file} is no copy of a file of import {run} ({listed}): it holds other calls")
+        if record in found.values():
+            raise SourceError(f"two files are copies of {record.path}: name the later one")
+        found[path] = record
+    session.connection.commit()
+    return found
+
+
+@contextmanager
+def snapshots_of(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[tuple[SourceRecord, Snapshot]]]:
+    """Yield a snapshot of each file, and afterwards delete those that no record names.
+
+    A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
+    older than the session that refers to it: so the later snapshot has every recording that the sessions need.
+    """
+    folder = session.options.snapshots
+    bases = {path: base_source(session, record) for path, record in records.items()}
+    before = set(folder.absolute().glob("*.sqlite"))
+    taken: list[tuple[SourceRecord, Snapshot]] = []
+    try:
+        for path in sorted(records, key=lambda path: not _references_other_file(bases[path])):
+            taken.append((records[path], take_snapshot(path, folder, session.options.notice)))
+        yield list(reversed(taken))
+    finally:
+        outdated = {Path(record.snapshot_path) for record in records.values()}
+        session.remove_unrecorded(({snapshot.path for _, snapshot in taken} - before) | outdated)
+
+
+def _references_other_file(source: Source) -> bool:
+    names = {folded(table.name) for table in source.tables}
+    mapped = [one for own in source.table_mappings.values() for one in own]
+    return any(folded(parent) not in names for one in mapped for parent in one.mapping.references.values())
