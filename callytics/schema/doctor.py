@@ -320,6 +320,9 @@ def _check_sequences(probe: Probe) -> Iterator[Words]:
         table, name = identity["relation"], identity["sequence_name"]
         for fact in probe.facts("sequence", table=table, column=identity["attname"], sequence=name):
             yield words.sequence(fact, probe.site, table=table, name=name)
+        if identity["is_partitioned"]:
+            for fact in probe.facts("doubles", table=table, column=identity["attname"]):
+                yield words.double(fact, probe.site, table=table)
 
 
 def _check_transactions(probe: Probe) -> Iterator[Words]:
@@ -358,7 +361,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "constraints": (_asked(constraints=words.constraint), "every constraint is validated"),
     "imports": (_check_imports, "every import came to its end"),
     "partitions": (_check_partitions, "this month's and the next are there, no row waits in a default partition"),
-    "sequences": (_check_sequences, "every next id is larger than those there are"),
+    "sequences": (_check_sequences, "every id stands once, and every next one is larger"),
     "settings": (_check_settings, "the settings that matter are right"),
     "disk": (_asked(size=words.size, slots=words.slot, archiving=words.archiving), ""),
     "transactions": (_check_transactions, f"none is older than {OLD_TRANSACTION}"),

@@ -350,7 +350,11 @@ where last_failed_time > coalesce(last_archived_time, '-infinity') and current_s
 
 -- name: identities
 -- Tables whose ids are given by a sequence.
-select c.relname as relation, a.attname, pg_get_serial_sequence(c.oid::regclass::text, a.attname) as sequence_name
+select
+    c.relname as relation,
+    a.attname,
+    pg_get_serial_sequence(c.oid::regclass::text, a.attname) as sequence_name,
+    c.relkind = 'p' as is_partitioned
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
 join pg_attribute as a on a.attrelid = c.oid and a.attidentity <> '' and not a.attisdropped
@@ -363,6 +367,17 @@ select given.next, taken.highest
 from (select case when is_called then last_value + 1 else last_value end as next from {sequence}) as given
 cross join (select max({column}) as highest from {table}) as taken
 where taken.highest >= given.next
+
+-- name: doubles
+-- Ids of a partitioned table that stand in several partitions: a primary key holds in one.
+select count(*) as number, min(id) as id
+from (
+    select {column} as id
+    from {table}
+    group by {column}
+    having count(*) > 1
+) as twice
+having count(*) > 0
 
 -- name: transactions
 -- Old transactions keep vacuum from removing anything. Of other roles' sessions only their own members see the age.

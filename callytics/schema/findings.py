@@ -331,6 +331,12 @@ def sequence(fact: Fact, site: Site, *, table: str, name: str) -> Words:
     return "error", what, f"as {site.owner}: SELECT setval({literal(name)}, {fact['highest']})"
 
 
+def double(fact: Fact, site: Site, *, table: str) -> Words:
+    """Whatever refers to such an id means two rows; written past the trigger that refuses them."""
+    what = f"{table} holds {counted(fact['number'], 'id')} more than once, the first is {fact['id']}"
+    return "error", what, f"as {site.owner}: delete the wrong one of the rows with this id, or give it another id"
+
+
 def transaction(fact: Fact, _site: Site) -> Words:
     """Nothing that was deleted since then can be removed, so that tables and indexes grow."""
     what = f"{fact['session']} (process {fact['pid']}) has a transaction open since {fact['since']}"

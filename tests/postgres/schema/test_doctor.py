@@ -336,6 +336,15 @@ def test_sequence_behind_its_table(database: Settings, owner: Connection) -> Non
     assert found(database, "sequences") == []
 
 
+def test_id_that_stands_twice(database: Settings, owner: Connection) -> None:
+    run(owner, "set callytics.importing = 'on'")
+    run(owner, "select ensure_month_partitions('utterances', '2024-01-01', '2024-02-01')")
+    for month in ("2024-01-01", "2024-02-01"):
+        run(owner, f"insert into utterances (id, created_at) values (7, '{month}')")
+    run(owner, "select setval('utterances_id_seq', 8)")
+    assert found(database, "sequences") == [("error", "utterances holds 1 id more than once, the first is 7")]
+
+
 def test_forgotten_transaction(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(database, "transactions") == []
     monkeypatch.setattr(doctor, "OLD_TRANSACTION", "0 seconds")

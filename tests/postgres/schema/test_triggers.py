@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
+from psycopg2.errors import UniqueViolation
 from psycopg2.extensions import connection as Connection
 
 from callytics.postgres import connect
 from callytics.settings import Settings
-from tests.support.filling import fill
+from tests.support.filling import ENDLESS, fill
 
 KEEPING_TIME = """
 select table_name from information_schema.columns as c
@@ -106,3 +108,55 @@ def test_speaker_role_of_the_many_spellings(filled: Connection, speaker: str | N
     with filled, filled.cursor() as cursor:
         cursor.execute("insert into utterances (speaker) values (%s) returning speaker_role", (speaker,))
         assert cursor.fetchone() == (role,)
+
+
+TWO_MONTHS = "select ensure_month_partitions('{0}', '2024-01-01', '2024-02-01')"
+
+
+@pytest.mark.parametrize("table", ENDLESS)
+def test_an_id_stands_once_whoever_gives_it(table: str, filled: Connection) -> None:
+    """In another partition, where the primary key does not hold, as well."""
+    every(filled, TWO_MONTHS.format(table))
+    columns = ", ".join(
+        name
+        for (name,) in every(
+            filled,
+            "select attname from pg_attribute where attnum > 0 and not attisdropped and attgenerated = '' "
+            f"and attrelid = '{table}'::regclass and attname not in ('id', 'created_at') order by attnum",
+        )
+    )
+    (first,) = every(filled, f"select min(id) from {table}")[0]
+    row = (
+        f"insert into {table} (id, created_at, {columns}) "
+        f"select {{}}, '{{}}', {columns} from {table} where id = {first}"
+    )
+    every(filled, row.format(901, "2024-01-15"))
+    # Ends with the same error as in a table that is not divided.
+    refused = [
+        row.format(901, "2024-02-15"),
+        row.format(901, "2024-01-16"),
+        row.format(901, "1999-01-01"),
+        f"insert into {table} (id, created_at, {columns}) select 905, month, {columns} from {table}, "
+        f"(values ('2024-01-15'::timestamptz), ('2024-02-15')) as months (month) where id = {first}",
+        f"update {table} set id = 901, created_at = '2024-02-15' where id = {first}",
+        f"select setval('{table}_id_seq', 900); insert into {table} (created_at, {columns}) "
+        f"select '2024-02-15', {columns} from {table} where id = {first}",
+    ]
+    for statement in refused:
+        with pytest.raises(UniqueViolation):
+            every(filled, statement)
+    names = f"id, created_at, {columns}"
+    every(filled, f"create temp table again as select {names} from {table} where id = 901")
+    every(filled, "update again set created_at = '2024-02-15'")
+    text = io.StringIO()
+    with filled, filled.cursor() as cursor:
+        cursor.copy_expert(f"copy (select {names} from again) to stdout", text)
+    text.seek(0)
+    with filled.cursor() as cursor, pytest.raises(UniqueViolation):
+        cursor.copy_expert(f"copy {table} ({names}) from stdin", text)
+    filled.rollback()
+    assert every(filled, f"select count(*) - count(distinct id) from {table}") == [(0,)]
+    # What is no second row goes on: into another month, and away and back.
+    every(filled, f"update {table} set created_at = '2024-02-15' where id = 901")
+    every(filled, f"delete from {table} where id = 901")
+    every(filled, row.format(901, "2024-01-15"))
