@@ -111,7 +111,8 @@ CHANGES = {
     "create or replace view import_summaries as select 1::bigint as import, ''::text as verdict, ''::text as version, "
     "now() as started_at, now() as finished_at, ''::text as file, ''::text as source_table, ''::text as target_table, "
     "1::bigint as source_rows, 1::bigint as loaded, 1::bigint as rejected, 1::bigint as verified_rows, "
-    "1::bigint as different_rows": ("view import_summaries is not what the migrations make", False),
+    "1::bigint as different_rows, 1::bigint as shared"
+    "": ("view import_summaries is not what the migrations make", False),
     "drop function imports.origin_of(text, bigint)": ("routine imports.origin_of(text,bigint) is missing", False),
     "create or replace function set_updated_at() returns trigger language plpgsql as 'begin return new; end'": (
         "routine set_updated_at() is not what the migrations make",
