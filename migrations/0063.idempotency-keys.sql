@@ -1,6 +1,6 @@
 -- Answers to requests that were sent with an Idempotency-Key, so that one that is repeated gets the same answer and stores nothing again. A key
 -- is stored in the transaction of what it stands for.
--- depends: 0061.shared-rows
+-- depends: 0062.shared-rows
 
 -- References lock what they refer to: a busy table makes this migration give up and be tried again.
 set local lock_timeout = '3s';

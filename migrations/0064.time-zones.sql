@@ -1,5 +1,5 @@
 -- How an import read times without an offset, column by column, and every time that it was changed afterwards.
--- depends: 0062.idempotency-keys
+-- depends: 0063.idempotency-keys
 
 -- An import that is running makes this migration give up and be tried again.
 set local lock_timeout = '3s';

@@ -3,7 +3,7 @@
 -- look for their ids in all partitions when it ends. Ids from the sequence do so as well: somebody may have given them by hand before.
 -- Imports bring millions of rows whose ids they have checked as a whole: nothing here fires in a session that has set callytics.importing.
 -- What is left to 'callytics doctor': rows that are written to a partition by its own name, and two sessions that give one id at one moment.
--- depends: 0063.time-zones
+-- depends: 0064.time-zones
 
 -- Nested loops, whatever the statement before was like: a plan is kept, and the one for a million rows would read whole tables for one.
 create or replace function refuse_second_id() returns trigger
