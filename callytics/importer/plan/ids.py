@@ -35,7 +35,7 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
         if (source.path, folded(mapped.table.name)) in offsets:
             continue
         table = mapped.mapping.target
-        taken = planned.setdefault(table, [])
+        taken = planned.setdefault(table, target.lost_ids(table) if table not in planned else [])
         own = source.id_range(mapped)
         spans = [own] if own else []
         # Only then can a reference lead to a row of another origin; reading all references takes a scan.

@@ -85,6 +85,20 @@ class Target:
         ends = {"first": first, "last": last}
         return bool(SQL.value(self.connection, "ids_taken", ends, table=sql.Identifier(table)))
 
+    def lost_ids(self, table: str) -> list[tuple[int, int]]:
+        """Return ranges of ids that a table lacks, and by which rows refer to one that did not come with them.
+
+        Whoever got such an id would become the parent of a stranger's row. What waits for the other file of its
+        installation is not among them.
+        """
+        found = []
+        for one in SQL.all(self.connection, "open_references", {"table": table}):
+            parts = {"child": one["child"], "column": one["referring"], "key": one["key"], "table": table}
+            values = {"child": one["whole_child"], "table": table}
+            [(first, last)] = SQL.rows(self.connection, "lost_ids", values, **parts)
+            found += [(first, last)] if first is not None else []
+        return found
+
     def drop_untouched_topic(self) -> None:
         """Make room for an import's own topic 1."""
         SQL.run(self.connection, "drop_untouched_topic")

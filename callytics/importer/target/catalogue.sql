@@ -45,6 +45,37 @@ select
 -- Whether some id of a range is taken.
 select exists(select from {table} where id between %(first)s and %(last)s)
 
+-- name: open_references
+-- The columns that refer to a table by a foreign key which is not valid: they may hold ids that the table does not
+-- have. Each with the table that an import fills, of which it may be a partition, and that one's key.
+select
+    k.conrelid::regclass::text as child,
+    c.attname as referring,
+    coalesce(pg_partition_root(k.conrelid), k.conrelid)::regclass::text as whole_child,
+    (
+        select a.attname
+        from pg_attribute as a
+        where a.attrelid = k.conrelid and a.attname in ('id', 'audio_file_id') and not a.attisdropped
+        order by a.attname = 'id' desc
+        limit 1
+    ) as key
+from pg_constraint as k
+join pg_attribute as c on c.attrelid = k.conrelid and c.attnum = k.conkey[1]
+where k.contype = 'f' and k.confrelid = %(table)s::regclass and not k.convalidated
+
+-- name: lost_ids
+-- The lowest and the highest id by which rows refer to one that is not there and will not come: their own import had
+-- such a table, and did not bring it.
+select min(c.{column}), max(c.{column})
+from {child} as c
+where not exists (select from {table} as p where p.id = c.{column})
+    and exists (
+        select from imports.origin_of(%(child)s, c.{key}) as o
+        join imports.sources as s on s.run_id = o.import
+        join imports.tables as t on t.source_id = s.id
+        where t.target_table = %(table)s
+    )
+
 -- name: drop_untouched_topic
 -- Makes room for an import's own topic 1 while nothing refers to the one that came with the schema, or with an undo.
 delete from topics

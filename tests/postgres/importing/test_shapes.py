@@ -389,6 +389,19 @@ def test_an_orphan_does_not_find_another_s_parent(installation: Installation) ->
     assert rows == [(1, None), (2, "/31")]
 
 
+@pytest.mark.parametrize("parent", ["deleted", "rejected"])
+def test_another_s_row_does_not_become_the_parent_of_an_orphan(installation: Installation, parent: str) -> None:
+    """Nor when it comes later: an id by which an orphan refers counts as taken, in partitions too."""
+    lost = "insert into audio_files values (5, '/lost', x'ff', 'pending');" if parent == "rejected" else ""
+    installation.take(AUDIO + audio(1) + lost + segment(1, 5) + transcription(1, 5, 1), code=3 if lost else 0)
+    installation.take(AUDIO + audio(4, 5) + segment(1, 5) + transcription(1, 5, 1))
+    for table in ("speaker_segments", "transcriptions"):
+        rows = installation.all(
+            f"select f.file_path from {table} s left join audio_files f on f.id = s.audio_file_id order by s.id"
+        )
+        assert rows == [(None,), ("/5",)]
+
+
 def test_an_orphan_below_moved_ids_does_not_find_another_s_parent(installation: Installation) -> None:
     """Where ids move because they collide, a reference to a deleted parent moves into free space too."""
     installation.take(AUDIO + audio(*range(1, 21)))
