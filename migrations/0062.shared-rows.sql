@@ -60,7 +60,9 @@ where status = 'rejects' and not exists (
         where s.run_id = r.id
     );
 
-create or replace view import_summaries as
+-- The name on a line of its own: whether a migration is in is told by what it creates, and this one is only replaced.
+create or replace view
+import_summaries as
 select
     r.id as import,
     r.status as verdict,
