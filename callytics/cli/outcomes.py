@@ -21,7 +21,8 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
     generations = ", ".join(map(str, profile.generations)) or "none"
     yield f"{profile.path}"
     yield f"  {profile.size_bytes:,} bytes, SHA-256 {profile.sha256}"
-    yield f"  Callytics generation {generations}; {profile.rows:,} rows in {len(profile.tables)} tables"
+    rows, tables = counted(profile.rows, "row"), counted(len(profile.tables), "table")
+    yield f"  Callytics generation {generations}; {rows} in {tables}"
     yield f"  an import takes about {profile.seconds:,.0f} s and {profile.target_bytes / 1e6:,.1f} MB in PostgreSQL"
     yield ""
     yield Table(
@@ -71,7 +72,8 @@ def _finding_lines(profile: Profile) -> Iterator[str]:
         yield "Every value can be held as it is."
     for finding in profile.findings:
         verdict = "will be rejected" if finding.rejected else "will be normalised"
-        yield f"{finding.table}.{finding.column} → {finding.target}: {finding.rows:,} rows {verdict}: {finding.what}"
+        rows = counted(finding.rows, "row")
+        yield f"{finding.table}.{finding.column} → {finding.target}: {rows} {verdict}: {finding.what}"
         for rowid, value in finding.examples:
             yield f"    row {rowid}: {value}"
 
@@ -89,15 +91,15 @@ def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
         if table.shared:
             yield _shared_line(table.source_table, table.target_table, table.shared, "were")
     for one in outcome.normalisations:
-        yield f"{one.source_table}.{one.source_column}: {one.rows:,} values normalised: {one.normalisation}"
+        yield f"{one.source_table}.{one.source_column}: {counted(one.rows, 'value')} normalised: {one.normalisation}"
     for reject in outcome.rejects:
         column = f".{reject.source_column}" if reject.source_column else ""
         yield (
-            f"{reject.source_table}{column} → {reject.target_table}: {reject.rows:,} rows rejected: {reject.reason} "
-            f"(for example row {reject.example}{_against(reject)}; kept in imports.rejected)"
+            f"{reject.source_table}{column} → {reject.target_table}: {counted(reject.rows, 'row')} rejected: "
+            f"{reject.reason} (for example row {reject.example}{_against(reject)}; kept in imports.rejected)"
         )
     for key in outcome.not_validated:
-        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
+        yield f"{key.table_name}: {counted(key.orphans, 'row')} without a parent, {key.name} is left NOT VALID"
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"
@@ -141,11 +143,11 @@ def verdict(outcome: Outcome) -> str:
     shared = sum(table.shared for table in outcome.tables)
     also = f"; {shared:,} of them were there already" if shared else ""
     if outcome.status == "different":
-        return f"Verification found {different:,} differences."
+        return f"Verification found {counted(different, 'difference')}."
     if rejected:
-        equal = f"all values of {rows - rejected:,} rows are equal{also}"
+        equal = f"all values of {counted(rows - rejected, 'row')} are equal{also}"
         return f"Verified: {equal}; {rejected:,} are kept in imports.rejected."
-    return f"Verified: all values of {rows:,} rows are equal{also}."
+    return f"Verified: all values of {counted(rows, 'row')} are equal{also}."
 
 
 def sync_lines(outcome: Synced) -> Iterator[str | Table]:
@@ -157,10 +159,10 @@ def sync_lines(outcome: Synced) -> Iterator[str | Table]:
         if change["shared"]:
             yield _shared_line(change["source_table"], change["target_table"], change["shared"], "are")
     for row in outcome.rejects:
-        example = f"for example row {row.example}{_against(row)}"
-        yield f"{row.source_table}: {row.rows:,} rows rejected: {row.reason} ({example}; kept in imports.rejected)"
+        rows, example = counted(row.rows, "row"), f"for example row {row.example}{_against(row)}"
+        yield f"{row.source_table}: {rows} rejected: {row.reason} ({example}; kept in imports.rejected)"
     for key in outcome.not_validated:
-        yield f"{key.table_name}: {key.orphans:,} rows without a parent, {key.name} is left NOT VALID"
+        yield f"{key.table_name}: {counted(key.orphans, 'row')} without a parent, {key.name} is left NOT VALID"
     for difference in outcome.differences:
         column = f".{difference.column}" if difference.column else ""
         yield f"DIFFERENT {difference.table}{column}, row {difference.key}: {difference.finding}"

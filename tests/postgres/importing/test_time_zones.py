@@ -281,7 +281,7 @@ def test_a_sync_reads_new_rows_and_columns_as_the_import_did(installation: Insta
 def test_times_that_a_zone_does_not_have_are_rejected_and_come_back(installation: Installation) -> None:
     """02:30 on the night of the clock change is in imports.rejected as long as the zone is New York's."""
     installation.take(installation.write(CALLS + "update processing_logs set start_time = '2024-03-10 02:30:00'"))
-    assert "1 rows rejected" in installation.said_of("timezone", 1, "--timezone", "America/New_York", code=3)
+    assert "1 row rejected" in installation.said_of("timezone", 1, "--timezone", "America/New_York", code=3)
     assert installation.one("select count(*) from processing_logs") == 0
     assert installation.one("select source_column from imports.rejected") == "start_time"
     installation.said_of("timezone", 1, "--timezone", "UTC")
