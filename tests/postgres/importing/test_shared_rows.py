@@ -147,7 +147,7 @@ def test_undo_of_the_first_import_leaves_the_codes_to_the_second(seoul: Installa
     outcome = seoul.undo(1)
     assert outcome.exit_code == 0
     assert rehearsed.changes == outcome.changes
-    assert "business_type_codes: 11 row that import 2 has as well: left to it" in outcome.notes
+    assert "business_type_codes: 11 rows that import 2 has as well: left to it" in outcome.notes
     assert sum(row["handed_over"] for row in outcome.changes) == 36
     assert (busan.problems(), busan.verify().exit_code) == ([], 0)
     assert all(table.shared == 0 for table in busan.verify().tables)
@@ -267,7 +267,7 @@ def test_inspect_says_so_beforehand(seoul: Installation, busan: Installation) ->
 
 def test_every_command_names_what_is_shared(seoul: Installation, busan: Installation) -> None:
     """Import, verify and sync print it apart from rejects; reports and the status page's view have it, too."""
-    shared = "business_type_codes → business_type_codes: 11 row {} there already, with the same values: shared"
+    shared = "business_type_codes → business_type_codes: 11 rows {} there already, with the same values: shared"
     imported = busan.said("import", busan.file, "--yes")
     assert shared.format("were") in imported
     assert imported.splitlines()[-1].endswith("rows are equal; 36 of them were there already.")
@@ -278,7 +278,7 @@ def test_every_command_names_what_is_shared(seoul: Installation, busan: Installa
     korean = busan.said("report", "--import", 2, "--lang", "ko")
     assert "36개 행은 같은 값으로 이미 저장되어 있었습니다." in korean
     undone = busan.said("undo", 1, "--yes")
-    assert "business_type_codes: 11 row that import 2 has as well: left to it" in undone
+    assert "business_type_codes: 11 rows that import 2 has as well: left to it" in undone
 
 
 def test_a_conflict_names_both_rows(seoul: Installation, busan: Installation) -> None:
