@@ -200,7 +200,7 @@ def installed(checkout: Terminal) -> Terminal:
 @pytest.fixture(scope="module")
 def created(installed: Terminal) -> Terminal:
     """The two roles and an empty database."""
-    [roles] = blocks(of("quickstart", "Create the database"), "sh")
+    roles, *_later = blocks(of("quickstart", "Create the database"), "sh")
     installed.works(roles)
     return installed
 
