@@ -384,4 +384,5 @@ def test_nothing_but_the_sqlite_files_stays_after_uninstalling(imported: Termina
         "audio_analysis.sqlite",
         "consultation_quality.sqlite",
         "large.sqlite",
+        "shop.sqlite",
     ]
