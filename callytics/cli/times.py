@@ -26,7 +26,7 @@ def zone_option(help: str = ZONE_HELP, default: str | None = "UTC") -> Callable[
         "zone",
         default=default,
         show_default=default is not None,
-        callback=lambda _context, _parameter, name: name and zone_named(name),
+        callback=lambda _context, _parameter, name: None if name is None else zone_named(name),
         help=help,
     )
 

@@ -158,7 +158,11 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
     def init_database(self) -> None:
         """Create yoyo's tables, after ours: yoyo passes over what refuses them, and then misses them."""
-        SQL.run(self.connection, "create_contents_table")
+        try:
+            SQL.run(self.connection, "create_contents_table")
+        except errors.UniqueViolation:
+            # Another run has made it meanwhile: IF NOT EXISTS only looks beforehand.
+            self.connection.rollback()
         super().init_database()
 
     def ensure_internal_schema_updated(self) -> None:

@@ -193,7 +193,10 @@ def test_another_zone_is_no_repetition(installation: Installation) -> None:
     seoul = replace(installation, options=replace(installation.options, zone=zone_named("Asia/Seoul")))
     seoul.take(audio, quality)
     said = installation.said("import", audio, quality, code=1)
-    assert f"{audio} was imported with --timezone Asia/Seoul (import 1) and is not imported again with --timezone UTC: " in said
+    assert (
+        f"{audio} was imported with --timezone Asia/Seoul (import 1) and is not imported again with --timezone UTC: "
+        in said
+    )
     assert "already imported" in installation.said("import", "--timezone", "Asia/Seoul", audio, quality)
 
 
