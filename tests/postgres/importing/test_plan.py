@@ -14,7 +14,7 @@ import pytest
 from callytics.exceptions import CallyticsError, Interrupted, TargetError
 from callytics.importer import Limits
 from callytics.importer import import_ as runs
-from callytics.importer.plan import importing
+from callytics.importer.plan import importing, workers
 from callytics.settings import Settings
 from tests.support.installation import Installation
 
@@ -86,7 +86,7 @@ def pieces(database: Settings, tmp_path: Path) -> Iterator[Pieces]:
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, place: str, calls: int) -> None:
     """End the import at a method's nth call."""
     class_name, _, name = place.rpartition(".")
-    owner = getattr(importing, class_name)
+    owner = getattr(importing, class_name, None) or getattr(workers, class_name)
     original, lock, made = getattr(owner, name), threading.Lock(), [0]
 
     def maybe(*arguments: Any, **options: Any) -> Any:
