@@ -205,7 +205,7 @@ def verify(
 
 @click.command()
 @import_options
-@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and how long it takes, without changing it.")
 @click.option("--ours", "choice", flag_value="ours", help="Keep rows that were changed in PostgreSQL.")
 @click.option(
     "--theirs", "choice", flag_value="theirs", help="Overwrite rows that were changed in PostgreSQL with SQLite's."
@@ -226,8 +226,9 @@ def sync(
 ) -> None:
     """Catch up with imported files that have changed since.
 
-    A folder stands for the SQLite files in it. Only what differs is written, in one transaction. Rows that were changed
-    in PostgreSQL are not overwritten: they are listed, and nothing is written until --ours or --theirs decides.
+    A folder stands for the SQLite files in it. Only what differs is written, in one transaction; then "cut over now" is
+    said, and every value is compared. Rows that were changed in PostgreSQL are not overwritten but listed. Where SQLite
+    has changed them too, nothing is written until --ours or --theirs decides.
 
     Exit codes: 0 all values equal, 1 refused or failed, 2 usage, 3 equal but for rejected rows, 4 rows were changed in
     PostgreSQL or differences found, 130 interrupted.

@@ -206,7 +206,14 @@ def sync_verdict(outcome: Synced) -> str:
             "import. --ours keeps what is there, --theirs takes what SQLite holds."
         )
     if outcome.dry_run:
-        return f"{counted(outcome.changed, 'row')} would change."
+        within = f", within about {outcome.seconds:.1f} s" if outcome.seconds else ""
+        return f"{counted(outcome.changed, 'row')} would change{within}."
+    if outcome.clashed and not outcome.choice and not outcome.differences:
+        return (
+            f"{counted(outcome.changed, 'row', 'changed')}, but {counted(outcome.clashed, 'other', 'changed')} in "
+            "PostgreSQL since the import, and not in SQLite. --ours keeps what is there, --theirs takes what SQLite "
+            "holds."
+        )
     if outcome.differences:
         return f"Verification found differences after {counted(outcome.changed, 'row', 'changed')}."
     settled = f"; {counted(outcome.clashed, 'clash', 'settled')} by --{outcome.choice}" if outcome.clashed else ""

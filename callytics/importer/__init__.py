@@ -15,8 +15,9 @@ from callytics.importer.profile import Profile, TableProfile
 from callytics.importer.records.zones import RunZones
 from callytics.importer.session import INTERRUPTED
 from callytics.importer.source.folders import FolderContents, files_of
-from callytics.importer.sync import Wanted, change_timezone, sync_files
+from callytics.importer.sync import sync_files
 from callytics.importer.times import Disagreement, TimeColumn
+from callytics.importer.timezone import Wanted, change_timezone
 from callytics.importer.undo import check_undo, undo_import
 from callytics.importer.verify_ import verify_files
 

@@ -24,9 +24,9 @@ from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
 from callytics.importer.plan.ids import References, id_offsets, planned_ids, reserve_ids
 from callytics.importer.plan.importing import ImportActions, ImportPlan
-from callytics.importer.plan.work import MappedWork, Work, recorded_works, table_records, unrecorded_works
+from callytics.importer.plan.work import MappedWork, Work, recorded_works, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
-from callytics.importer.plan.zones import Choice, time_names
+from callytics.importer.plan.zones import Choice, table_records, time_names
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition, SourceRecord
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished

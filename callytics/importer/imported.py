@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from callytics import __version__
 from callytics.exceptions import SourceError
+from callytics.importer.file import File
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import Session, base_source, borrowed_snapshot, unfinished
+from callytics.importer.source.excerpt import Excerpt, excerpt
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.importer.source.snapshot import scratch_folder, take_snapshot
 from callytics.postgres.sql import folded
 from callytics.postgres.text import shell_word
 
 
-def targets_of(session: Session, taken: Sequence[tuple[SourceRecord, Snapshot]]) -> set[str]:
+def targets_of(session: Session, files: Sequence[File]) -> set[str]:
     """Return the tables that files go to, as they were and as they are."""
-    sources = [Source(snapshot.path, record.path, session.options.limits) for record, snapshot in taken]
-    before = [table for record, _ in taken for table in session.ledger.targets(record.run)]
-    return set(before).union(*(source.targets for source in sources))
+    before = [table for file in files for table in session.ledger.targets(file.record.run)]
+    return set(before).union(*(file.now.targets for file in files))
 
 
 def records_of(session: Session, files: Sequence[Path]) -> dict[Path, SourceRecord]:
@@ -70,23 +74,42 @@ def copies_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, S
 
 
 @contextmanager
-def snapshots_of(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[tuple[SourceRecord, Snapshot]]]:
-    """Yield a snapshot of each file, and afterwards delete those that no record names.
+def taken_files(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[File]]:
+    """Yield the files with a new snapshot of each, and afterwards delete the snapshots that no record names.
 
     A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
-    older than the session that refers to it: so the later snapshot has every recording that the sessions need.
+    older than the session that refers to it: so the later snapshot has every recording that the sessions need. While
+    one file is copied, the rows that differ of another are looked for: both leave the interpreter to others.
     """
     folder = session.options.snapshots
-    bases = {path: base_source(session, record) for path, record in records.items()}
+    versions = {record.id: session.ledger.version_of_source(record.id) for record in records.values()}
+    rejected = {record.id: session.ledger.rejected_rows(record.id) for record in records.values()}
+    session.connection.commit()
     before = set(folder.absolute().glob("*.sqlite"))
-    taken: list[tuple[SourceRecord, Snapshot]] = []
+    taken: list[File] = []
     try:
-        for path in sorted(records, key=lambda path: not _references_other_file(bases[path])):
-            taken.append((records[path], take_snapshot(path, folder, session.options.notice)))
-        yield list(reversed(taken))
+        with scratch_folder(folder) as scratch, ThreadPoolExecutor(len(records)) as workers:
+            bases = {path: workers.submit(base_source, session, record) for path, record in records.items()}
+            was = {path: base.result() for path, base in bases.items()}
+            excerpts: list[Future[Excerpt]] = []
+            for number, path in enumerate(sorted(records, key=lambda path: not _references_other_file(was[path]))):
+                record = records[path]
+                snapshot = take_snapshot(path, folder, session.options.notice, thorough=False)
+                now = Source(snapshot.path, record.path, session.options.limits)
+                now.refuse_empty()
+                taken.append(File(record, snapshot, was[path], now))
+                place = scratch / str(number)
+                place.mkdir()
+                besides = {folded(table): rows for table, rows in rejected[record.id].items()}
+                excerpts.append(workers.submit(excerpt, was[path], now, place, besides))
+            # What another version has converted may come out differently now, whether the file has changed or not.
+            yield [
+                replace(file, excerpt=future.result() if versions[file.record.id] == __version__ else None)
+                for file, future in reversed(list(zip(taken, excerpts, strict=True)))
+            ]
     finally:
         outdated = {Path(record.snapshot_path) for record in records.values()}
-        session.remove_unrecorded(({snapshot.path for _, snapshot in taken} - before) | outdated)
+        session.remove_unrecorded(({file.snapshot.path for file in taken} - before) | outdated)
 
 
 def _references_other_file(source: Source) -> bool:

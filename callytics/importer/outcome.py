@@ -73,6 +73,7 @@ class Synced(Outcome):
 
     ``refused`` means that nothing was written because of clashes. ``clashes`` lists the first clashes of each table,
     ``clashed`` counts all of them, and ``unsolvable`` those that no choice settles. ``choice`` is what the user chose.
+    ``seconds`` are those from the start to the commit of a sync, or to where it would have been with ``dry_run``.
     """
 
     dry_run: bool = False
@@ -82,6 +83,7 @@ class Synced(Outcome):
     clashed: int = 0
     unsolvable: int = 0
     choice: str | None = None
+    seconds: float = 0.0
 
     def refuse(self) -> None:
         """Record that nothing was written because of clashes."""

@@ -10,24 +10,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from callytics.exceptions import CallyticsError, TargetError
-from callytics.importer.difference import (
-    Comparison,
-    begin,
-    clash_on,
-    pair_of,
-    take_found,
-    until_written,
-    validate,
-)
+from callytics.importer.changes import clash_on, take_found
+from callytics.importer.difference import Comparison, until_written, validate
 from callytics.importer.options import Options, Progress, zone_named
 from callytics.importer.outcome import Synced
+from callytics.importer.pairs import pair_of
 from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.session import Session, base_source, open_session
 from callytics.importer.source.snapshot import is_snapshot
 from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.found import Found, Pair, UnmappedPair
 from callytics.importer.target.heirs import hand_over
-from callytics.importer.target.staging import Staging
+from callytics.importer.target.staging import Staging, begin
 from callytics.settings import Settings
 
 
@@ -87,7 +81,7 @@ class Undo:
         outcome = Synced(dry_run=self.dry_run, choice="force" if self.force else None, runs=[self.number])
         found = self._compare(begin(self.session.connection, lock=lock))
         self.staging.prepare()
-        outcome.notes += hand_over(self.staging, found)
+        outcome.notes += hand_over(self.session.connection, self.staging.stages.values(), found)
         self._check_children(found)
         take_found(outcome, found)
         if outcome.unsolvable or (outcome.clashed and not self.force):
@@ -118,7 +112,7 @@ class Undo:
                 f"('callytics undo {other}')"
             )
         for row in children:
-            clash_on(found, row, final=False)
+            clash_on(found, row.table, row.key, row.parent, final=False)
         # These are given up as well. What refers to them in turn may be another import's, which `force` does not mean.
         if self.force and children:
             self.staging.add_children()

@@ -172,3 +172,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a key is repeated")
     return members
+
+
+def sized(number: int) -> str:
+    """Return a number of bytes for reading: 999 bytes, 1.5 kB, 2.1 GB."""
+    if number < 1000:
+        return f"{number} bytes"
+    power = min((len(str(number)) - 1) // 3, 4)
+    return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"

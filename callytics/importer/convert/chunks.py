@@ -14,7 +14,6 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from callytics.importer.convert.arrow import all_true, one_array
 from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
@@ -22,6 +21,7 @@ from callytics.importer.convert.zones import BY_SQLITE, Zones, reading_of, zones
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, no_rows, read_clean, read_dirty, row_numbers
 from callytics.importer.source.trouble import reading, reading_arrow
+from callytics.postgres.arrow import all_true, one_array
 from callytics.postgres.sql import sqlite_name
 
 

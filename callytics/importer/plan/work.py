@@ -11,7 +11,7 @@ from pathlib import Path
 from callytics.exceptions import TargetError
 from callytics.importer.convert.chunks import Conversion
 from callytics.importer.options import Limits, zone_named
-from callytics.importer.plan.zones import AS_DECLARED, Choice, chosen_readings, declared_readings
+from callytics.importer.plan.zones import table_records
 from callytics.importer.records.entries import SourceRecord, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import SourceTable
@@ -124,15 +124,3 @@ def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone
             yield UnmappedWork(row, source, table)
         else:
             yield MappedWork(row, Conversion(source, mapped, columns[row.target_table], {}, zone))
-
-
-def table_records(source: Source, choice: Choice = AS_DECLARED) -> Iterator[TableRecord]:
-    """Yield a record for each source table and target, whose number and offsets are still to be given."""
-    for table in source.tables:
-        rows = source.counts[table.name]
-        for mapped in source.table_mappings[table.name]:
-            readings = chosen_readings(mapped, declared_readings(mapped), choice)
-            target = mapped.mapping.target
-            yield TableRecord(0, table.name, mapped.mapping.name, target, (), 0, {}, rows, None, readings)
-        if unmapped := source.unmapped_columns(table):
-            yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)

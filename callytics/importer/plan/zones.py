@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.zones import Reading
+from callytics.importer.records.entries import TableRecord
+from callytics.importer.records.ledger import UNMAPPED
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import declared_columns
@@ -96,3 +98,21 @@ def time_names(source: Source) -> Iterator[str]:
 def _fits(name: str, pattern: str) -> bool:
     # The name itself first: a bracket in it is no pattern.
     return folded(name) == folded(pattern) or fnmatchcase(folded(name), folded(pattern))
+
+
+def table_records(
+    source: Source, choice: Choice = AS_DECLARED, counts: Mapping[str, int] | None = None
+) -> Iterator[TableRecord]:
+    """Yield a record for each source table and target, whose number and offsets are still to be given.
+
+    ``counts`` are the rows of each table, which are counted otherwise.
+    """
+    counts = source.counts if counts is None else counts
+    for table in source.tables:
+        rows = counts[table.name]
+        for mapped in source.table_mappings[table.name]:
+            readings = chosen_readings(mapped, declared_readings(mapped), choice)
+            target = mapped.mapping.target
+            yield TableRecord(0, table.name, mapped.mapping.name, target, (), 0, {}, rows, None, readings)
+        if unmapped := source.unmapped_columns(table):
+            yield TableRecord(0, table.name, None, UNMAPPED, unmapped, 0, {}, rows, None)

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json, execute_batch
 
 from callytics.importer.convert.rows import ConvertedRow, RefusedRow, encode_row
+from callytics.importer.records.changes import SQL, TableChanges, json_or_null
 from callytics.importer.records.entries import (
     Checkpoint,
     Definition,
@@ -31,10 +31,8 @@ from callytics.importer.records.entries import (
     entries,
 )
 from callytics.importer.source.snapshot import Snapshot
-from callytics.postgres.sql import Queries
 from callytics.postgres.text import path_text, text_path
 
-SQL = Queries(Path(__file__).with_name("ledger.sql"))
 T = TypeVar("T")
 R = TypeVar("R")
 # The target of rows and columns that no mapping reads.
@@ -48,11 +46,8 @@ INSERT_COPIED = (
 )
 
 
-class Ledger:
+class Ledger(TableChanges):
     """The records of imports. Every method works in the caller's transaction and leaves the commit to the caller."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
 
     def unfinished_runs(self) -> list[tuple[int, list[str]]]:
         """Return (run, absolute paths of its files) for every run that has no verdict yet."""
@@ -100,7 +95,7 @@ class Ledger:
             id_offset=table.id_offset,
             offsets=Json(table.offsets),
             source_rows=table.source_rows,
-            readings=_json(table.readings),
+            readings=json_or_null(table.readings),
             loaded=loaded,
         )
         return replace(table, id=number)
@@ -272,41 +267,6 @@ class Ledger:
         """Return the paths of all files whose imports were not undone."""
         return [text_path(path) for (path,) in self._all("imported_paths")]
 
-    def update_table(self, table: TableRecord, ids: str | None) -> None:
-        """Record a source table after a sync: its mapping, its rows, and its ids as a multirange (None: not listed)."""
-        self._run(
-            "update_table",
-            table=table.id,
-            source_table=table.source_table,
-            mapping=table.mapping,
-            unmapped_columns=list(table.unmapped_columns) or None,
-            source_rows=table.source_rows,
-            readings=_json(table.readings),
-            ids=ids,
-        )
-
-    def forget_table(self, table: int) -> None:
-        """Delete the record of a table that its file no longer has, with its rejected and unmapped rows."""
-        self._run("forget_table", table=table)
-
-    def replace_chunks(self, table: int, row_range: tuple[int, int] | None, loaded: tuple[int, int, int, int]) -> None:
-        """Replace the checkpoints and normalisations of a table by one chunk that covers all its rows.
-
-        ``loaded`` are the rows copied, inserted, rejected and shared; ``row_range`` is None if there are no rows.
-        """
-        self._run("forget_chunks", table=table)
-        self._run("forget_normalisations", table=table)
-        if row_range:
-            names = ("copied", "inserted", "rejected", "shared")
-            first, last = row_range
-            self._run("insert_chunk", table=table, first=first, last=last, **dict(zip(names, loaded, strict=True)))
-
-    def add_normalisation(self, table: int, column: str, normalisation: str, rows: int, example: int) -> None:
-        """Add to the number of rows in which a column's value was normalised."""
-        self._run(
-            "record_normalisation", table=table, column=column, normalisation=normalisation, rows=rows, example=example
-        )
-
     def update_source(self, source: int, snapshot: Snapshot) -> None:
         """Record the content and the snapshot of a file after a sync."""
         self._run(
@@ -399,12 +359,6 @@ class Ledger:
     def _entries(self, kind: type[T], query: str, run: int) -> list[T]:
         return entries(kind, SQL.all(self.connection, query, {"run": run}))
 
-    def _all(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        return SQL.rows(self.connection, query, parameters)
-
-    def _run(self, query: str, **parameters: Any) -> None:
-        SQL.run(self.connection, query, parameters)
-
 
 def batches(rows: Iterable[R], size: Callable[[R], int], most: int = sys.maxsize) -> Iterator[list[R]]:
     """Yield rows in lists of ``most`` rows and the bytes of a statement at most; ``size`` tells those of a row."""
@@ -418,10 +372,6 @@ def batches(rows: Iterable[R], size: Callable[[R], int], most: int = sys.maxsize
         total += size(row)
     if batch:
         yield batch
-
-
-def _json(value: dict[str, str] | None) -> Json | None:
-    return None if value is None else Json(value)
 
 
 def _table_record(row: tuple[Any, ...]) -> TableRecord:

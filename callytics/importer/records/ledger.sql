@@ -144,6 +144,53 @@ select source_rowid, source_row::text
 from imports.unmapped
 where table_id = %(table)s and source_rowid between %(first)s and %(last)s
 
+-- name: unmapped_rows
+select source_rowid, source_row::text
+from imports.unmapped
+where table_id = %(table)s and source_rowid = any(%(rowids)s::bigint[])
+
+-- name: rejected_rows
+-- The numbers of a file's rejected rows, by source table.
+select t.source_table, array_agg(distinct j.source_rowid)
+from imports.rejected as j
+join imports.tables as t on t.id = j.table_id
+where t.source_id = %(source)s
+group by t.source_table
+
+-- name: ids_without
+-- The ids of a table once some have gone and others have come; NULL where they are not listed.
+select (ids - %(gone)s::int8multirange + %(come)s::int8multirange)::text
+from imports.tables
+where id = %(table)s
+
+-- name: extent
+-- What the checkpoints of a table cover: the first and the last row number, and rows copied, inserted,
+-- rejected and shared.
+select
+    min(first_rowid),
+    max(last_rowid),
+    coalesce(sum(copied), 0)::bigint,
+    coalesce(sum(inserted), 0)::bigint,
+    coalesce(sum(rejected), 0)::bigint,
+    coalesce(sum(shared), 0)::bigint
+from imports.chunks
+where table_id = %(table)s
+
+-- name: forget_verdict
+-- What was found of a file's tables was found of other content.
+update imports.tables set verified_at = null, verified_rows = null, different_rows = null
+where source_id = %(source)s
+
+-- name: version_of_source
+-- The version of callytics that wrote a file's rows last.
+select
+    coalesce(
+        (select y.version from imports.syncs as y where y.source_id = s.id order by y.id desc limit 1), r.version
+    )
+from imports.sources as s
+join imports.runs as r on r.id = s.run_id
+where s.id = %(source)s
+
 -- name: counts
 -- Rows loaded, rejected and shared of a table of a source.
 select
@@ -378,6 +425,10 @@ values (%(table)s, %(first)s, %(last)s, %(copied)s, %(inserted)s, %(rejected)s, 
 -- name: forget_normalisations
 delete from imports.normalisations
 where table_id = %(table)s
+
+-- name: forget_past_normalisations
+delete from imports.normalisations
+where table_id = %(table)s and rows <= 0
 
 -- name: update_source
 -- The content that a file has now.

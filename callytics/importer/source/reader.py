@@ -59,7 +59,7 @@ class Source:
         self.path, self.limits = path, limits or Limits()
         self.label = label or str(path)
         # The snapshot is ours alone: immutable spares locks, and no -wal or -shm appears beside it.
-        self._uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        self.uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
 
     @cached_property
     def tables(self) -> tuple[SourceTable, ...]:
@@ -68,7 +68,7 @@ class Source:
         Raises `SourceError` where SQLite can't tell what a table is.
         """
         try:
-            with closing(sqlite3.connect(self._uri, uri=True)) as connection:
+            with closing(sqlite3.connect(self.uri, uri=True)) as connection:
                 return tuple(SourceTable(**vars(found)) for found in source_tables(connection))
         # Python's module fails so on a message of SQLite's that quotes what is not UTF-8.
         except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -129,16 +129,22 @@ class Source:
         with reading(self.path), closing(self.connect()) as connection:
             yield connection
 
+    @cached_property
+    def encoding(self) -> str:
+        """The encoding of the file's texts: UTF-8, UTF-16le or UTF-16be."""
+        with closing(sqlite3.connect(self.uri, uri=True)) as connection:
+            return str(connection.execute("pragma encoding").fetchone()[0])
+
     def connect_plain(self) -> sqlite3.Connection:
         """Open a connection that sees what the file holds alone and returns TEXT as `Text`."""
-        connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+        connection = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
         distrust(connection)
         connection.text_factory = Text
         return connection
 
     def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
         """Open an ADBC connection that sees the numbered copies of the tables that are read by it."""
-        connection = adbc_driver_sqlite.dbapi.connect(self._uri)
+        connection = adbc_driver_sqlite.dbapi.connect(self.uri)
         with connection.cursor() as cursor:
             cursor.execute("pragma trusted_schema = off")
             for table in self.tables:
@@ -155,7 +161,7 @@ class Source:
     @cached_property
     def _slow_tables(self) -> frozenset[str]:
         """The tables whose numbered copies need a stand-in, or that ADBC's own SQLite does not read for want of one."""
-        with closing(self.connect_plain()) as connection, closing(adbc_driver_sqlite.dbapi.connect(self._uri)) as arrow:
+        with closing(self.connect_plain()) as connection, closing(adbc_driver_sqlite.dbapi.connect(self.uri)) as arrow:
             return frozenset(
                 table.name for table in self.tables if _prepare(connection, table) or not _can_prepare(arrow, table)
             )
@@ -214,6 +220,16 @@ class Source:
                 ]
             return None if ends[0] is None else (ends[0], ends[1])
         return self.range_of(table_mapping, table_mapping.mapping.key)
+
+    def id_ranges(self, name: str, offset: int) -> list[tuple[int, int]]:
+        """Return the ids of a table whose row numbers they are, as ranges, with an offset added to them."""
+        table = next(table for table in self.tables if table.name == name)
+        query = (
+            f"select min(number) + {offset:d}, max(number) + {offset:d} from (select {table.rowid} as number, "
+            f"{table.rowid} - row_number() over (order by {table.rowid}) as gaps from {table.relation}) group by gaps"
+        )
+        with self.opened() as connection:
+            return [(first, last) for first, last in connection.execute(query)]
 
     def range_of(self, table_mapping: TableMapping, column: str) -> tuple[int, int] | None:
         """Return the smallest and largest whole number in all rows of a mapped column; None where there is none."""

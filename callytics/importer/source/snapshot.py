@@ -21,6 +21,7 @@ from pathlib import Path
 
 from callytics.exceptions import SourceError
 from callytics.importer.source.integrity import damage
+from callytics.postgres.text import sized
 
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-journal", "-shm")
@@ -51,13 +52,16 @@ class Snapshot:
     ended: float = field(default=0.0, compare=False)
 
 
-def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: None) -> Snapshot:
+def take_snapshot(
+    source: Path, folder: Path, notice: Notice = lambda _line: None, *, thorough: bool = True
+) -> Snapshot:
     """Copy the database into `folder` by SQLite's backup API, what is still in its WAL included, and check it.
 
     The source is opened read-only. The copy is named after its content and has mode 0600, so that taking it twice
     gives one file; nothing stays behind when it fails. A file that another program has locked is waited for, of which
-    ``notice`` is told. Raises `SourceError` with one line for everything that is not
-    an intact SQLite database.
+    ``notice`` is told. Without ``thorough`` the copy is neither checked nor certain to survive a power cut until
+    ``prove_snapshot`` has looked at it. Raises `SourceError` with one line for everything that is not an intact SQLite
+    database.
     """
     began = time.monotonic()
     source, folder = readable_database(source), folder.absolute()
@@ -68,14 +72,25 @@ def take_snapshot(source: Path, folder: Path, notice: Notice = lambda _line: Non
         # The check takes longest; meanwhile the copy is hashed and written to the disk.
         # All three release the interpreter while they work, so that threads are enough.
         with ThreadPoolExecutor(2) as side:
-            check = side.submit(_check_integrity, source, scratch)
-            written = side.submit(_sync, scratch)
+            checks = [side.submit(_check_integrity, source, scratch), side.submit(_sync, scratch)] if thorough else []
             sha256 = file_sha256(scratch)
-            check.result()
-            written.result()
+            for check in checks:
+                check.result()
         target = folder / f"{_short(source.stem)}-{sha256[:12]}.sqlite"
         _keep(scratch, target)
     return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
+
+
+def prove_snapshot(snapshot: Snapshot) -> None:
+    """Check a snapshot as ``take_snapshot`` does, write it to the disk, and see that it is still what was taken.
+
+    Raises ``SourceError`` otherwise.
+    """
+    with ThreadPoolExecutor(2) as side:
+        checks = [side.submit(_check_integrity, snapshot.source, snapshot.path), side.submit(_sync, snapshot.path)]
+        refuse_changed(snapshot)
+        for check in checks:
+            check.result()
 
 
 def _refuse_long(path: Path, instead: str) -> None:
@@ -160,14 +175,6 @@ def _refuse_truncated(source: Path, header: bytes) -> None:
     actual = source.stat().st_size
     if len(header) < 100 or actual < expected:
         raise SourceError(f"{source} is truncated: {actual} of {expected} bytes; restore it from a backup")
-
-
-def sized(number: int) -> str:
-    """Return a number of bytes for reading: 999 bytes, 1.5 kB, 2.1 GB."""
-    if number < 1000:
-        return f"{number} bytes"
-    power = min((len(str(number)) - 1) // 3, 4)
-    return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
 
 
 def _sidecar(source: Path, suffix: str) -> Path:

@@ -19,7 +19,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
-from callytics.postgres.sql import Queries, quote
+from callytics.postgres.sql import Composed, Queries, quote
 from callytics.schema.importing import IMPORT_LOCK
 
 SQL = Queries(Path(__file__).with_name("catalogue.sql"))
@@ -252,15 +252,24 @@ def read_back(
     table: str,
     key: str,
     columns: Iterable[str],
-    ends: tuple[int, int],
+    which: Composed,
 ) -> pa.Table:
-    """Return a table's rows with keys from the first to the last of ``ends``, in key order, read over ``arrow``.
+    """Return a table's rows with some keys (``key_range``, ``key_list``), in key order, read over ``arrow``.
 
     ``connection`` only quotes: ADBC takes neither compositions nor, for a COPY, parameters.
     """
-    first, last = map(sql.Literal, ends)
-    parts = {"table": sql.Identifier(table), "key": sql.Identifier(key), "first": first, "last": last}
-    query = SQL.text("rows_between", connection, columns=list(columns), **parts)
+    parts = {"table": sql.Identifier(table), "key": sql.Identifier(key)}
+    query = SQL.text("rows_of", connection, columns=list(columns), which=which, **parts)
     with arrow.cursor() as cursor:
         cursor.execute(str(query))
         return cursor.fetch_arrow_table()
+
+
+def key_range(key: str, first: int, last: int) -> Composed:
+    """Return the condition of ``read_back`` for keys from the first to the last."""
+    return Composed(f"{quote(key)} between {first:d} and {last:d}")
+
+
+def key_list(key: str, keys: Iterable[int]) -> Composed:
+    """Return the condition of ``read_back`` for these keys."""
+    return Composed(f"{quote(key)} = any('{{{','.join(f'{one:d}' for one in keys)}}}'::bigint[])")

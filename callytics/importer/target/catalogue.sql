@@ -172,9 +172,9 @@ alter table {table} validate constraint {constraint}
 -- name: analyze
 analyze {table}
 
--- name: rows_between
--- The rows with keys of a range, in their order.
+-- name: rows_of
+-- Rows by their keys, in the order of these.
 select {columns}
 from public.{table}
-where {key} between {first} and {last}
+where {which}
 order by {key}

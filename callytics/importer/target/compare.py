@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import reduce
 
 import adbc_driver_postgresql.dbapi
@@ -17,7 +18,6 @@ import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
-from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.chunks import Chunk, Converter, rows_table
 from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.options import Progress
@@ -25,10 +25,16 @@ from callytics.importer.records.entries import KeptRow
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.source.reader import EVERYTHING, LARGEST_ROWID, SMALLEST_ROWID, RowRange, next_chunk, read_rows
 from callytics.importer.source.trouble import reading
-from callytics.importer.target.catalogue import read_back
+from callytics.importer.target.catalogue import key_list, key_range, read_back
 from callytics.importer.target.findings import same_json, same_values
-from callytics.importer.target.found import Found, MappedPair, Pair, Sink, UnmappedPair
-from callytics.postgres.sql import literal, sqlite_name
+from callytics.importer.target.found import Found, MappedPair, Pair, Side, Sink, UnmappedPair
+from callytics.postgres.arrow import one_array
+from callytics.postgres.sql import Composed, literal, sqlite_name
+
+# Row ranges of the file, each with the row range of its base.
+Ranges = Sequence[tuple[RowRange, RowRange]]
+# Rows of a table are read as one range of ids while at most so many ids of it belong to one that is wanted.
+SPARSE = 4
 
 
 class Comparer:
@@ -67,7 +73,7 @@ class Comparer:
 
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
-        found = Found(pair)
+        found = Found(pair, before=Found(pair) if pair.partial else None)
         compare = Mapped(self, pair, found) if isinstance(pair, MappedPair) else Unmapped(self, pair, found)
         with closing(compare), reading(*(side.source.path for side in pair.sides)):
             rows = max(1, pair.record.source_rows)
@@ -118,7 +124,7 @@ class Unmapped:
     def range(self, theirs: RowRange, base: RowRange) -> None:
         """Compare the rows of a range."""
         record, found = self.pair.record, self.found
-        kept = self.comparer.ledger.unmapped(record.id, theirs)
+        kept = self._kept(theirs)
         rows: list[tuple[int, str]] = []
         if self.sqlite and self.pair.theirs:
             for rowid, values in read_rows(self.sqlite, self.pair.theirs.table, record.unmapped_columns, theirs):
@@ -137,6 +143,17 @@ class Unmapped:
         if rows or kept:
             found.changed.append((theirs, base))
             self.comparer.sink.keep_unmapped(self.pair, list(kept), rows)
+
+    def _kept(self, row_range: RowRange) -> dict[int, str]:
+        """Return the rows of a range as they are kept; of those that differ, where the pair has no others."""
+        record, ledger = self.pair.record, self.comparer.ledger
+        if not self.pair.partial:
+            return ledger.unmapped(record.id, row_range)
+        numbers = {number for side in self.pair.sides for number in _numbers(side, row_range)}
+        if self.found.before and self.pair.base:
+            self.found.before.rows += len(_numbers(self.pair.base, row_range))
+            self.found.before.copied = self.found.before.rows
+        return ledger.unmapped_rows(record.id, sorted(numbers))
 
 
 class Mapped:
@@ -161,6 +178,8 @@ class Mapped:
         before = found.changes + found.clashed
         chunk = self.theirs.chunk(theirs) if self.theirs else None
         kept = ledger.kept(self.pair.record.id, base)
+        if found.before:
+            self._count_before(found.before, base, kept)
         expected = self._expected(chunk, kept)
         retried = self._reject(chunk, kept)
         if chunk:
@@ -168,6 +187,16 @@ class Mapped:
         self._rows(expected, self._base_keys(base, kept), base, retried)
         if retried or found.changes + found.clashed != before:
             found.changed.append((theirs, base))
+
+    def _count_before(self, before: Found, base: RowRange, kept: dict[int, KeptRow]) -> None:
+        """Count the rows as they were: by the same rules, but for those that PostgreSQL refused."""
+        assert self.base
+        chunk = self.base.chunk(base)
+        refused = {rowid for rowid, row in kept.items() if row.column is None} & self._numbers(chunk)
+        clean = chunk.clean.filter(pc.invert(pc.is_in(chunk.clean["source_rowid"], pa.array(refused, pa.int64()))))
+        rows = [row for row in chunk.rows if row.rowid not in refused]
+        before.count(replace(chunk, clean=clean, rows=rows))
+        before.rows, before.rejected = before.rows + len(refused), before.rejected + len(refused)
 
     def _expected(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> pa.Table:
         """Return the rows that PostgreSQL should hold, in key order."""
@@ -196,7 +225,10 @@ class Mapped:
         offset = conversion.offsets.get(conversion.key, 0)
         keys = [key + offset for rowid, key in self.base.sqlite.execute(query) if rowid not in kept]
         array = pa.array(keys, pa.int64())
-        return array.take(pc.sort_indices(array))
+        array = array.take(pc.sort_indices(array))
+        if self.found.before:
+            self.found.before.add_ids(array)
+        return array
 
     def _reject(self, chunk: Chunk | None, kept: dict[int, KeptRow]) -> set[int]:
         """Hand on what is to be rejected; returns the rows that PostgreSQL refused before and may take now."""
@@ -256,12 +288,14 @@ class Mapped:
     def _read(self, keys: pa.Array, base_keys: pa.Array) -> pa.Table:
         """Return the rows that PostgreSQL holds under these keys, in key order."""
         wanted = pa.concat_arrays([keys, base_keys])
-        # A range instead of thousands of ids: most of them follow one another, and what lies between is left out below.
-        ends = pc.min_max(wanted).as_py() if len(wanted) else {"min": 0, "max": -1}
-        both = ends["min"], ends["max"]
         conversion, comparer = self.conversion, self.comparer
         ours = read_back(
-            comparer.connection, comparer.arrow, conversion.target, conversion.key, conversion.columns, both
+            comparer.connection,
+            comparer.arrow,
+            conversion.target,
+            conversion.key,
+            conversion.columns,
+            _which(conversion.key, wanted),
         )
         ours = ours.filter(pc.is_in(ours[self.conversion.key], wanted)).combine_chunks()
         here = one_array(ours[self.conversion.key])
@@ -378,6 +412,20 @@ class Mapped:
         if len(keys):
             self.found.deleted += len(keys)
             self.comparer.sink.delete(self.pair, keys)
+
+
+def _numbers(side: Side, row_range: RowRange) -> set[int]:
+    query = f"select {side.table.rowid} from {side.table.relation} where {side.table.between(row_range)}"
+    with closing(side.source.connect()) as sqlite:
+        return {number for (number,) in sqlite.execute(query)}
+
+
+def _which(key: str, keys: pa.Array) -> Composed:
+    """Return what to ask PostgreSQL for: a range where most ids follow one another, and otherwise each of them."""
+    ends = pc.min_max(keys).as_py() if len(keys) else {"min": 0, "max": -1}
+    if ends["max"] - ends["min"] > SPARSE * len(keys):
+        return key_list(key, pc.unique(keys).to_pylist())
+    return key_range(key, ends["min"], ends["max"])
 
 
 def _stored(column: pa.Array, kind: str) -> pa.Array:

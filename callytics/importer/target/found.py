@@ -10,13 +10,13 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from callytics.importer.convert.arrow import all_true
 from callytics.importer.convert.chunks import Chunk, Conversion
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import RowRange, Source
 from callytics.importer.target.findings import Clash
+from callytics.postgres.arrow import all_true
 
 # As many are listed of a table; all are counted.
 MOST_CLASHES = 100
@@ -39,6 +39,8 @@ class MappedPair:
     record: TableRecord
     base: Conversion | None
     theirs: Conversion | None
+    # Whether both hold only the rows that differ.
+    partial: bool = False
 
     @property
     def conversion(self) -> Conversion:
@@ -77,6 +79,7 @@ class UnmappedPair:
     record: TableRecord
     base: Side | None
     theirs: Side | None
+    partial: bool = False
     # Its rows are identified by their numbers, never by a key.
     in_order = True
 
@@ -125,6 +128,8 @@ class Found:
     ranges: list[list[int]] = field(default_factory=list)
     # The smallest and the largest row number.
     rowids: list[int] = field(default_factory=list)
+    # The same of the rows as they were, where only those that differ are looked at: what they counted for until now.
+    before: Found | None = None
 
     @property
     def changes(self) -> int:

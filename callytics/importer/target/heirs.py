@@ -6,18 +6,19 @@ what the others have: theirs are rejected from then on, with the row that stands
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import psycopg2.errors
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
 
 from callytics.importer.convert.rows import OWN_TIMES
 from callytics.importer.target.found import Found, MappedPair
 from callytics.importer.target.shared import SQL, taken
-from callytics.importer.target.staging import Overtaken, Staging
+from callytics.importer.target.stage import Overtaken, Stage
 
 
-def hand_over(staging: Staging, found: Sequence[Found]) -> list[str]:
+def hand_over(connection: Connection, stages: Iterable[Stage], found: Sequence[Found]) -> list[str]:
     """Leave rows that are to be deleted to the imports that share them, and take them out of the figures.
 
     Each keeps its place and gets the id and the times that it has in the file of its new import, as if that had brought
@@ -27,11 +28,11 @@ def hand_over(staging: Staging, found: Sequence[Found]) -> list[str]:
     lines: list[str] = []
     own = [one.pair.record.id for one in found]
     by_table = {one.pair.record.id: one for one in found}
-    for stage in [stage for stage in staging.stages.values() if stage.keys]:
+    for stage in [stage for stage in stages if stage.keys]:
         heirs = [sql.Identifier("r", name) for name in stage.columns]
         parts = stage.parts | {"heir_columns": sql.SQL(", ").join(heirs)}
         try:
-            handed = SQL.rows(staging.connection, "hand_over", {"target": stage.target, "own": own}, **parts)
+            handed = SQL.rows(connection, "hand_over", {"target": stage.target, "own": own}, **parts)
         except psycopg2.errors.SerializationFailure as error:
             raise Overtaken from error
         for table, run, rows in handed:
@@ -41,9 +42,9 @@ def hand_over(staging: Staging, found: Sequence[Found]) -> list[str]:
     return lines
 
 
-def part(staging: Staging, found: Sequence[Found]) -> list[str]:
+def part(connection: Connection, found: Sequence[Found]) -> list[str]:
     """Reject the rows of other imports whose shared row has changed now; returns a line for each table and import."""
-    return [line for pair in _alike(found) for line in _part(staging, pair, [one.pair.record.id for one in found])]
+    return [line for pair in _alike(found) for line in _part(connection, pair, [one.pair.record.id for one in found])]
 
 
 def _alike(found: Sequence[Found]) -> Iterator[MappedPair]:
@@ -52,7 +53,7 @@ def _alike(found: Sequence[Found]) -> Iterator[MappedPair]:
             yield one.pair
 
 
-def _part(staging: Staging, pair: MappedPair, own: Sequence[int]) -> Iterator[str]:
+def _part(connection: Connection, pair: MappedPair, own: Sequence[int]) -> Iterator[str]:
     conversion = pair.conversion
     reason = taken(conversion.same_by, "{}")
     parameters = {"target": conversion.target, "own": list(own), "reason": reason}
@@ -61,7 +62,7 @@ def _part(staging: Staging, pair: MappedPair, own: Sequence[int]) -> Iterator[st
         "key": sql.Identifier(conversion.key),
         "own": sql.Literal([conversion.key, *OWN_TIMES]),
     }
-    for run, rows in SQL.rows(staging.connection, "part", parameters, **parts):
+    for run, rows in SQL.rows(connection, "part", parameters, **parts):
         yield (
             f"{conversion.target}: {_rows(rows)} import {run} had as well are others now, and its own are rejected: "
             f"see 'callytics report --import {run}'"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg2
@@ -19,98 +18,19 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
-from callytics.importer.convert.arrow import one_array
 from callytics.importer.convert.rows import RefusedRow
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import Ledger, batches
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.found import Found, MappedPair, UnmappedPair
 from callytics.importer.target.refusals import Refusal, refused_of
+from callytics.importer.target.stage import Child, ForeignKey, ForeignKeysInTheWay, Overtaken, Refused, Stage
 from callytics.importer.target.text import copy_csv
+from callytics.postgres.arrow import one_array
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("staging.sql"))
 MOST_CHILDREN = 100
-
-
-class ForeignKeysInTheWay(Exception):
-    """The changes leave rows without a parent, or need rows to go and come back: the foreign keys must be deferred."""
-
-
-class Overtaken(Exception):
-    """Somebody has written to the same rows meanwhile: the comparison has to be made again."""
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    """A foreign key, on the table or partition that declares it."""
-
-    table: str
-    name: str
-    definition: str
-    child: str
-    column: str
-    parent: str
-    valid: bool
-    parent_column: str
-
-
-@dataclass(frozen=True)
-class Child:
-    """A row that refers to a deleted one; `run` is the import it came with, None for the application's own."""
-
-    table: str
-    key: int
-    parent: str
-    run: int | None
-
-
-@dataclass
-class Refused:
-    """A staged row that PostgreSQL did not take."""
-
-    table_id: int
-    rowid: int
-    refusal: Refusal
-    # Whether PostgreSQL held the row before, as it was then.
-    was_there: bool
-
-
-@dataclass
-class Stage:
-    """The staged changes of one target table."""
-
-    target: str
-    key: str
-    columns: dict[str, str]
-    rows: int = 0
-    keys: int = 0
-    refused: list[Refused] = field(default_factory=list)
-    # Rows that could not be updated, and went to come back as new ones.
-    moved: set[int] = field(default_factory=set)
-
-    @property
-    def staged(self) -> sql.Identifier:
-        """Return the temporary table of rows to be written."""
-        return sql.Identifier("pg_temp", f"staged_{self.target}")
-
-    @property
-    def gone(self) -> sql.Identifier:
-        """Return the temporary table of keys to be deleted."""
-        return sql.Identifier("pg_temp", f"gone_{self.target}")
-
-    @property
-    def parts(self) -> dict[str, sql.Composable]:
-        """Return the identifiers of its queries."""
-        names = list(map(sql.Identifier, self.columns))
-        return {
-            "staged": self.staged,
-            "gone": self.gone,
-            "target": sql.Identifier(self.target),
-            "key": sql.Identifier(self.key),
-            "columns": sql.SQL(", ").join(names),
-            "staged_columns": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
-        }
 
 
 class Staging:
@@ -373,6 +293,21 @@ class Staging:
             for target in free:
                 del parents[target]
         return order
+
+
+def begin(connection: Connection, *, lock: bool) -> str:
+    """Begin a transaction and return the name of its database snapshot, with which workers see the same rows.
+
+    With ``lock`` others can read the tables but not write to them until the transaction ends. The lock must come
+    before the first query: that fixes what the transaction sees, and rows written between the two would be missed.
+    """
+    tables = lockable(connection) if lock else []
+    # The transaction that read the catalogue ends here: the next statement must be the first of its own.
+    connection.rollback()
+    SQL.run(connection, "one_moment")
+    if tables:
+        SQL.run(connection, "lock_tables", tables=sql.SQL(", ").join(map(sql.SQL, tables)))
+    return str(SQL.value(connection, "export_moment"))
 
 
 def lockable(connection: Connection) -> list[str]:

@@ -23,7 +23,7 @@ from callytics.importer.records.entries import KeptRow, TableRecord
 from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
-from callytics.importer.target.catalogue import read_back
+from callytics.importer.target.catalogue import key_range, read_back
 from callytics.importer.target.findings import Difference, same_json, same_values
 
 EXAMPLES = 5
@@ -196,7 +196,14 @@ class Verifier:
                 found.add(record.target_table, keys.filter(pc.invert(same)).to_pylist(), column, "differs")
 
     def _read(self, conversion: Conversion, ends: tuple[int, int]) -> pa.Table:
-        return read_back(self.connection, self.arrow, conversion.target, conversion.key, conversion.columns, ends)
+        return read_back(
+            self.connection,
+            self.arrow,
+            conversion.target,
+            conversion.key,
+            conversion.columns,
+            key_range(conversion.key, *ends),
+        )
 
 
 def chunk_rows(chunk: Chunk, conversion: Conversion) -> pa.Table:

@@ -8,12 +8,14 @@ import shutil
 import sqlite3
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from callytics.exceptions import SourceError
+from callytics.exceptions import Interrupted, SourceError
+from callytics.importer.outcome import Synced
 from callytics.importer.target.staging import Staging
 from tests.support.installation import Installation, contents
 
@@ -226,7 +228,10 @@ def test_the_next_id_is_past_those_that_sqlite_gave(office: Installation) -> Non
 
 @pytest.mark.quick
 def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(office: Installation) -> None:
-    """On both sides, in PostgreSQL only, deleted there, and deleted in SQLite: each is named, none by its content."""
+    """On both sides, deleted there, and deleted in SQLite: each is named, none by its content.
+
+    A rehearsal also names those that only PostgreSQL has changed, which a sync names once it has written.
+    """
     office.change("update audio_files set file_name = 'ours' where id in (1, 2, 3)")
     office.change("delete from speaker_segments where id = 1")
     office.write(
@@ -236,17 +241,44 @@ def test_rows_changed_in_postgresql_are_listed_and_nothing_is_written(office: In
     before, files = contents(office.connection), sorted(office.options.snapshots.iterdir())
     outcome = office.sync()
     assert (outcome.exit_code, outcome.refused) == (4, True)
-    found = {(clash.table, clash.key): (clash.columns, clash.finding) for clash in outcome.clashes}
     changed = ("file_name", "updated_at")
-    assert found == {
+    both = {
         ("audio_files", 1): (changed, "was changed in PostgreSQL and in SQLite"),
-        ("audio_files", 2): (changed, "was changed in PostgreSQL"),
         ("audio_files", 3): (changed, "was changed in PostgreSQL and deleted in SQLite"),
+    }
+    assert listed(outcome) == both
+    assert listed(office.sync(dry_run=True)) == both | {
+        ("audio_files", 2): (changed, "was changed in PostgreSQL"),
         ("speaker_segments", 1): ((), "was deleted in PostgreSQL"),
         ("transcriptions", 1): ((), "was deleted in PostgreSQL"),
     }
     assert contents(office.connection) == before
     assert sorted(office.options.snapshots.iterdir()) == files
+
+
+def listed(outcome: Synced) -> dict[tuple[str, int], tuple[tuple[str, ...], str]]:
+    """Return the columns and the finding of each clash."""
+    return {(clash.table, clash.key): (clash.columns, clash.finding) for clash in outcome.clashes}
+
+
+def test_rows_that_only_postgresql_has_changed_stay_and_are_listed_once_the_others_are_written(
+    office: Installation,
+) -> None:
+    office.change("update audio_files set file_name = 'ours' where id = 2")
+    office.change("delete from audio_metrics where audio_file_id = 1")
+    office.write("update audio_files set channels = 7 where id = 4;")
+    outcome = office.sync()
+    assert (outcome.exit_code, outcome.refused, outcome.changed, outcome.clashed) == (4, False, 1, 2)
+    assert listed(outcome) == {
+        ("audio_files", 2): (("file_name", "updated_at"), "was changed in PostgreSQL"),
+        ("audio_metrics", 1): ((), "was deleted in PostgreSQL"),
+    }
+    assert office.one("select file_name from audio_files where id = 2") == "ours"
+    assert office.one("select channels from audio_files where id = 4") == 7
+    # Again, with nothing to write: the same rows; and what is decided ends it.
+    assert (office.sync().exit_code, office.sync(choice="ours").exit_code) == (4, 0)
+    assert office.sync(choice="theirs").exit_code == 0
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
 
 
 def test_ours_keeps_what_postgresql_holds_and_takes_the_rest(office: Installation) -> None:
@@ -258,7 +290,7 @@ def test_ours_keeps_what_postgresql_holds_and_takes_the_rest(office: Installatio
     assert office.all("select id from audio_files where file_name = 'ours' order by id") == [(1,), (2,)]
     assert office.all("select id from audio_files where file_name = 'theirs'") == [(4,)]
     assert office.one("select count(*) from audio_metrics where audio_file_id = 1") == 0
-    assert office.all("select kept, updated, conflicts from imports.syncs") == [("ours", 1, 3)]
+    assert office.all("select kept, updated, conflicts from imports.syncs") == [("ours", 1, 1)]
     assert office.verify().exit_code == 4
 
 
@@ -361,6 +393,50 @@ def test_the_first_snapshot_and_the_latest_are_kept(office: Installation) -> Non
     assert {str(path) for path in office.options.snapshots.iterdir()} == kept | first
 
 
+def test_what_is_written_after_the_cut_over_does_not_trouble_the_proof(office: Installation) -> None:
+    """The proof is of the moment at which the application may begin to write, not of when it gets there."""
+    office.write("update audio_files set channels = 7 where id = 1;")
+    said: list[str] = []
+
+    def at_once(line: str) -> None:
+        said.append(line)
+        office.change("update audio_files set file_name = 'at once'; delete from audio_metrics")
+
+    writing = replace(office, options=replace(office.options, notice=at_once))
+    outcome = writing.sync()
+    assert [line.partition(",")[0] for line in said] == ["1 row written and committed"]
+    assert (outcome.exit_code, outcome.changed, outcome.clashes) == (0, 1, [])
+    assert office.one("select count(*) from audio_files where file_name <> 'at once'") == 0
+
+
+def test_a_proof_that_was_cut_off_is_made_up_for_by_verify(office: Installation) -> None:
+    office.write("update audio_files set channels = 7 where id = 1; delete from audio_metrics where id = 1;")
+
+    def cut_off(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        replace(office, options=replace(office.options, notice=cut_off)).sync()
+    assert office.one("select channels from audio_files where id = 1") == 7
+    assert office.one("select count(*) from imports.tables where verified_rows is not null") == 0
+    assert (office.problems(), office.verify().exit_code) == ([], 0)
+    assert office.one("select count(*) from imports.tables where verified_rows is distinct from source_rows") == 0
+    assert (office.sync().changed, office.sync().exit_code) == (0, 0)
+
+
+def test_a_snapshot_that_is_changed_before_its_proof_proves_nothing(office: Installation) -> None:
+    office.write("update audio_files set channels = 7 where id = 1;")
+
+    def spoil(_line: str) -> None:
+        (new,) = {Path(path) for (path,) in office.all("select snapshot_path from imports.sources")}
+        with new.open("r+b") as file:
+            file.seek(-1, 2)
+            file.write(b"x")
+
+    with pytest.raises(SourceError, match="was changed while it was used"):
+        replace(office, options=replace(office.options, notice=spoil)).sync()
+
+
 def test_an_import_of_the_new_content_says_that_it_is_there(office: Installation) -> None:
     office.write("update audio_files set channels = 9;")
     office.sync()
@@ -444,12 +520,15 @@ def test_killed_at_any_moment_it_has_happened_or_not(office: Installation) -> No
 def test_exit_codes_and_words(office: Installation) -> None:
     """The command says what it did, and that nothing had changed."""
     office.write("update audio_files set channels = 9 where id = 1;")
-    assert "1 row would change." in office.said("sync", "--dry-run", *office.files)
+    assert "1 row would change, within about " in office.said("sync", "--dry-run", *office.files)
     assert "Verified: 1 row was changed, all values are equal." in office.said("sync", *office.files)
     assert "Verified: nothing had changed." in office.said("sync", *office.files)
     office.change("update audio_files set channels = 3 where id = 1")
     listed = office.said("sync", *office.files, code=4)
     assert "CLASH audio_files, row 1 (channels, updated_at): was changed in PostgreSQL" in listed
+    assert "0 rows were changed, but 1 other was changed in PostgreSQL since the import, and not in SQLite." in listed
+    office.write("update audio_files set channels = 8 where id = 1;")
+    listed = office.said("sync", *office.files, code=4)
     assert "Refused, nothing was changed: 1 row was changed in PostgreSQL since the import." in listed
     assert json.loads(office.said("sync", "--json", *office.files, code=4))["clashes"][0]["key"] == 1
     assert "1 clash was settled by --theirs" in office.said("sync", "--theirs", *office.files)
