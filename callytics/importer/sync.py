@@ -60,10 +60,15 @@ def sync_files(
             session.refuse_unfinished(targets_of(session, found))
             if dry_run:
                 return _rehearsed(session, found, choice, began)
-            attempt, outcome = _written(session, found, choice)
-            outcome.seconds = time.monotonic() - began
-            if not outcome.refused:
-                _prove(session, attempt, outcome)
+            # Before anything is written: the proof's moment should follow the commit at once, and a server without
+            # another connection should say so now.
+            with closing(import_connection(settings)) as holder:
+                attempt, outcome = _written(session, found, choice)
+                if not outcome.refused:
+                    moment = begin(holder, lock=False)
+                    outcome.seconds = time.monotonic() - began
+                    _prove(session, attempt, outcome, moment)
+                    holder.rollback()
             return outcome
 
 
@@ -90,24 +95,20 @@ def _written(
     return attempts[-1], outcome
 
 
-def _prove(session: Session, attempt: Attempt, outcome: Synced) -> None:
+def _prove(session: Session, attempt: Attempt, outcome: Synced, moment: str) -> None:
     """Compare everything with what PostgreSQL held when the changes had been committed, and record the verdict.
 
-    The application may write meanwhile.
+    The application may write meanwhile: another session holds the ``moment``.
     """
-    with closing(import_connection(session.settings)) as holder:
-        # First of all: from here on the application may write.
-        moment = begin(holder, lock=False)
-        session.options.notice(_cut_over(outcome))
-        validate(session, attempt.files[0].record.run, attempt.keys)
+    session.options.notice(_cut_over(outcome))
+    validate(session, attempt.files[0].record.run, attempt.keys)
 
-        def compare(pairs: Sequence[Pair], ranges: Sequence[Ranges | None] = ()) -> list[Found]:
-            return Comparison(Nowhere(), snapshot=moment, retry=False, word="verify").of(session, pairs, ranges)
+    def compare(pairs: Sequence[Pair], ranges: Sequence[Ranges | None] = ()) -> list[Found]:
+        return Comparison(Nowhere(), snapshot=moment, retry=False, word="verify").of(session, pairs, ranges)
 
-        pairs = [pair for file in attempt.files for pair in Pairing(session, file.written()).pairs()]
-        session.connection.commit()
-        Proof(session, attempt.files, attempt.found, compare).run(outcome, pairs)
-        holder.rollback()
+    pairs = [pair for file in attempt.files for pair in Pairing(session, file.written()).pairs()]
+    session.connection.commit()
+    Proof(session, attempt.files, attempt.found, compare).run(outcome, pairs)
     for run in sorted({file.record.run for file in attempt.files}):
         session.conclude(outcome, run)
 
