@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -60,13 +60,18 @@ def frozen(server: EmbeddedPostgres) -> Iterator[None]:
     """Stop all of a server's processes meanwhile: its port accepts connections, and nothing answers."""
     processes = processes_of(server)
     assert len(processes) > 3
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    _signal(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        _signal(processes, signal.SIGCONT)
+
+
+def _signal(processes: Iterable[int], number: signal.Signals) -> None:
+    for process in processes:
+        # A worker of autovacuum, or a session whose client has gone, may have ended.
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 @contextmanager

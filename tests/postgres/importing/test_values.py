@@ -504,8 +504,8 @@ def test_contents_are_in_no_reason(trial: Trial) -> None:
     for kind in CASES:
         trial.write_values(kind, [t(secret), Text(secret.encode() + b"\xff"), t(secret + "\0"), secret.encode()])
         outcome = trial.load()
-        assert "4111" not in repr(outcome)
-        assert not [reason for _, reason, *_ in trial.rejected_values().values() if "4111" in reason]
+        assert "card number" not in repr(outcome)
+        assert not [reason for _, reason, *_ in trial.rejected_values().values() if "card number" in reason]
 
 
 def test_utf_16_files_arrive_unchanged(trial: Trial) -> None:
