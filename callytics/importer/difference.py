@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from callytics.exceptions import TargetError
-from callytics.importer.outcome import Synced
 from callytics.importer.plan.graph import Kind, Plan
 from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.session import Session
@@ -13,6 +13,7 @@ from callytics.importer.target.compare import Comparer, Ranges
 from callytics.importer.target.found import Found, Pair, Sink
 from callytics.importer.target.stage import ForeignKey, ForeignKeysInTheWay, Overtaken
 
+T = TypeVar("T")
 # An application that writes to the same rows all the time could keep a sync comparing for ever.
 ATTEMPTS = 3
 OVERTAKEN = (
@@ -21,7 +22,7 @@ OVERTAKEN = (
 )
 
 
-def until_written(session: Session, attempt: Callable[[bool], Synced], *, lock: bool = False) -> Synced:
+def until_written(session: Session, attempt: Callable[[bool], T], *, lock: bool = False) -> T:
     """Return the first attempt during which no one else wrote to the same rows; raises ``TargetError`` after three.
 
     Attempts run without locking the tables, so that the application can write, until one finds that foreign keys must

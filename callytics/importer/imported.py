@@ -74,8 +74,10 @@ def copies_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, S
 
 
 @contextmanager
-def taken_files(session: Session, records: dict[Path, SourceRecord]) -> Iterator[list[File]]:
+def taken_files(session: Session, records: dict[Path, SourceRecord], *, whole: bool) -> Iterator[list[File]]:
     """Yield the files with a new snapshot of each, and afterwards delete the snapshots that no record names.
+
+    With ``whole`` they have all of their rows, otherwise those that differ.
 
     A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
     older than the session that refers to it: so the later snapshot has every recording that the sessions need. While
@@ -91,7 +93,7 @@ def taken_files(session: Session, records: dict[Path, SourceRecord]) -> Iterator
         with scratch_folder(folder) as scratch, ThreadPoolExecutor(len(records)) as workers:
             bases = {path: workers.submit(base_source, session, record) for path, record in records.items()}
             was = {path: base.result() for path, base in bases.items()}
-            excerpts: list[Future[Excerpt]] = []
+            excerpts: list[Future[Excerpt] | None] = []
             for number, path in enumerate(sorted(records, key=lambda path: not _references_other_file(was[path]))):
                 record = records[path]
                 snapshot = take_snapshot(path, folder, session.options.notice, thorough=False)
@@ -101,10 +103,11 @@ def taken_files(session: Session, records: dict[Path, SourceRecord]) -> Iterator
                 place = scratch / str(number)
                 place.mkdir()
                 besides = {folded(table): rows for table, rows in rejected[record.id].items()}
-                excerpts.append(workers.submit(excerpt, was[path], now, place, besides))
-            # What another version has converted may come out differently now, whether the file has changed or not.
+                # What another version has converted may come out differently now, whether the file has changed or not.
+                differs = not whole and versions[record.id] == __version__
+                excerpts.append(workers.submit(excerpt, was[path], now, place, besides) if differs else None)
             yield [
-                replace(file, excerpt=future.result() if versions[file.record.id] == __version__ else None)
+                replace(file, excerpt=future.result() if future else None)
                 for file, future in reversed(list(zip(taken, excerpts, strict=True)))
             ]
     finally:

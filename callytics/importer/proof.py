@@ -34,7 +34,7 @@ class Proof:
         self.began = time.monotonic()
 
     def run(self, outcome: Synced, pairs: Sequence[Pair] = ()) -> None:
-        """Compare all rows of pairs, and those that were written once more; record what was found of each table.
+        """Compare all rows of pairs, and those that were written once more; record what was found, and the verdict.
 
         Commits. Without ``pairs`` all other rows were found equal before anything was written. Raises ``SourceError``
         if a snapshot is damaged or is no longer the one that was taken.
@@ -47,6 +47,8 @@ class Proof:
             if written.pair.theirs:
                 self._conclude(outcome, written, again.get(number), everything.get(number))
         self.session.connection.commit()
+        for run in sorted({file.record.run for file in self.files}):
+            self.session.conclude(outcome, run)
 
     def _compare_written(self) -> list[Found]:
         """Compare the rows in which something was written once more, apart from the others."""

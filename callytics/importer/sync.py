@@ -56,7 +56,8 @@ def sync_files(
     began = time.monotonic()
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
         records = records_of(session, files) if of is None else copies_of(session, files, of)
-        with taken_files(session, records) as found:
+        # "theirs" overwrites rows that only PostgreSQL has changed: no difference between two files tells of these.
+        with taken_files(session, records, whole=choice == "theirs") as found:
             session.refuse_unfinished(targets_of(session, found))
             if dry_run:
                 return _rehearsed(session, found, choice, began)
@@ -76,10 +77,6 @@ def _written(
     session: Session, files: Sequence[File], choice: str | None, *, dry_run: bool = False
 ) -> tuple[Attempt, Synced]:
     """Find the changes and write them; returns the attempt that did, with its outcome."""
-    if choice == "theirs":
-        # Rows that only PostgreSQL has changed are found by no difference between two files.
-        files = [file.whole() for file in files]
-    attempts: list[Attempt] = []
 
     def pairs_of(file: File) -> list[Pair]:
         return Pairing(session, file).pairs()
@@ -87,12 +84,11 @@ def _written(
     def compare(sink: Sink, moment: str, pairs: Sequence[Pair]) -> list[Found]:
         return Comparison(sink, snapshot=moment, choice=choice).of(session, pairs)
 
-    def attempt(lock: bool) -> Synced:
-        attempts.append(Attempt(session, files, pairs_of, compare, choice=choice, dry_run=dry_run))
-        return attempts[-1].run(lock)
+    def attempt(lock: bool) -> tuple[Attempt, Synced]:
+        one = Attempt(session, files, pairs_of, compare, choice=choice, dry_run=dry_run)
+        return one, one.run(lock)
 
-    outcome = until_written(session, attempt)
-    return attempts[-1], outcome
+    return until_written(session, attempt)
 
 
 def _prove(session: Session, attempt: Attempt, outcome: Synced, moment: str) -> None:
@@ -109,8 +105,6 @@ def _prove(session: Session, attempt: Attempt, outcome: Synced, moment: str) -> 
     pairs = [pair for file in attempt.files for pair in Pairing(session, file.written()).pairs()]
     session.connection.commit()
     Proof(session, attempt.files, attempt.found, compare).run(outcome, pairs)
-    for run in sorted({file.record.run for file in attempt.files}):
-        session.conclude(outcome, run)
 
 
 def _cut_over(outcome: Synced) -> str:

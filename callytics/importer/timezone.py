@@ -68,15 +68,14 @@ def change_timezone(
         wanted.columns.check(name for one in records for name in time_names(base_source(session, one)))
         session.refuse_unfinished(session.ledger.targets(run))
         files = [_file(session, record) for record in records]
-        attempts: list[ZoneChange] = []
 
-        def attempt(lock: bool) -> Synced:
-            attempts.append(ZoneChange(session, files, wanted, dry_run))
-            return attempts[-1].run(lock)
+        def attempt(lock: bool) -> tuple[ZoneChange, Synced]:
+            one = ZoneChange(session, files, wanted, dry_run)
+            return one, one.run(lock)
 
-        outcome = until_written(session, attempt)
+        change, outcome = until_written(session, attempt)
         if not (outcome.refused or dry_run):
-            _prove(session, attempts[-1], outcome)
+            _prove(session, change, outcome)
         return outcome
 
 
@@ -88,8 +87,6 @@ def _prove(session: Session, change: ZoneChange, outcome: Synced) -> None:
         return Comparison(Nowhere(), retry=False, word="verify", lenient=True).of(session, pairs, ranges)
 
     Proof(session, change.files, change.found, compare).run(outcome)
-    for run in sorted({file.record.run for file in change.files}):
-        session.conclude(outcome, run)
 
 
 def _records_of_run(session: Session, run: int) -> list[SourceRecord]:

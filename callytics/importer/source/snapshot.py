@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,13 +69,8 @@ def take_snapshot(
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
         _back_up(source, scratch, notice)
-        # The check takes longest; meanwhile the copy is hashed and written to the disk.
-        # All three release the interpreter while they work, so that threads are enough.
-        with ThreadPoolExecutor(2) as side:
-            checks = [side.submit(_check_integrity, source, scratch), side.submit(_sync, scratch)] if thorough else []
+        with _being_checked(source, scratch) if thorough else nullcontext():
             sha256 = file_sha256(scratch)
-            for check in checks:
-                check.result()
         target = folder / f"{_short(source.stem)}-{sha256[:12]}.sqlite"
         _keep(scratch, target)
     return Snapshot(source, target, sha256, target.stat().st_size, began, time.monotonic())
@@ -86,9 +81,17 @@ def prove_snapshot(snapshot: Snapshot) -> None:
 
     Raises ``SourceError`` otherwise.
     """
-    with ThreadPoolExecutor(2) as side:
-        checks = [side.submit(_check_integrity, snapshot.source, snapshot.path), side.submit(_sync, snapshot.path)]
+    with _being_checked(snapshot.source, snapshot.path):
         refuse_changed(snapshot)
+
+
+@contextmanager
+def _being_checked(source: Path, copy: Path) -> Iterator[None]:
+    """Check a copy and write it to the disk meanwhile; afterwards raise what is wrong with it."""
+    # All of it releases the interpreter while it works, and so does hashing: threads are enough.
+    with ThreadPoolExecutor(2) as side:
+        checks = [side.submit(_check_integrity, source, copy), side.submit(_sync, copy)]
+        yield
         for check in checks:
             check.result()
 
