@@ -20,6 +20,7 @@ from callytics.api import connections
 from callytics.api.connections import limited, most_connections
 from callytics.api.guards import HEADERS
 from callytics.api.logs import Seldom
+from callytics.api.server import listen
 
 MOST = 4
 ANSWER = b"HTTP/1.1 200 OK"
@@ -165,3 +166,11 @@ def test_an_error_is_logged_once_a_second_with_how_many_were_left_out() -> None:
     last = record("x", host="h")
     assert seldom.filter(last)
     assert last.fields == {"host": "h", "left_out": 4}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answer_is_sent_at_once_over_a_kept_connection(host: str) -> None:
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
