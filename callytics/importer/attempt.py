@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from callytics import __version__
 from callytics.exceptions import SourceError
@@ -109,7 +109,8 @@ class Attempt:
                 if not isinstance(parent, MappedPair) or not parent.gives_ids:
                     continue
                 if table in (folded(parent.record.source_table), parent.record.source_table):
-                    for key, number in self.staging.mistaken_references(column, child, parent, self._ids(one)):
+                    ids = self._strangers(parent, self.staging.referred(column, child))
+                    for key, number in self.staging.mistaken_references(column, child, parent, ids):
                         found.clash(
                             child.record.target_table,
                             key,
@@ -119,13 +120,18 @@ class Attempt:
                             final=True,
                         )
 
-    def _ids(self, parent: Found) -> str:
-        """Return the ids that a table has now, as a multirange; where they are not listed, from the file itself."""
-        ids = self._listed(parent)
-        if ids is None:
-            record = parent.pair.record
-            ids = multirange(self.files_of[record.id].now.id_ranges(record.source_table, record.id_offset))
-        return ids
+    def _strangers(self, parent: MappedPair, ids: Collection[int]) -> Collection[int]:
+        """Return which of these ids are none of the rows that the file gives to a table."""
+        if not parent.theirs or not ids:
+            return ids
+        offset, file = parent.record.id_offset, self.files_of[parent.record.id]
+        numbers = {number - offset for number in ids}
+        # Not in the pair's own source, which may hold the rows that differ alone.
+        absent = file.now.absent_ids(parent.theirs.table_mapping, numbers)
+        if parent.in_order:
+            rejected = self.ledger.rejected_rows(file.record.id)
+            absent |= numbers.intersection(rejected.get(parent.record.source_table, ()))
+        return {number + offset for number in absent}
 
     def _listed(self, one: Found) -> str | None:
         """Return the ids of a table as they go on record: all that were found, or those before and what changed."""

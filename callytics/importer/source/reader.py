@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -221,15 +221,19 @@ class Source:
             return None if ends[0] is None else (ends[0], ends[1])
         return self.range_of(table_mapping, table_mapping.mapping.key)
 
-    def id_ranges(self, name: str, offset: int) -> list[tuple[int, int]]:
-        """Return the ids of a table whose row numbers they are, as ranges, with an offset added to them."""
-        table = next(table for table in self.tables if table.name == name)
-        query = (
-            f"select min(number) + {offset:d}, max(number) + {offset:d} from (select {table.rowid} as number, "
-            f"{table.rowid} - row_number() over (order by {table.rowid}) as gaps from {table.relation}) group by gaps"
-        )
+    def absent_ids(self, table_mapping: TableMapping, ids: Iterable[int]) -> set[int]:
+        """Return which of these ids are not in the mapping's key column of any row."""
+        if self.key_is_rowid(table_mapping):
+            table, relation = table_mapping.table, ""
+            there = f"exists (select 1 from {table.relation} where {table.rowid} = wanted.id)"
+        else:
+            relation, key = table_mapping.relation("true"), sqlite_name(table_mapping.mapping.key)
+            there = f"wanted.id in (select cast({key} as integer) from mapped where {key} is not null)"
         with self.opened() as connection:
-            return [(first, last) for first, last in connection.execute(query)]
+            connection.execute("create temp table wanted (id integer primary key)")
+            connection.executemany("insert into temp.wanted values (?)", ((number,) for number in ids))
+            found = connection.execute(f"{relation} select id from temp.wanted where not {there}")
+            return {number for (number,) in found}
 
     def range_of(self, table_mapping: TableMapping, column: str) -> tuple[int, int] | None:
         """Return the smallest and largest whole number in all rows of a mapped column; None where there is none."""

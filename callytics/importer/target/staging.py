@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg2
@@ -182,17 +182,29 @@ class Staging:
             "stays": self._stays(key.child),
         }
 
-    def mistaken_references(
-        self, column: str, child: MappedPair, parent: MappedPair, ids: str
-    ) -> list[tuple[int, int]]:
-        """Return staged rows (key, id) that would refer to a row that is there but not the file's own (`ids`)."""
+    def referred(self, column: str, child: MappedPair) -> set[int]:
+        """Return the ids to which the staged rows of a table refer by a column."""
         stage = self.stages.get(child.conversion.target)
         if stage is None or not stage.rows:
+            return set()
+        found = {"table": child.record.id}
+        rows = SQL.rows(self.connection, "referred", found, **stage.parts, column=sql.Identifier(column))
+        return {number for (number,) in rows}
+
+    def mistaken_references(
+        self, column: str, child: MappedPair, parent: MappedPair, ids: Collection[int]
+    ) -> list[tuple[int, int]]:
+        """Return staged rows (key, id) that would refer to a row that is there by one of the `ids`, no row's of ours.
+
+        PostgreSQL is asked only if there are such ids: of a whole table's rows hardly one refers to a stranger's.
+        """
+        if not ids:
             return []
+        stage = self.stages[child.conversion.target]
         return SQL.rows(
             self.connection,
             "mistaken_references",
-            {"table": child.record.id, "ids": ids, "limit": MOST_CHILDREN},
+            {"table": child.record.id, "ids": list(ids), "limit": MOST_CHILDREN},
             **stage.parts,
             column=sql.Identifier(column),
             parent=sql.Identifier(parent.conversion.target),

@@ -142,12 +142,18 @@ join {gone} as g on g.key = p.{parent_key}
 where {stays} and not exists (select from imports.origin_of(%(child)s, c.{child_key}))
 on conflict do nothing
 
+-- name: referred
+-- The ids to which staged rows refer.
+select distinct s.{column}
+from {staged} as s
+where s.sync_table = %(table)s and s.{column} is not null
+
 -- name: mistaken_references
 -- References that find no row of their own file, but somebody else's.
 select s.{key}, s.{column}
 from {staged} as s
 join public.{parent} as p on p.{parent_key} = s.{column}
-where s.sync_table = %(table)s and not %(ids)s::int8multirange @> s.{column} and {stays}
+where s.sync_table = %(table)s and s.{column} = any(%(ids)s::bigint[]) and {stays}
 limit %(limit)s
 
 -- name: key_column
