@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -113,12 +114,14 @@ def parse_json(text: str) -> Any:
 
     Numbers become tagged Decimals, so that 1 and true, and numbers beyond a double, stay apart.
     """
-    return json.loads(
-        text,
-        parse_int=_number,
-        parse_float=_number,
-        parse_constant=_refuse_constant,
-        object_pairs_hook=_object,
+    return _decoder().decode(text)
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    # One for all texts: json.loads makes another for each, which takes longer than most texts do.
+    return json.JSONDecoder(
+        parse_int=_number, parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_object
     )
 
 

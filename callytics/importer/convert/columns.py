@@ -82,8 +82,13 @@ def _text_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
 
 
 def _json_column(column: pa.Array, zone: tzinfo) -> tuple[pa.Array, pa.Array]:
-    exact = pa.array([value is None or is_exact_json(value) for value in column.to_pylist()], pa.bool_())
-    return (column if all_true(exact) else pc.if_else(exact, column, None)), exact
+    # Labels and parameters repeat: each text is looked at once.
+    encoded = column.dictionary_encode()
+    exact = pa.array(map(is_exact_json, encoded.dictionary.to_pylist()), pa.bool_())
+    if all_true(exact):
+        return column, pa.repeat(True, len(column))
+    fine = pc.fill_null(exact.take(encoded.indices), True)
+    return pc.if_else(fine, column, None), fine
 
 
 # RE2, where \d is ASCII and $ is the end of the text.
