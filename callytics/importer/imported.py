@@ -8,13 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from callytics import __version__
 from callytics.exceptions import SourceError
 from callytics.importer.file import File
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import Session, base_source, borrowed_snapshot, unfinished
-from callytics.importer.source.excerpt import Excerpt, excerpt
+from callytics.importer.source.excerpt import excerpt
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import scratch_folder, take_snapshot
@@ -78,41 +79,61 @@ def taken_files(session: Session, records: dict[Path, SourceRecord], *, whole: b
     """Yield the files with a new snapshot of each, and afterwards delete the snapshots that no record names.
 
     With ``whole`` they have all of their rows, otherwise those that differ.
-
-    A file whose rows refer to another file is taken first. The application may write meanwhile, and a recording is
-    older than the session that refers to it: so the later snapshot has every recording that the sessions need. While
-    one file is copied, the rows that differ of another are looked for: both leave the interpreter to others.
     """
+    taking = _Taking(session, records, whole=whole)
     folder = session.options.snapshots
-    versions = {record.id: session.ledger.version_of_source(record.id) for record in records.values()}
-    rejected = {record.id: session.ledger.rejected_rows(record.id) for record in records.values()}
-    session.connection.commit()
     before = set(folder.absolute().glob("*.sqlite"))
-    taken: list[File] = []
     try:
-        with scratch_folder(folder) as scratch, ThreadPoolExecutor(len(records)) as workers:
-            bases = {path: workers.submit(base_source, session, record) for path, record in records.items()}
-            was = {path: base.result() for path, base in bases.items()}
-            excerpts: list[Future[Excerpt] | None] = []
-            for number, path in enumerate(sorted(records, key=lambda path: not _references_other_file(was[path]))):
-                record = records[path]
-                snapshot = take_snapshot(path, folder, session.options.notice, thorough=False)
-                now = Source(snapshot.path, record.path, session.options.limits)
-                now.refuse_empty()
-                taken.append(File(record, snapshot, was[path], now))
-                place = scratch / str(number)
-                place.mkdir()
-                besides = {folded(table): rows for table, rows in rejected[record.id].items()}
-                # What another version has converted may come out differently now, whether the file has changed or not.
-                differs = not whole and versions[record.id] == __version__
-                excerpts.append(workers.submit(excerpt, was[path], now, place, besides) if differs else None)
-            yield [
-                replace(file, excerpt=future.result() if future else None)
-                for file, future in reversed(list(zip(taken, excerpts, strict=True)))
-            ]
+        with scratch_folder(folder) as scratch:
+            yield taking.files(scratch)
     finally:
         outdated = {Path(record.snapshot_path) for record in records.values()}
-        session.remove_unrecorded(({file.snapshot.path for file in taken} - before) | outdated)
+        session.remove_unrecorded((set(taking.snapshots) - before) | outdated)
+
+
+class _Taking:
+    """Takes new snapshots of files side by side, and finds what differs: all of it leaves the interpreter to others."""
+
+    def __init__(self, session: Session, records: dict[Path, SourceRecord], *, whole: bool) -> None:
+        self.session, self.records, self.whole = session, records, whole
+        self.versions = {record.id: session.ledger.version_of_source(record.id) for record in records.values()}
+        self.rejected = {record.id: session.ledger.rejected_rows(record.id) for record in records.values()}
+        session.connection.commit()
+        self.snapshots: list[Path] = []
+
+    def files(self, scratch: Path) -> list[File]:
+        """Return the files, of which those come first whose rows refer to others.
+
+        The application may write meanwhile, and a recording is older than the session that refers to it: so a file's
+        moment comes after those of the files that refer to it, and it has every recording that the sessions need.
+        """
+        with ThreadPoolExecutor(len(self.records)) as workers:
+            bases = [workers.submit(base_source, self.session, record) for record in self.records.values()]
+            was = dict(zip(self.records, (base.result() for base in bases), strict=True))
+            takes: list[Future[File]] = []
+            for path in sorted(was, key=lambda path: not _references_other_file(was[path])):
+                settled = Event()
+                takes.append(workers.submit(self._take, path, was[path], scratch, settled))
+                settled.wait()
+            return [take.result() for take in takes]
+
+    def _take(self, path: Path, was: Source, scratch: Path, settled: Event) -> File:
+        record, options = self.records[path], self.session.options
+        try:
+            snapshot = take_snapshot(path, options.snapshots, options.notice, thorough=False, settled=settled.set)
+        finally:
+            settled.set()
+        self.snapshots.append(snapshot.path)
+        now = Source(snapshot.path, record.path, options.limits)
+        now.refuse_empty()
+        file = File(record, snapshot, was, now)
+        # What another version has converted may come out differently now, whether the file has changed or not.
+        if self.whole or self.versions[record.id] != __version__:
+            return file
+        place = scratch / str(record.id)
+        place.mkdir()
+        besides = {folded(table): rows for table, rows in self.rejected[record.id].items()}
+        return replace(file, excerpt=excerpt(was, now, place, besides))
 
 
 def _references_other_file(source: Source) -> bool:

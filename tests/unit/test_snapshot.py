@@ -6,6 +6,8 @@ import fcntl
 import os
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -75,6 +77,69 @@ def test_same_content_gives_the_same_sha256_whatever_the_journal(file: Path, tmp
         writer.commit()
         in_wal = take_snapshot(file, tmp_path / "snapshots").sha256
     assert take_snapshot(file, tmp_path / "snapshots").sha256 == in_wal
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "pragma", ["user_version = 7", "page_size = 512", "page_size = 65536", "auto_vacuum = full", "encoding = 'UTF-16'"]
+)
+def test_the_copy_is_that_of_sqlite_itself(pragma: str, journal: str, tmp_path: Path) -> None:
+    """Byte by byte, the header too: a copy that is taken in the other way is the same snapshot."""
+    file, copy = tmp_path / "calls.sqlite", tmp_path / "copy.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"pragma {pragma}")
+        connection.execute(f"pragma journal_mode = {journal}")
+        connection.executescript("create table t (a); create table u (a unique); create table v (a)")
+        for number in range(50):
+            connection.execute("insert into t values (?)", ("x" * 100 * number,))
+            connection.commit()
+        connection.executescript("delete from t where rowid % 3 = 0; drop table v")
+    # Another release of SQLite has written it.
+    with file.open("r+b") as other:
+        other.seek(96)
+        other.write((3_007_000).to_bytes(4, "big"))
+    copy.touch()
+    uri = f"{file.as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        target.execute("pragma journal_mode = delete")
+    taken = take_snapshot(file, tmp_path / "snapshots").path
+    assert taken.read_bytes() == copy.read_bytes()
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [taken.name]
+
+
+def test_what_grows_while_it_is_copied_is_whole(file: Path, tmp_path: Path) -> None:
+    """A writer that never stops is kept out of the copy, and finds nothing locked afterwards."""
+    written = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(file, timeout=30)) as writer:
+            for number in range(60):
+                writer.execute("insert into t values (?)", (f"{number:04}" * 2000,))
+                writer.commit()
+                written.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write)
+        written.wait()
+        taken = [contents(take_snapshot(file, tmp_path / "snapshots").path) for _ in range(5)]
+        writing.result()
+    rows = ["안녕하세요", *(f"{number:04}" * 2000 for number in range(60))]
+    assert all(one == rows[: len(one)] for one in taken)
+    assert contents(file) == rows
+
+
+def test_another_file_can_be_taken_as_soon_as_the_moment_is_settled(file: Path, tmp_path: Path) -> None:
+    """What is committed afterwards is not in the copy."""
+
+    def settled() -> None:
+        # The copy's lock keeps it waiting: it is never in what is copied.
+        with closing(sqlite3.connect(file, timeout=0)) as writer:
+            writer.execute("insert into t values ('too late')")
+            with pytest.raises(sqlite3.OperationalError):
+                writer.commit()
+
+    assert contents(take_snapshot(file, tmp_path / "snapshots", settled=settled).path) == ["안녕하세요"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from callytics.exceptions import SourceError
-from callytics.importer.source.snapshot import MAGIC, SIDECARS
+from callytics.importer.source.copying import SIDECARS
+from callytics.importer.source.snapshot import MAGIC
 
 
 @dataclass(frozen=True)

@@ -15,26 +15,28 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from callytics.exceptions import SourceError
+from callytics.importer.source.copying import (
+    SIDECARS,
+    Notice,
+    copy_database,
+    has_sidecar,
+    ignore,
+    page_size,
+    sidecar,
+    snapshot_error,
+)
 from callytics.importer.source.integrity import damage
 from callytics.postgres.text import sized
 
 MAGIC = b"SQLite format 3\0"
-SIDECARS = ("-wal", "-journal", "-shm")
-# As long as a VACUUM or a large transaction of the application may hold its lock.
-LOCK_TIMEOUT_SECONDS = 30.0
-# Who waits is told after this long why, and Ctrl-C is heard between two tries.
-NOTICE_SECONDS = 2.0
-TRY_SECONDS = 0.5
 # SQLite's MAX_PATHNAME less what it appends (https://sqlite.org/src/file/src/os_unix.c, pager.c).
 LONGEST_PATH = 512 - len("-journal")
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-
-Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,19 @@ class Snapshot:
 
 
 def take_snapshot(
-    source: Path, folder: Path, notice: Notice = lambda _line: None, *, thorough: bool = True
+    source: Path,
+    folder: Path,
+    notice: Notice = lambda _line: None,
+    *,
+    thorough: bool = True,
+    settled: Callable[[], None] = ignore,
 ) -> Snapshot:
-    """Copy the database into `folder` by SQLite's backup API, what is still in its WAL included, and check it.
+    """Copy the database into `folder`, what is still in its WAL included, and check it.
 
     The source is opened read-only. The copy is named after its content and has mode 0600, so that taking it twice
     gives one file; nothing stays behind when it fails. A file that another program has locked is waited for, of which
-    ``notice`` is told. Without ``thorough`` the copy is neither checked nor certain to survive a power cut until
+    ``notice`` is told; ``settled`` is called as soon as it is certain which moment is copied. Without ``thorough`` the
+    copy is neither checked nor certain to survive a power cut until
     ``prove_snapshot`` has looked at it. Raises `SourceError` with one line for everything that is not an intact SQLite
     database.
     """
@@ -68,7 +76,7 @@ def take_snapshot(
     _refuse_long(folder / f"{_short(source.stem)}-{'0' * 12}.sqlite", "another folder with --snapshots")
     _make_folder(folder, source)
     with _scratch_file(folder) as scratch:
-        _back_up(source, scratch, notice)
+        copy_database(source, scratch, notice, settled)
         with _being_checked(source, scratch) if thorough else nullcontext():
             sha256 = file_sha256(scratch)
         target = folder / f"{_short(source.stem)}-{sha256[:12]}.sqlite"
@@ -170,23 +178,12 @@ def readable_database(source: Path) -> Path:
 def _refuse_truncated(source: Path, header: bytes) -> None:
     """Compare the size with the page count of the header (https://sqlite.org/fileformat2.html#in_header_database_size)."""
     # The page count is valid only if it was written along with the change counter; with a WAL, the file may lag behind.
-    if len(header) == 100 and (header[24:28] != header[92:96] or any(_has(source, s) for s in SIDECARS)):
+    if len(header) == 100 and (header[24:28] != header[92:96] or any(has_sidecar(source, s) for s in SIDECARS)):
         return
-    # Two bytes can't hold 65,536, for which 1 stands.
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    expected = page_size(header) * int.from_bytes(header[28:32], "big")
     actual = source.stat().st_size
     if len(header) < 100 or actual < expected:
         raise SourceError(f"{source} is truncated: {actual} of {expected} bytes; restore it from a backup")
-
-
-def _sidecar(source: Path, suffix: str) -> Path:
-    return source.with_name(source.name + suffix)
-
-
-def _has(source: Path, suffix: str) -> bool:
-    # Path.exists() fails on a name that is too long, as a sidecar's can be: then there is none.
-    return os.path.exists(_sidecar(source, suffix))  # noqa: PTH110
 
 
 def _make(folder: Path) -> int:
@@ -204,7 +201,7 @@ def _make_folder(folder: Path, source: Path) -> None:
     # Before the room is measured: it may be what fills the disk.
     _remove_abandoned(folder)
     free = _make(folder)
-    needed = sum(path.stat().st_size for path in (source, _sidecar(source, "-wal")) if os.path.exists(path))  # noqa: PTH110
+    needed = sum(path.stat().st_size for path in (source, sidecar(source, "-wal")) if os.path.exists(path))  # noqa: PTH110
     if free < needed:
         # The folder that was named, not the scratch folder in it.
         named = folder.parent if folder.name.startswith(".") else folder
@@ -292,143 +289,14 @@ def _remove_abandoned(folder: Path) -> None:
                 os.close(handle)
 
 
-def _back_up(source: Path, scratch: Path, notice: Notice) -> None:
-    try:
-        if _idle_wal_mode(source) and _back_up_idle(source, scratch):
-            return
-        if _abandoned_wal(source) and _back_up_abandoned(source, scratch):
-            return
-        _copy_pages(f"{source.as_uri()}?mode=ro", scratch, lambda: notice(_waiting(source)))
-    except sqlite3.DatabaseError as error:
-        if not _needs_recovery(source, error):
-            raise _snapshot_error(source, error) from error
-        _back_up_recovered(source, scratch)
-
-
-def _copy_pages(uri: str, scratch: Path, tell_waiting: Callable[[], None] = lambda: None) -> None:
-    """Copy all pages in one step, so that a writer cannot make the backup start over without end."""
-    with (
-        closing(sqlite3.connect(uri, uri=True, timeout=min(TRY_SECONDS, LOCK_TIMEOUT_SECONDS))) as reader,
-        closing(sqlite3.connect(scratch)) as copy,
-    ):
-        # A transaction: backup() would wait for a lock without end, and so finds that it holds one already.
-        reader.execute("begin")
-        _read_first(reader, tell_waiting)
-        reader.backup(copy)
-        # The header brings WAL mode along, and whoever opens the copy would create files beside it.
-        copy.execute("pragma journal_mode = delete")
-
-
-def _read_first(reader: sqlite3.Connection, tell_waiting: Callable[[], None]) -> None:
-    """Wait until the file can be read, and look what is in it.
-
-    What is wrong with it is reported here, with the code by which `_needs_recovery` knows it.
-    """
-    began, told = time.monotonic(), False
-    while True:
-        try:
-            reader.execute("select count(*) from sqlite_master").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            seconds = time.monotonic() - began
-            if not _is_locked(error) or seconds >= LOCK_TIMEOUT_SECONDS:
-                raise
-        if seconds >= NOTICE_SECONDS and not told:
-            tell_waiting()
-            told = True
-
-
-def _waiting(source: Path) -> str:
-    return f"{source} is locked by another program: waiting for up to {LOCK_TIMEOUT_SECONDS:.0f} s"
-
-
-def _is_locked(error: Exception) -> bool:
-    name = getattr(error, "sqlite_errorname", "")
-    return name.startswith("SQLITE_BUSY") or name == "SQLITE_LOCKED"
-
-
-def _idle_wal_mode(source: Path) -> bool:
-    """Tell whether the file is in WAL mode with no WAL beside it: then even a read-only open would create one."""
-    with source.open("rb") as file:
-        # The write and read versions of the file format, 2 for WAL (https://sqlite.org/fileformat2.html).
-        return file.read(20)[18:] == b"\2\2" and not _has(source, "-wal")
-
-
-def _back_up_idle(source: Path, scratch: Path) -> bool:
-    """Copy as immutable; False when somebody began to write meanwhile, so that the copy means nothing."""
-    before = source.stat()
-    try:
-        _copy_pages(f"{source.as_uri()}?mode=ro&immutable=1", scratch)
-    except sqlite3.DatabaseError:
-        if _idle_wal_mode(source):
-            raise
-        return False
-    after = source.stat()
-    return _idle_wal_mode(source) and (before.st_mtime_ns, before.st_size) == (
-        after.st_mtime_ns,
-        after.st_size,
-    )
-
-
-def _abandoned_wal(source: Path) -> bool:
-    """Tell whether a crash left a WAL that nobody has open: then even a read-only open would put a -shm beside it."""
-    return _has(source, "-wal") and not _has(source, "-shm")
-
-
-def _back_up_abandoned(source: Path, scratch: Path) -> bool:
-    """Copy with the WAL applied; False when somebody began to write meanwhile, so that the copy means nothing."""
-    before = _last_written(source)
-    _back_up_recovered(source, scratch)
-    return _abandoned_wal(source) and _last_written(source) == before
-
-
-def _last_written(source: Path) -> list[tuple[int, int]]:
-    files = [path.stat() for path in (source, _sidecar(source, "-wal")) if os.path.exists(path)]  # noqa: PTH110
-    return [(stat.st_mtime_ns, stat.st_size) for stat in files]
-
-
-def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:
-    """Tell whether a crash left a journal or WAL that only a writer could apply."""
-    return error.sqlite_errorname.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and any(
-        _has(source, suffix) for suffix in ("-wal", "-journal")
-    )
-
-
-def _back_up_recovered(source: Path, scratch: Path) -> None:
-    """Copy the file with its journal and let SQLite recover the copy."""
-    try:
-        with tempfile.TemporaryDirectory(dir=scratch.parent, prefix=f"{scratch.name}-") as folder:
-            copy = Path(folder) / source.name
-            shutil.copyfile(source, copy)
-            for suffix in ("-wal", "-journal"):
-                if _has(source, suffix):
-                    shutil.copyfile(_sidecar(source, suffix), _sidecar(copy, suffix))
-            _copy_pages(f"{copy.as_uri()}?mode=rw", scratch)
-    except (OSError, sqlite3.DatabaseError) as error:
-        raise _snapshot_error(source, error) from error
-
-
 def _check_integrity(source: Path, scratch: Path) -> None:
     try:
         # On the copy: a check of the source would hold its writers up for as long as it takes.
         finding = damage(scratch)
     except sqlite3.DatabaseError as error:
-        raise _snapshot_error(source, error) from error
+        raise snapshot_error(source, error) from error
     if finding:
         raise SourceError(f"{source} is corrupt ({finding}): restore it from a backup or try sqlite3's .recover")
-
-
-def _snapshot_error(source: Path, error: Exception) -> SourceError:
-    name = getattr(error, "sqlite_errorname", "")
-    if _is_locked(error):
-        return SourceError(f"{source} is locked by another program for {LOCK_TIMEOUT_SECONDS:.0f} s: try again later")
-    if name == "SQLITE_NOTADB":
-        return SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")
-    if name == "SQLITE_FULL":
-        return SourceError(f"no room for a snapshot of {source}: name another folder with --snapshots")
-    if name.startswith("SQLITE_CORRUPT"):
-        return SourceError(f"{source} is corrupt ({error}): restore it from a backup or try sqlite3's .recover")
-    return SourceError(f"{source} could not be copied ({error}): check the disk and the rights of its folder")
 
 
 def _keep(scratch: Path, target: Path) -> None:
