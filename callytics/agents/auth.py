@@ -65,11 +65,12 @@ class LoginSession:
 @dataclass(frozen=True)
 class _Attempt:
     account_id: int | None
+    agent_id: int | None
     place: str | None
     is_known: bool | None
+    verdict: str
     password_hash: str | None = field(repr=False)
-    log_id: int
-    logged_at: datetime
+    origin: Mapping[str, str | None]
 
 
 class AgentAuth:
@@ -101,18 +102,17 @@ class AgentAuth:
         connection is held while hashes are computed.
         Do not call it inside a transaction, whose rollback would undo the count.
         """
-        places = _places(_text(ip_address, 64))
-        attempt = self._attempt(username, places, _text(user_agent, 512))
+        attempt = self._attempt(username, _origin(ip_address, user_agent))
         password_hash = attempt.password_hash
         for _ in range(TRIES):
             if not self.passwords.matches(password_hash, password) or password_hash is None:
-                raise LoginRefused
-            if session := self._enter(attempt, places, password_hash, password):
+                break
+            if session := self._enter(attempt, password_hash, password):
                 return session
             password_hash = self.postgres.execute_query(
                 SQL["password_hash"], {"account_id": attempt.account_id}, fetch="val"
             )
-        raise LoginRefused
+        raise self._refused(attempt)
 
     async def alogin(
         self,
@@ -176,59 +176,50 @@ class AgentAuth:
 
         Counted and logged as a login is, and refused where that would be.
         """
-        places = _places(_text(ip_address, 64))
-        attempt = self._attempt(agent.username, places, None)
+        attempt = self._attempt(agent.username, _origin(ip_address, None))
         stored = attempt.password_hash
         if not self.passwords.matches(stored, password) or stored is None or attempt.account_id != agent.account_id:
-            raise LoginRefused
-        values = {
-            "account_id": agent.account_id,
-            "place": attempt.place,
-            "log_id": attempt.log_id,
-            "logged_at": attempt.logged_at,
-        }
-        self.postgres.execute_query(SQL["confirmed"], values, fetch="none")
+            raise self._refused(attempt)
+        self.postgres.execute_query(SQL["confirmed"], _values(attempt), fetch="none")
         return stored
 
     def knows(self, username: str, ip_address: str | None) -> bool:
         """Tell whether the agent of a username has entered from an address or its network lately."""
-        parameters = {**spellings(username), **_places(_text(ip_address, 64)), "known_days": KNOWN_DAYS}
+        parameters = {**spellings(username), **_origin(ip_address, None), "known_days": KNOWN_DAYS}
         return bool(self.postgres.execute_query(SQL["known"], parameters, fetch="val"))
 
     aknows = as_async(knows)
 
-    def _attempt(self, username: str, places: Mapping[str, str | None], user_agent: str | None) -> _Attempt:
+    def _attempt(self, username: str, origin: Mapping[str, str | None]) -> _Attempt:
         most = self.settings.max_login_attempts
         parameters = {
             **spellings(username),
-            **places,
+            **origin,
             "known_days": KNOWN_DAYS,
             "most": most,
             "most_unknown": most * NETWORKS,
             "minutes": self.settings.account_lock_minutes,
-            "user_agent": user_agent,
         }
         [attempt] = self.postgres.execute_query(SQL["attempt"], parameters)
-        return _Attempt(**attempt)
+        return _Attempt(**attempt, origin=origin)
 
-    def _enter(
-        self, attempt: _Attempt, places: Mapping[str, str | None], password_hash: str, password: str
-    ) -> LoginSession | None:
+    def _refused(self, attempt: _Attempt) -> LoginRefused:
+        """Log that an attempt was refused, and return what to raise."""
+        self.postgres.execute_query(SQL["refused"], _values(attempt), fetch="none")
+        return LoginRefused()
+
+    def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> LoginSession | None:
         """Open a session, or return None if the account has changed since its hash was read."""
         current = self.passwords.is_current(password_hash)
         session_id = secrets.token_urlsafe(24)
         parameters = {
-            **places,
-            "place": attempt.place,
+            **_values(attempt),
             "is_known": bool(attempt.is_known),
-            "account_id": attempt.account_id,
             "password_hash": password_hash,
             # Hashed before the transaction: it takes a tenth of a second, in which no connection should be held.
             "new_hash": password_hash if current else self.passwords.hash(password),
             "session_id": session_id,
             "minutes": self.settings.jwt_expire_minutes,
-            "log_id": attempt.log_id,
-            "logged_at": attempt.logged_at,
         }
         with self.postgres.transaction():
             opened = self.postgres.execute_query(SQL["enter"], parameters, fetch="one")
@@ -281,8 +272,25 @@ class AgentAuth:
         return {"session_id": claims["jti"], "account_id": claims["sub"]}
 
 
-def _places(ip_address: str | None) -> dict[str, str | None]:
-    return {"ip_address": ip_address, "host": host(ip_address or ""), "network": network(ip_address)}
+def _origin(ip_address: str | None, user_agent: str | None) -> dict[str, str | None]:
+    address = _text(ip_address, 64)
+    return {
+        "ip_address": address,
+        "host": host(address or ""),
+        "network": network(address),
+        "user_agent": _text(user_agent, 512),
+    }
+
+
+def _values(attempt: _Attempt) -> dict[str, Any]:
+    """Return the query parameters of an attempt, but for the hash."""
+    return {
+        **attempt.origin,
+        "account_id": attempt.account_id,
+        "agent_id": attempt.agent_id,
+        "place": attempt.place,
+        "verdict": attempt.verdict,
+    }
 
 
 def _text(text: str | None, most: int) -> str | None:

@@ -1,9 +1,9 @@
 -- name: attempt
--- Takes one attempt of the account of a username, and logs the login as refused, which it is until `enter` says
--- otherwise. One statement whose writes are the same for everybody: a guess is counted before its password is looked
--- at, however many are made at once, and an unknown name takes as long. The hash is handed out only where the
--- password still decides. Each place has its own count. Those from which the agent entered lately are known; the
--- guesses from all others count together, too, and beyond a number are slowed down.
+-- Takes one attempt of the account of a username, and logs that it was tried; what came of it follows in a row of its
+-- own, as the trail takes no changes. One statement whose writes are the same for everybody: a guess is counted before
+-- its password is looked at, however many are made at once, and an unknown name takes as long. The hash is handed out
+-- only where the password still decides. Each place has its own count. Those from which the agent entered lately are
+-- known; the guesses from all others count together, too, and beyond a number are slowed down.
 with account as (
     select
         a.id,
@@ -80,21 +80,31 @@ logged as (
     select
         judged.agent_id, 'login', %(ip_address)s, %(user_agent)s,
         jsonb_strip_nulls(jsonb_build_object(
-            'outcome', 'refused', 'reason', coalesce(judged.verdict, 'unknown'), 'account_id', judged.id
+            'outcome', 'tried', 'account_id', judged.id
         ))
     from (values (true)) as always
     left join judged on true
-    returning id, created_at
 )
 select
     judged.id as account_id,
+    judged.agent_id,
     judged.place,
     judged.is_known,
-    case when judged.verdict = 'password' then judged.password_hash end as password_hash,
-    logged.id as log_id,
-    logged.created_at as logged_at
-from logged
+    coalesce(judged.verdict, 'unknown') as verdict,
+    case when judged.verdict = 'password' then judged.password_hash end as password_hash
+from (values (true)) as always
 left join judged on true
+
+-- name: refused
+-- What came of an attempt, for everybody alike: an unknown name must not be told by the time that this takes.
+insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
+values (
+    -- Somebody may have removed the profile since.
+    (select id from agent_profiles where id = %(agent_id)s), 'login', %(ip_address)s, %(user_agent)s,
+    jsonb_strip_nulls(jsonb_build_object(
+        'outcome', 'refused', 'reason', %(verdict)s::text, 'account_id', %(account_id)s::bigint
+    ))
+)
 
 -- name: known
 -- Whether the agent of a username entered lately from one of these places.
@@ -138,10 +148,11 @@ entered as (
         locked_until = case when here.place = %(place)s then null else here.locked_until end
 ),
 logged as (
-    update agent_activity_logs
-    set session_id = %(session_id)s, activity_data = '{"outcome": "accepted"}'
+    insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, session_id, activity_data)
+    select
+        (select id from agent_profiles where id = %(agent_id)s), 'login', %(ip_address)s, %(user_agent)s,
+        %(session_id)s, '{"outcome": "accepted"}'
     from account
-    where agent_activity_logs.id = %(log_id)s and created_at = %(logged_at)s
 )
 insert into agent_sessions (id, account_id, issued_at, expires_at)
 select
@@ -153,9 +164,8 @@ returning issued_at, expires_at
 -- name: confirmed
 -- The password was right: the attempt counts no longer, and the log says so.
 with logged as (
-    update agent_activity_logs
-    set activity_data = '{"outcome": "confirmed"}'
-    where id = %(log_id)s and created_at = %(logged_at)s
+    insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
+    values (%(agent_id)s, 'login', %(ip_address)s, %(user_agent)s, '{"outcome": "confirmed"}')
 )
 update agent_login_places
 set attempts = 0, locked_until = null

@@ -349,6 +349,10 @@ CHECKS: dict[str, tuple[Check, str]] = {
         "the application can read and write every table",
     ),
     "readonly": (_asked(readonly=words.readonly), "the roles that look can't write"),
+    "trails": (
+        _asked(trails=words.trail, secrets=words.secret),
+        "the application can't change a trail, the roles that look see no secret",
+    ),
     "public": (
         _asked(
             public_schema=words.public_schema,

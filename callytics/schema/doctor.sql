@@ -140,7 +140,8 @@ select
     ) as owned
 
 -- name: dml
--- What the application's role lacks to read and write the rows of every table, and to read every view.
+-- What the application's role lacks to read and write the rows of every table, as far as it is meant to, and to read
+-- every view.
 select privilege, array_agg(name order by name) as names
 from (
     select c.oid::regclass::text as name, privilege
@@ -152,6 +153,13 @@ from (
             c.relkind in ('r', 'p')
             and privilege <> 'usage'
             and (privilege = 'select' or c.relname !~ '^(_?yoyo|_callytics)_')
+            -- By name, as whoever may not use the schema can't call application_privileges(), which says it.
+            and (
+                privilege in ('select', 'insert')
+                or coalesce(pg_partition_root(c.oid), c.oid)::regclass::text
+                !~ '^(public\.)?(agent_activity_logs|audit_log)$'
+            )
+            and (privilege <> 'delete' or c.relname not in ('agent_accounts', 'agent_profiles'))
             or c.relkind = 'v' and privilege = 'select' and c.relname !~ '^pg_stat_statements'
             or c.relkind = 'S' and privilege = 'usage'
         )
@@ -193,6 +201,39 @@ from (
         and has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate')
 ) as writable
 group by role
+
+-- name: trails
+-- A trail that the application could change would prove nothing against whoever has got its login.
+select lower(string_agg(distinct privilege, ', ')) as privileges, array_agg(distinct c.oid::regclass::text) as names
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+join pg_roles as application on application.rolname = %(application)s
+cross join unnest(array['update', 'delete', 'truncate']) as privilege
+where n.nspname = 'public'
+    and c.relkind in ('r', 'p')
+    and public.is_trail(c.oid)
+    -- One role for everything is another check's.
+    and not application.rolsuper
+    and c.relowner <> application.oid
+    and has_table_privilege(application.oid, c.oid, privilege)
+having count(*) > 0
+
+-- name: secrets
+-- Hashes of passwords and ids of sessions are for the application only.
+select r.rolname as role, array_agg(column_name.of_table order by column_name.of_table) as names
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+cross join format('%%s.%%I', c.oid::regclass, a.attname) as column_name (of_table)
+cross join pg_roles as r
+where n.nspname in ('public', 'imports')
+    and c.relkind in ('r', 'p')
+    and r.rolname = any(%(readers)s)
+    and r.rolname <> %(application)s
+    and not r.rolsuper
+    and public.is_secret(c.oid, a.attname)
+    and has_column_privilege(r.oid, c.oid, a.attnum, 'select')
+group by r.rolname
 
 -- name: public_schema
 -- PUBLIC is everybody, whichever roles come later.

@@ -204,6 +204,17 @@ def readonly(fact: Fact, site: Site) -> Words:
     return "error", f"role {fact['role']} may write {listed(fact['names'], 5)}", fix
 
 
+def trail(fact: Fact, site: Site) -> Words:
+    """Whoever has got the application's login could remove the traces."""
+    what = f"role {site.application} may {fact['privileges']} {listed(fact['names'], 5)}, which should only grow"
+    return "error", what, GRANTS
+
+
+def secret(fact: Fact, _site: Site) -> Words:
+    """Hashes can be tried out elsewhere, and a session is somebody who is logged in."""
+    return "error", f"role {fact['role']} may read {listed(fact['names'], 5)}", GRANTS
+
+
 def public_schema(fact: Fact, _site: Site) -> Words:
     """Up to PostgreSQL 14 this was the default, and a database that was upgraded has kept it."""
     fix = f"as the owner of database {fact['database']}: REVOKE CREATE ON SCHEMA public FROM PUBLIC"

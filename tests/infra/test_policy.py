@@ -248,6 +248,18 @@ RIGHTS = {
         "select * from imports.rejected",
         "permission denied",
     ),
+    "callytics_user deletes no logins": ("callytics_user", "delete from agent_activity_logs", "permission denied"),
+    "callytics_user changes no logins": (
+        "callytics_user",
+        "update agent_activity_logs set agent_id = null",
+        "permission denied",
+    ),
+    "callytics_readonly sees no hashes": (
+        "callytics_readonly",
+        "select password_hash from agent_accounts",
+        "permission denied",
+    ),
+    "callytics_readonly sees no sessions": ("callytics_readonly", "select id from agent_sessions", "permission denied"),
     "callytics_readonly reads": ("callytics_readonly", READ, None),
     "callytics_readonly writes nothing": (
         "callytics_readonly",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from callytics.agents import AgentAccounts, AgentAuth, Grant, Profile
 from callytics.agents.passwords import Passwords
-from callytics.postgres import PostgreSQLManager
+from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import ServiceSettings, Settings
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -73,15 +73,18 @@ def ask(auth: AgentAuth, query: str, *values: object) -> Any:
 
 def run(auth: AgentAuth, statement: str, *values: object) -> None:
     """Do something to the tables behind the program's back."""
-    auth.postgres.execute_query(statement, values or None, fetch="none")
+    # As the owner: the application may not delete accounts, nor change a trail.
+    with closing(connect(auth.postgres.settings, owner=True)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
 
 
 def logged(auth: AgentAuth) -> list[dict[str, Any]]:
-    """Return the activity log, but for changes of accounts."""
+    """Return the activity log, but for changes of accounts, and for attempts, which come before what came of them."""
     return list(
         auth.postgres.execute_query(
             "select agent_id, activity_type, activity_description, ip_address, user_agent, session_id, activity_data "
-            "from agent_activity_logs where activity_type in ('login', 'logout') order by id"
+            "from agent_activity_logs "
+            "where activity_type in ('login', 'logout') and activity_data ->> 'outcome' <> 'tried' order by id"
         )
     )
 

@@ -123,7 +123,7 @@ def test_a_refusal_says_nothing_costs_the_same_and_is_logged(
     password = WRONG if reason == "password" and "hash" not in change else PASSWORD
     answer = refused(auth, password=password, ip_address="10.0.0.7", user_agent="curl")
     assert answer == "the login was refused: check username and password, or try again later"
-    assert (asked, len(passwords.checked), passwords.hashed) == ([1], 1, 0)
+    assert (asked, len(passwords.checked), passwords.hashed) == ([2], 1, 0)
     assert (passwords.checked[0] is None) == (reason != "password")
     [line] = logged(auth)
     data = line.pop("activity_data")
@@ -438,3 +438,27 @@ def test_a_lock_that_wrong_passwords_cannot_cause_is_for_everybody(auth: AgentAu
     auth.login("kim", PASSWORD, ip_address=OFFICE)
     run(auth, "update agent_accounts set account_locked_until = 'infinity'")
     refused(auth, password=PASSWORD, ip_address=OFFICE)
+
+
+def test_each_attempt_is_on_record_before_its_password_is_looked_at(
+    shared_database: Settings,
+) -> None:
+    """Whoever leaves before the answer has been seen all the same; the trail takes no changes, only a second row."""
+    seen: list[list[str]] = []
+
+    class Watching(Counting):
+        def matches(self, stored: str | None, password: str) -> bool:
+            seen.append(outcomes())
+            return super().matches(stored, password)
+
+    with agents_of(shared_database, passwords=Watching()) as auth:
+
+        def outcomes() -> list[str]:
+            query = "select coalesce(json_agg(activity_data ->> 'outcome' order by id), '[]') from agent_activity_logs"
+            return list(ask(auth, f"{query} where activity_type = 'login'"))
+
+        add_kim(auth)
+        refused(auth)
+        auth.login("kim", PASSWORD)
+        assert seen == [["tried"], ["tried", "refused", "tried"]]
+        assert outcomes() == ["tried", "refused", "tried", "accepted"]
