@@ -17,6 +17,7 @@ from deploy import environment, policy
 
 environment.refuse_other_roles()
 _database_hosts, _app_hosts = environment.hosts("DATABASE_HOSTS"), environment.hosts("APP_HOSTS")
+_backup_hosts = environment.backup_hosts()
 _all_hosts = environment.all_hosts()
 _clients = environment.clients()
 _dedicated = not set(_database_hosts) & set(_app_hosts)
@@ -34,6 +35,18 @@ all = (
         "postgres_port": int(environment.value("POSTGRES_PORT", "5432")),
         "postgres_database": _database_name,
         **environment.certificates(),
+        "app_packages": ["python3", "python3-venv", "ca-certificates", "curl"],
+        # Application hosts have it for the service, database hosts for the backups.
+        "app_folder": "/opt/callytics",
+        "app_settings_folder": "/etc/callytics",
+        **environment.backups(),
+        "backup_packages": ["pgbackrest"],
+        "backup_database_host": _database_hosts[0],
+        "backup_host": next(iter(_backup_hosts), ""),
+        "backup_port": policy.BACKUP_PORT,
+        "backup_server": policy.BACKUP_SERVER,
+        "backup_jobs": {"repository": policy.REPOSITORY_JOBS, "database": policy.DATABASE_JOBS},
+        "backup_folder": "/var/lib/callytics-backup",
     },
 )
 
@@ -82,10 +95,7 @@ database = (
 app = (
     _app_hosts,
     {
-        "app_packages": ["python3", "python3-venv", "ca-certificates", "curl"],
         "app_user": "callytics",
-        "app_folder": "/opt/callytics",
-        "app_settings_folder": "/etc/callytics",
         # The names that the servers' certificates carry.
         "app_database_hosts": _database_hosts,
         "app_password": environment.password("POSTGRES_PASSWORD"),
@@ -98,3 +108,6 @@ app = (
         "app_months_ahead": 3,
     },
 )
+
+# Empty where the backups are kept on the database's host or in a store.
+backup: tuple[list[str], dict[str, object]] = (_backup_hosts, {})

@@ -95,6 +95,16 @@ class OutputRefused(CallyticsError):
     """A file that a report must not be written to."""
 
 
+class BackupError(CallyticsError):
+    """A backup, a restore or a trial of one that can't be made."""
+
+
+class DrillFailed(BackupError):
+    """A trial restore that did not give back what was backed up."""
+
+    exit_code = 4
+
+
 class AgentError(CallyticsError):
     """An agent's account that does not exist, or can't be created or changed that way."""
 

@@ -167,9 +167,10 @@ def all_hosts() -> list[str]:
 
     The two cannot mix, as "@local" has no address that the others could use.
     """
-    found = list(dict.fromkeys([*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS")]))
+    found = list(dict.fromkeys([*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS"), *backup_hosts()]))
     if "@local" in found and len(found) > 1:
-        raise InventoryError("DATABASE_HOSTS and APP_HOSTS mix this machine with others: name it by its address, too")
+        names = "DATABASE_HOSTS, APP_HOSTS and BACKUP_HOST" if backup_hosts() else "DATABASE_HOSTS and APP_HOSTS"
+        raise InventoryError(f"{names} mix this machine with others: name it by its address, too")
     return found
 
 
@@ -177,3 +178,60 @@ def clients() -> list[str]:
     """Return the networks that reach the database from elsewhere; empty if every application is beside it."""
     apart = [host for host in hosts("APP_HOSTS") if host not in hosts("DATABASE_HOSTS")]
     return [network(client) for client in words("DATABASE_CLIENTS")] or [network(address(host)) for host in apart]
+
+
+def backup_hosts() -> list[str]:
+    """Return the host that keeps the backups, if it is none of the database's."""
+    found = words("BACKUP_HOST")
+    if len(found) > 1:
+        raise InventoryError("BACKUP_HOST names several hosts: set it to one, or leave it out")
+    if found and (len(hosts("DATABASE_HOSTS")) > 1 or found[0] in hosts("DATABASE_HOSTS")):
+        raise InventoryError("BACKUP_HOST serves one database on another host: name that one, or leave it out")
+    return found
+
+
+def backups() -> dict[str, Any]:
+    """Return where backups are kept and for how long: a folder, a store that speaks S3, or nowhere.
+
+    Secrets are apart from the options, as they go to another file.
+    """
+    place = value("BACKUP_REPOSITORY", "/var/lib/pgbackrest")
+    found: dict[str, Any] = {
+        "backup_stanza": "callytics",
+        "backup_on": place != "off",
+        "backup_keep_days": number("BACKUP_KEEP_DAYS", 28),
+        "backup_processes": number("BACKUP_PROCESSES", 2),
+        "backup_key": password("BACKUP_KEY", required=False),
+        "backup_options": {},
+        "backup_secrets": {},
+    }
+    if place.startswith("s3://"):
+        return found | _backups_in_s3(place)
+    if place != "off" and not re.fullmatch(r"/[\w./-]*\w", place):
+        raise InventoryError(
+            f"BACKUP_REPOSITORY '{place}' is neither an absolute folder nor s3://BUCKET/FOLDER nor off: correct it"
+        )
+    return found | {"backup_options": {"repo1-type": "posix", "repo1-path": place} if place != "off" else {}}
+
+
+def _backups_in_s3(place: str) -> dict[str, Any]:
+    bucket, _, folder = place.removeprefix("s3://").partition("/")
+    names = ("BACKUP_S3_ENDPOINT", "BACKUP_S3_REGION", "BACKUP_S3_KEY", "BACKUP_S3_SECRET")
+    if missing := [name for name in names if not value(name)]:
+        raise InventoryError(f"{', '.join(missing)} not set: a repository in {place} needs {', '.join(names)}")
+    if words("BACKUP_HOST"):
+        raise InventoryError("BACKUP_HOST and a repository in S3 exclude each other: leave one of them out")
+    return {
+        "backup_options": {
+            "repo1-type": "s3",
+            "repo1-path": f"/{folder}".rstrip("/") or "/callytics",
+            "repo1-s3-bucket": bucket,
+            "repo1-s3-endpoint": value("BACKUP_S3_ENDPOINT"),
+            "repo1-s3-region": value("BACKUP_S3_REGION"),
+            "repo1-s3-uri-style": value("BACKUP_S3_STYLE", "host"),
+        },
+        "backup_secrets": {
+            "repo1-s3-key": password("BACKUP_S3_KEY"),
+            "repo1-s3-key-secret": password("BACKUP_S3_SECRET"),
+        },
+    }

@@ -107,6 +107,23 @@ ROLES: dict[str, dict[str, Any]] = {
 
 LOCAL = ["127.0.0.1/32", "::1/128"]
 
+# Where the repository is another host's, whoever keeps it backs up; the others need the database beside them.
+REPOSITORY_JOBS = {
+    "full": {"says": "back up everything, every week", "when": "Sun *-*-* 01:30:00"},
+    "diff": {"says": "back up what differs from the last full backup, every day", "when": "Mon..Sat *-*-* 01:30:00"},
+    "verify": {"says": "read every backup and verify it, every week", "when": "Wed *-*-* 03:30:00"},
+}
+DATABASE_JOBS = {
+    "drill": {"says": "restore the newest backup for trial, every week", "when": "Sun *-*-* 05:30:00"},
+    "watch": {"says": "look after archiving and the age of backups, every minute", "when": "*-*-* *:*:00"},
+}
+BACKUP_SERVER = {
+    "archive_mode": "on",
+    # What is committed leaves the host within a minute even when little is written.
+    "archive_timeout": "60s",
+}
+BACKUP_PORT = 8432
+
 
 def roles(passwords: Mapping[str, object]) -> list[dict[str, Any]]:
     """Return every role with its password; one whose password is None cannot log in over the network.

@@ -28,3 +28,4 @@ local.include(str(DEPLOY / "database.py"))
 wait_for_each_other(name="Wait until every database is there")
 
 local.include(str(DEPLOY / "app.py"))
+local.include(str(DEPLOY / "backup.py"))

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli import agents, completion, environment, imports, schema, serving, trial
+from callytics.cli import agents, backups, completion, environment, imports, schema, serving, trial
 from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.importer import Limits
@@ -34,13 +34,14 @@ COMMANDS = (
     imports.undo,
     imports.timezone_command,
     imports.report,
+    backups.backup,
     serving.serve,
     agents.agent,
     completion.completion,
 )
 
 # These read no settings, or examine and write the file, which then need not be there.
-WITHOUT_SETTINGS = frozenset({"completion", "env", "inspect", "sample", "server"})
+WITHOUT_SETTINGS = frozenset({"backup", "completion", "env", "inspect", "sample", "server"})
 
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:

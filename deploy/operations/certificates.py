@@ -30,9 +30,14 @@ RENEW_DAYS = 30
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority in a folder of the control machine, made when it is first needed."""
+    """A certificate authority in a folder of the control machine, made when it is first needed.
+
+    With ``peers`` its certificates also identify clients, and hold addresses as names too: pgBackRest compares whom it
+    has reached with names only.
+    """
 
     folder: Path
+    peers: bool = False
 
     @property
     def certificate(self) -> Path:
@@ -71,7 +76,7 @@ class Authority:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return (
-            set(names) == set(_alternatives(alternatives))
+            set(names) == set(self._alternatives(alternatives))
             and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=RENEW_DAYS)
             and self._has_signed(certificate)
         )
@@ -87,13 +92,20 @@ class Authority:
             _builder(_subject(name), signer.subject, key, SERVER_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(_alternatives(alternatives)), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(self._purposes()), critical=False)
+            .add_extension(x509.SubjectAlternativeName(self._alternatives(alternatives)), critical=False)
             .sign(signing_key, hashes.SHA256())
         )
         certificate_file, key_file = self.server_files(name)
         _write(key_file, _key_bytes(key))
         _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _purposes(self) -> list[x509.ObjectIdentifier]:
+        return [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if self.peers else [])
+
+    def _alternatives(self, names: Iterable[str]) -> list[x509.GeneralName]:
+        names = list(dict.fromkeys(names))
+        return [_alternative(name) for name in names] + ([x509.DNSName(name) for name in names] if self.peers else [])
 
     def _has_signed(self, certificate: x509.Certificate) -> bool:
         try:
@@ -181,10 +193,6 @@ def _key_usage(**used: bool) -> x509.KeyUsage:
         False,
     )
     return x509.KeyUsage(**{**unused, **used})
-
-
-def _alternatives(names: Iterable[str]) -> list[x509.GeneralName]:
-    return [_alternative(name) for name in dict.fromkeys(names)]
 
 
 def _alternative(name: str) -> x509.GeneralName:

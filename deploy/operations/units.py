@@ -95,6 +95,33 @@ def running(unit: str, files: Sequence[str]) -> Generator[StringCommand, None, N
         host.noop(f"{unit} runs with its files as they are")
 
 
+class UnitFiles(FactBase[list[str]]):
+    """Which of some units have a file of ours."""
+
+    default = list
+
+    def command(self, units: Sequence[str]) -> StringCommand:
+        """Return the command that asks."""
+        # Not ls: without any name it would list every unit of the host, for the removal of all of them.
+        return StringCommand("for unit in", *map(QuoteString, units), '; do [ ! -f "/etc/systemd/system/$unit" ] ||',
+                             'echo "$unit"; done')  # fmt: skip
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the names."""
+        return output
+
+
+@operation()
+def absent(units: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Stop and disable units that a deployment made before, and remove their files."""
+    if found := host.get_fact(UnitFiles, units=units):
+        names = " ".join(found)
+        yield StringCommand(f"systemctl disable --quiet --now {names}; cd /etc/systemd/system && rm -f {names}")
+        yield StringCommand("systemctl daemon-reload")
+    else:
+        host.noop("none of them is there")
+
+
 def _moment(text: str) -> float:
     if not text:
         return 0.0

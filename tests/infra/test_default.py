@@ -63,7 +63,7 @@ def test_the_key_that_signs_logins_is_env_s(provisioned: LabHost) -> None:
     ours = provisioned.run(f"{key} /root/callytics/.env").stdout
     assert ours
     assert provisioned.run(f"{key} /etc/callytics/app.env").stdout == ours
-    assert provisioned.run("ls /root/callytics/.deploy").stdout.split() == ["tls", "wheels"]
+    assert provisioned.run("ls /root/callytics/.deploy").stdout.split() == ["backup_key", "tls", "wheels"]
 
 
 def test_the_second_run_changes_nothing(provisioned: LabHost) -> None:

@@ -136,6 +136,22 @@ DRIFTS = {
         "callytics.service && systemctl daemon-reload",
         on_app=True,
     ),
+    "WAL that goes nowhere": Drift(
+        "Let PostgreSQL archive its WAL",
+        "sha256sum /etc/postgresql/15/main/conf.d/callytics-backup.conf; " + sql("show archive_command"),
+        command="echo \"archive_command = '/bin/true'\" >>/etc/postgresql/15/main/conf.d/callytics-backup.conf; "
+        "systemctl reload postgresql@15-main",
+    ),
+    "a key of the backups that everybody reads": Drift(
+        "Write the repository's key",
+        "stat -c '%U %G %a' /etc/pgbackrest/conf.d/callytics.conf; sha256sum /etc/pgbackrest/conf.d/callytics.conf",
+        command="chmod 644 /etc/pgbackrest/conf.d/callytics.conf",
+    ),
+    "a timer of the backups that was stopped": Drift(
+        "Run the timer of callytics-backup-diff",
+        "systemctl is-active callytics-backup-diff.timer; systemctl is-enabled callytics-backup-diff.timer",
+        command="systemctl disable --now callytics-backup-diff.timer",
+    ),
     "a server's key that everybody reads": Drift(
         "Install the server's certificate",
         "stat -c '%U %a' /etc/postgresql/15/main/server.key; sha256sum /etc/postgresql/15/main/server.key",
@@ -207,6 +223,7 @@ def test_what_did_not_drift_is_left_alone(story: Story) -> None:
         "Let PostgreSQL know who may come",
         "Let PostgreSQL read its cert",
         "Run PostgreSQL with these settings",
+        "Run PostgreSQL with archiving",
         "Make systemd know the application's units",
     }
     assert not [name for name in story.repair.changed if not name.startswith(tuple(expected))]

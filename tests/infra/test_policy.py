@@ -35,6 +35,10 @@ def app(apart: Deployment, testinfra_of: Callable[[LabHost], Host]) -> Host:
         (f"{CONFIGURATION}/pg_hba.conf", "root", "postgres", 0o640),
         (f"{CONFIGURATION}/pg_ident.conf", "root", "postgres", 0o640),
         (f"{CONFIGURATION}/conf.d/callytics.conf", "root", "postgres", 0o640),
+        (f"{CONFIGURATION}/conf.d/callytics-backup.conf", "root", "postgres", 0o640),
+        ("/etc/pgbackrest/pgbackrest.conf", "root", "postgres", 0o640),
+        ("/etc/pgbackrest/conf.d/callytics.conf", "postgres", "postgres", 0o600),
+        ("/var/lib/pgbackrest", "postgres", "postgres", 0o750),
         (f"{CONFIGURATION}/server.key", "postgres", "postgres", 0o600),
         (f"{CONFIGURATION}/server.crt", "root", "postgres", 0o644),
         (DATA, "postgres", "postgres", 0o700),
@@ -72,18 +76,18 @@ def test_the_authority_s_key_is_its_owner_s_alone(apart: Deployment) -> None:
 
 
 def test_debian_s_configuration_is_untouched(apart: Deployment) -> None:
-    """Everything that is set stands in one file, so that updates ask nothing. Only the port may differ."""
+    """Everything that is set stands in files of ours, so that updates ask nothing. Only the port may differ."""
     changed = apart.database.run(
         f"pg_conftool -s 15 main show all >/dev/null && grep -c callytics {CONFIGURATION}/postgresql.conf", check=False
     ).stdout
     assert changed.strip() == "0"
-    assert apart.database.run(f"ls {CONFIGURATION}/conf.d").stdout == "callytics.conf\n"
+    assert apart.database.run(f"ls {CONFIGURATION}/conf.d").stdout == "callytics-backup.conf\ncallytics.conf\n"
     assert apart.superuser("select count(*) from pg_file_settings where sourcefile ~ 'auto.conf'") == "0"
 
 
 def test_every_setting_of_the_files_is_in_force(apart: Deployment) -> None:
     """None has a mistake, none is hidden by another file and none waits for a restart."""
-    ours = "sourcefile ~ 'conf.d/callytics.conf'"
+    ours = "sourcefile ~ 'conf.d/callytics'"
     assert apart.superuser(f"select count(*) > 20 from pg_file_settings where {ours}") == "t"
     assert apart.superuser(f"select name, error from pg_file_settings where {ours} and not applied") == ""
     assert apart.superuser("select name from pg_settings where pending_restart") == ""

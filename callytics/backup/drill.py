@@ -1,0 +1,243 @@
+"""The restore drill: the newest backup becomes a server of its own, is compared with what was recorded, and goes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from callytics.backup import ledger, pgbackrest, restore
+from callytics.backup.ledger import SQL, Moment
+from callytics.backup.pgbackrest import Backup, Progress
+from callytics.backup.place import Place
+from callytics.backup.server import PORT, Server, remove
+from callytics.exceptions import BackupError, CallyticsError
+from callytics.schema import doctor
+from callytics.settings import Settings
+
+# Transaction ids wrap; recovery is told the lower 32 bits.
+XID = 2**32
+RPO_SECONDS = 180.0
+
+
+@dataclass
+class Drill:
+    """A trial restore: what was restored, how long it took, and what was found, a line each."""
+
+    began: datetime
+    target: str
+    label: str = ""
+    ended: datetime | None = None
+    rto_seconds: float | None = None
+    rpo_seconds: float | None = None
+    tables: int = 0
+    rows: int = 0
+    checked: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was there, unharmed."""
+        return self.ended is not None and not self.wrong
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        found = asdict(self) | {"passed": self.passed, "began": self.began.isoformat()}
+        # For programs that reckon with it.
+        ended = {"ended": self.ended.isoformat(), "ended_at": self.ended.timestamp()} if self.ended else {"ended": None}
+        return found | ended
+
+
+def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
+    """Restore into a scratch folder, prove it, and remove it, whatever happens; what was found is recorded.
+
+    Raises BackupError where it could not begin: another drill runs, no room, no backup. What goes wrong afterwards is
+    in the result, so that a drill that fails is recorded too.
+    """
+    with _alone(place) as folder:
+        _remove_leftovers(place, folder)
+        found = pgbackrest.backups(place)
+        result = Drill(datetime.now(UTC), restore.shown(moment))
+        with ledger.ledger(place) as connection:
+            known = ledger.newest(connection, [one.label for one in found]) if moment is None else None
+            backup = next((one for one in found if known and one.label == known.label), None)
+            chosen = backup or restore.choose(found, moment)
+            result.label = chosen.label
+            restore.refuse_without_room(folder, chosen.size)
+            if moment is None:
+                last: Moment | None = _newest_second(connection, result, progress)
+            else:
+                last = None
+        scratch = folder / f"drill-{result.began:%Y%m%dT%H%M%S}"
+        try:
+            _prove(place, scratch, chosen, known if backup else None, last, moment, result, progress)
+        except CallyticsError as error:
+            result.wrong.append(str(error))
+        finally:
+            remove(place, scratch / "data", scratch)
+        result.ended = datetime.now(UTC)
+        _keep(place, result)
+        return result
+
+
+def _newest_second(connection: Connection, result: Drill, progress: Progress) -> Moment:
+    """Commit a moment and see how long it takes until it could be restored, without hurrying the archive.
+
+    A host that is lost loses what was committed within so many seconds before.
+    """
+    moment = ledger.record(connection, "drill")
+    row = SQL.one(connection, "position")
+    assert row is not None
+    connection.commit()
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < RPO_SECONDS:
+        progress("wait for the archive", int(waited), int(RPO_SECONDS))
+        state = SQL.one(connection, "archiver")
+        connection.commit()
+        if state and (state["last_archived_wal"] or "")[:24] >= row["file"]:
+            result.rpo_seconds = round(waited, 1)
+            return moment
+        time.sleep(0.5)
+    result.wrong.append(f"what was committed has not reached the repository after {RPO_SECONDS:.0f} seconds")
+    return moment
+
+
+def _prove(
+    place: Place,
+    scratch: Path,
+    backup: Backup,
+    known: Moment | None,
+    last: Moment | None,
+    moment: datetime | None,
+    result: Drill,
+    progress: Progress,
+) -> None:
+    scratch.mkdir(mode=0o700)
+    server = Server(place, scratch / "data", scratch / "server")
+    began = time.monotonic()
+    restore.fetch(place, server.data, backup, progress)
+    result.rto_seconds = time.monotonic() - began
+    try:
+        if known:
+            _compare(server, known, result, progress)
+        elif moment is None:
+            result.wrong.append(
+                f"backup {backup.label} has no checksums of its tables: writers could not be stopped for a moment then"
+            )
+        began = time.monotonic()
+        reached = restore.recover(server, moment, progress)
+        result.rto_seconds = round(result.rto_seconds + time.monotonic() - began, 1)
+        _look_at_moments(server, last, moment if reached else None, result)
+        _ask_doctor(server, result)
+        _ask_amcheck(server, result, progress)
+    finally:
+        server.stop()
+
+
+def _compare(server: Server, known: Moment, result: Drill, progress: Progress) -> None:
+    """Stop recovery at the commit whose tables were recorded, and compare every one of them."""
+    began = time.monotonic()
+    progress("replay to the recorded moment", 0, 1)
+    server.start(recovery_target_xid=str(known.xid % XID), recovery_target_action="pause")
+    server.wait("paused", True)
+    assert result.rto_seconds is not None
+    assert known.tables is not None
+    result.rto_seconds += time.monotonic() - began
+    with ledger.session(server.place, socket=server.socket, port=PORT) as connection:
+        found = ledger.fingerprints(connection, progress)
+        connection.rollback()
+    server.stop()
+    result.tables, result.rows = len(found), sum(rows for rows, _checksum in found.values())
+    result.wrong += ledger.differences(known.tables, found)
+    result.checked.append(f"{len(found)} tables with {result.rows:,} rows compared with those of {known.at:%F %T} UTC")
+
+
+def _look_at_moments(server: Server, last: Moment | None, moment: datetime | None, result: Drill) -> None:
+    """The newest second that must be there is, and nothing is younger than what was asked for."""
+    with ledger.session(server.place, socket=server.socket, port=PORT) as connection:
+        if last and SQL.one(connection, "moment", {"id": last.id}) is None:
+            result.wrong.append(f"what was committed at {last.at:%F %T} UTC is not there")
+        if moment and (younger := SQL.value(connection, "beyond", {"until": moment})):
+            result.wrong.append(f"{younger} moments after {restore.shown(moment)} are there")
+        if last:
+            result.checked.append(f"the newest second is there: {last.at:%F %T} UTC")
+
+
+def _ask_doctor(server: Server, result: Drill) -> None:
+    """Have doctor look at it, as the tables' owner: what a restored database holds gets no superuser's rights."""
+    place = server.place
+    login = Settings(
+        (server.socket,), PORT, place.database, "callytics_user", "", owner_user=place.owner, owner_password=""
+    )
+    diagnosis = doctor.examine(login)
+    errors = [f"doctor: {one.what}" for one in diagnosis.findings if one.level == "error"]
+    result.wrong += errors
+    result.checked.append(f"doctor: {len(diagnosis.findings)} findings, {len(errors)} errors")
+
+
+def _ask_amcheck(server: Server, result: Drill, progress: Progress) -> None:
+    """Have pg_amcheck read every table and index; its extension is installed in the scratch cluster only."""
+    progress("pg_amcheck", 0, 1)
+    place = server.place
+    said = subprocess.run(
+        [
+            place.program("pg_amcheck"),
+            *("--install-missing=pg_catalog", "--jobs=2", "-h", server.socket, "-p", str(PORT)),
+            *("-U", place.account, "-d", place.database),
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+    )
+    if said.returncode != 0:
+        lines = [line for line in (said.stdout + said.stderr).splitlines() if line.strip()]
+        # Not the lines below, which may quote keys.
+        result.wrong.append(f"pg_amcheck: {(lines or ['it failed'])[0]}")
+    result.checked.append("pg_amcheck read every table and index")
+    progress("pg_amcheck", 1, 1)
+
+
+def _keep(place: Place, result: Drill) -> None:
+    """Record the result in the live database, where it can be reached."""
+    values = {
+        "began": result.began,
+        "ended": result.ended,
+        "label": result.label,
+        "target": result.target,
+        "passed": result.passed,
+        "rto": result.rto_seconds,
+        "rpo": result.rpo_seconds,
+        "found": json.dumps({"checked": result.checked, "wrong": result.wrong}),
+    }
+    with ledger.ledger(place) as connection:
+        SQL.run(connection, "drilled", values)
+        connection.commit()
+
+
+@contextmanager
+def _alone(place: Place) -> Iterator[Path]:
+    folder = Path(place.folder)
+    with (folder / "drill.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError("another drill is under way: wait for it, or stop callytics-backup-drill") from None
+        yield folder
+
+
+def _remove_leftovers(place: Place, folder: Path) -> None:
+    """Remove what a drill that was killed has left, its server too; nobody else's drill runs now."""
+    for scratch in folder.glob("drill-*"):
+        remove(place, scratch / "data", scratch)

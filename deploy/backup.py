@@ -1,0 +1,223 @@
+"""Backups: pgBackRest with continuous archiving, its encrypted repository, and the timers that back up and prove it.
+
+The repository is a folder of the database's host, of another host that is reached by TLS, or a store that speaks S3;
+BACKUP_REPOSITORY=off leaves all of it out, and takes back what an earlier run has made.
+"""
+
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.operations import files, systemd
+
+from deploy.operations import (
+    application,
+    backups,
+    certificates,
+    debian_packages,
+    keys,
+    secret_files,
+    server_settings,
+    units,
+)
+from deploy.operations.certificates import Authority
+from deploy.operations.conf import conf
+from deploy.operations.hosts import wait_for_each_other
+from deploy.operations.pgbackrest import TLS, secrets, sections
+from deploy.operations.server_settings import unit_of
+
+data = host.data
+is_database, is_repository = "database" in host.groups, "backup" in host.groups
+apart = bool(data.backup_host)
+keeps = data.backup_on and (is_repository or (is_database and not apart))
+takes_part = data.backup_on and (is_database or is_repository)
+
+settings_file, secrets_file = "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest/conf.d/callytics.conf"
+server_file = f"/etc/postgresql/{data.postgres_cluster}/conf.d/callytics-backup.conf"
+database_unit = f"{unit_of(data.postgres_cluster)}.service" if is_database else ""
+program = f"{data.app_folder}/bin/callytics backup"
+pgbackrest = f"/usr/bin/pgbackrest --stanza={data.backup_stanza} --log-level-console=warn"
+commands = {
+    "full": f"{pgbackrest} --type=full backup" if apart else f"{program} now --type full",
+    "diff": f"{pgbackrest} --type=diff backup" if apart else f"{program} now --type diff",
+    "verify": f"{pgbackrest} --output=text verify" if apart else f"{program} check --verify",
+    "drill": f"{program} drill",
+    "watch": f"{program} watch",
+}
+jobs = {
+    **(data.backup_jobs["repository"] if keeps else {}),
+    **(data.backup_jobs["database"] if data.backup_on and is_database else {}),
+}
+every_job = {**data.backup_jobs["repository"], **data.backup_jobs["database"]}
+
+if takes_part:
+    kept_key = keys.KeptKey(Path(data.deploy_folder, "backup_key"))
+
+    debian_packages.present(name="Install pgBackRest", packages=data.backup_packages)
+    for folder in ("/etc/pgbackrest", "/etc/pgbackrest/conf.d"):
+        files.directory(name=f"Make {folder}", path=folder, user="root", group="root", mode="0755")
+    conf(
+        name="Write pgBackRest's settings",
+        src="pgbackrest.conf.j2",
+        dest=settings_file,
+        group="postgres",
+        mode="0640",
+        sections=sections(data, "both" if not apart else "database" if is_database else "repository"),
+    )
+    if keeps:
+        if not data.backup_key:
+            keys.kept(name="Make the repository's key, on the control machine", key=kept_key)
+        secret_files.secret(
+            name="Write the repository's key",
+            content=secrets(data, kept_key),
+            dest=secrets_file,
+            user="postgres",
+            group="postgres",
+            mode=0o600,
+        )
+    if keeps and data.backup_options["repo1-type"] == "posix":
+        files.directory(
+            name="Make the repository's folder",
+            path=data.backup_options["repo1-path"],
+            user="postgres",
+            group="postgres",
+            mode="0750",
+        )
+    if apart:
+        authority = Authority(Path(data.deploy_folder, "backup-tls"), peers=True)
+        me = data.backup_database_host if is_database else data.backup_host
+
+        files.directory(
+            name="Make the folder of pgBackRest's certificates",
+            path=TLS,
+            user="root",
+            group="root",
+            mode="0755",
+        )
+        certificates.server_certificate(
+            name="Install pgBackRest's certificate",
+            authority=authority,
+            server=me,
+            alternatives=[me],
+            folder=TLS,
+        )
+        certificates.authority_certificate(
+            name="Install the authority of pgBackRest's certificates", authority=authority, dest=f"{TLS}/ca.crt"
+        )
+        units.running(
+            name="Run pgBackRest's server with its files as they are",
+            unit="pgbackrest.service",
+            files=[settings_file, f"{TLS}/server.crt", f"{TLS}/server.key", f"{TLS}/ca.crt"],
+        )
+
+if data.backup_on and apart:
+    wait_for_each_other(name="Wait until database and repository can talk")
+
+if keeps:
+    backups.stanza(name="Make the repository's stanza", stanza=data.backup_stanza)
+
+if data.backup_on and apart:
+    wait_for_each_other(name="Wait until the repository is there")
+
+if data.backup_on and is_database:
+    conf(
+        name="Let PostgreSQL archive its WAL",
+        src="backup.conf.j2",
+        dest=server_file,
+        group="postgres",
+        mode="0640",
+        settings=data.backup_server | {"archive_command": f"pgbackrest --stanza={data.backup_stanza} archive-push %p"},
+    )
+    server_settings.in_force(
+        name="Run PostgreSQL with archiving", cluster=data.postgres_cluster, files=[server_file, settings_file]
+    )
+    backups.checked(
+        name="Check that WAL arrives in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
+    )
+
+    debian_packages.present(name="Install Python for the backups", packages=data.app_packages)
+    for folder in (data.app_folder, data.app_settings_folder):
+        files.directory(name=f"Make {folder} for the backups", path=folder, user="root", group="root", mode="0755")
+    application.installed(
+        name="Install Callytics for the backups",
+        checkout=application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels")),
+        folder=data.app_folder,
+    )
+    files.link(
+        name="Make callytics a command for the backups",
+        path="/usr/local/bin/callytics",
+        target=f"{data.app_folder}/bin/callytics",
+    )
+    files.directory(
+        name="Make the folder of trial restores and of the backups' state",
+        path=data.backup_folder,
+        user="postgres",
+        group="postgres",
+        mode="0755",
+    )
+    version = data.postgres_cluster.partition("/")[0]
+    conf(
+        name="Say where the backups are",
+        src="backup.toml.j2",
+        dest=f"{data.app_settings_folder}/backup.toml",
+        settings={
+            "stanza": data.backup_stanza,
+            "repository_host": data.backup_host,
+            "database": data.postgres_database,
+            "port": data.postgres_port,
+            "socket": "/var/run/postgresql",
+            "data": f"/var/lib/postgresql/{data.postgres_cluster}",
+            "binaries": f"/usr/lib/postgresql/{version}/bin",
+            "account": "postgres",
+            "unit": unit_of(data.postgres_cluster),
+            "folder": data.backup_folder,
+            "owner": data.postgres_database_owner,
+        },
+    )
+
+for job, described in jobs.items():
+    service, timer = f"callytics-backup-{job}.service", f"callytics-backup-{job}.timer"
+    conf(
+        name=f"Write {service}",
+        src="callytics-backup.service.j2",
+        dest=f"/etc/systemd/system/{service}",
+        says=described["says"],
+        command=commands[job],
+        database_unit=database_unit,
+    )
+    conf(
+        name=f"Write {timer}",
+        src="callytics-backup.timer.j2",
+        dest=f"/etc/systemd/system/{timer}",
+        says=described["says"],
+        when=described["when"],
+    )
+if jobs:
+    written = [f"callytics-backup-{job}.{kind}" for job in jobs for kind in ("service", "timer")]
+    units.loaded(
+        name="Make systemd know the backups' units",
+        units={unit: [f"/etc/systemd/system/{unit}"] for unit in written},
+    )
+for job in jobs:
+    systemd.service(
+        name=f"Run the timer of callytics-backup-{job}",
+        service=f"callytics-backup-{job}.timer",
+        running=True,
+        enabled=True,
+    )
+if keeps:
+    backups.first_backup(name="Begin the first backup", stanza=data.backup_stanza, unit="callytics-backup-full.service")
+
+unwanted = sorted(every_job.keys() - jobs.keys()) if is_database or is_repository else []
+if unwanted:
+    units.absent(
+        name="Remove the backups' units that this host is not to have",
+        units=[f"callytics-backup-{job}.{kind}" for job in unwanted for kind in ("timer", "service")],
+    )
+if is_database and not data.backup_on:
+    files.file(name="Let PostgreSQL archive nothing", path=server_file, present=False)
+    files.file(name="Say nothing of backups", path=f"{data.app_settings_folder}/backup.toml", present=False)
+    server_settings.in_force(
+        name="Run PostgreSQL without archiving",
+        cluster=data.postgres_cluster,
+        files=[f"/etc/postgresql/{data.postgres_cluster}/conf.d"],
+    )

@@ -1,0 +1,119 @@
+"""pgBackRest on the hosts: its stanza, the first backup, and the proof that archiving works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from pyinfra import host, logger
+from pyinfra.api import FactBase, OperationError, StringCommand, operation
+
+from deploy.operations.psql import JsonFact
+
+# The codes of "status" in the document of pgbackrest info: https://pgbackrest.org/command.html#command-info
+FINE, NO_STANZA, NO_BACKUP = 0, 1, 2
+PGBACKREST = "cd / && runuser -u postgres -- pgbackrest --log-level-console=error --log-level-stderr=off"
+
+
+class Repository(FactBase[Any]):
+    """What pgBackRest knows of a stanza; None before it is installed and configured."""
+
+    def command(self, stanza: str) -> str:
+        """Return the command that asks."""
+        ready = "command -v pgbackrest >/dev/null && [ -f /etc/pgbackrest/conf.d/callytics.conf ]"
+        return f"if {ready} || grep -qs repo1-host= /etc/pgbackrest/pgbackrest.conf; then {_info(stanza)}; fi; true"
+
+    def process(self, output: list[str]) -> Any:
+        """Return the stanza's part of the document."""
+        found = json.loads("\n".join(output)) if output else []
+        return found[0] if found else None
+
+
+class SystemIdentifier(JsonFact):
+    """The cluster's own number, which initdb draws; a restore keeps it."""
+
+    query = "system_identifier"
+
+
+class Checked(FactBase[str]):
+    """What ``pgbackrest check`` finds wrong, which has WAL archived and waits for it; empty if all is well."""
+
+    default = str
+
+    def command(self, stanza: str) -> str:
+        """Return the command that asks."""
+        return f"{PGBACKREST} --stanza={stanza} --archive-timeout=60 check 2>&1 || true"
+
+    def process(self, output: list[str]) -> str:
+        """Return the errors as one text."""
+        return " ".join(line.strip() for line in output if "ERROR" in line) or (output[-1] if output else "")
+
+
+class IsActive(FactBase[bool]):
+    """Whether a unit runs or starts."""
+
+    def command(self, unit: str) -> str:
+        """Return the command that asks."""
+        return f"systemctl is-active {unit} || true"
+
+    def process(self, output: list[str]) -> bool:
+        """Return it."""
+        return output[:1] in (["active"], ["activating"])
+
+
+@operation()
+def stanza(stanza: str) -> Generator[StringCommand, None, None]:
+    """Make the repository's room for the cluster, unless it is there.
+
+    One that holds another cluster's backups is left alone: a new host is given its data back by a restore. Raises
+    OperationError where the repository cannot be read, as with another key.
+    """
+    found = host.get_fact(Repository, stanza=stanza)
+    if found is None or found["status"]["code"] == NO_STANZA:
+        yield StringCommand(f"{PGBACKREST} --stanza={stanza} stanza-create")
+    elif found["status"]["code"] not in (FINE, NO_BACKUP):
+        raise OperationError(
+            f"the repository cannot be read: {found['status']['message']}: is BACKUP_KEY the one that it was made with?"
+        )
+    else:
+        host.noop("the repository has a stanza")
+
+
+@operation()
+def first_backup(stanza: str, unit: str) -> Generator[StringCommand, None, None]:
+    """Begin a backup in the background where there is none yet."""
+    found = host.get_fact(Repository, stanza=stanza)
+    if (found is None or found["status"]["code"] == NO_BACKUP) and not host.get_fact(IsActive, unit=unit):
+        yield StringCommand(f"systemctl start --no-block {unit}")
+    else:
+        host.noop("there is a backup, or it is being made")
+
+
+@operation()
+def checked(stanza: str, cluster: str) -> Generator[StringCommand, None, None]:
+    """Have WAL archived and see it arrive; nothing is changed.
+
+    A repository with another cluster's backups, as on a new host, is not checked: a warning says how to restore. Raises
+    OperationError where archiving does not work.
+    """
+    yield from ()
+    if not host.state.is_executing:
+        return
+    if is_foreign(host.get_fact(Repository, stanza=stanza), host.get_fact(SystemIdentifier, cluster=cluster)):
+        logger.warning(
+            f"{host.print_prefix}The repository holds another cluster's backups, and nothing is archived: "
+            "run 'callytics backup restore' on this host, or name another BACKUP_REPOSITORY"
+        )
+    elif wrong := host.get_fact(Checked, stanza=stanza):
+        raise OperationError(f"archiving does not work: {wrong}")
+
+
+def is_foreign(repository: Mapping[str, Any] | None, identifier: int | None) -> bool:
+    """Return whether a repository knows clusters, and this one is not the newest of them."""
+    known = [entry["system-id"] for entry in (repository or {}).get("db", [])]
+    return bool(known) and identifier is not None and known[-1] != identifier
+
+
+def _info(stanza: str) -> str:
+    return f"({PGBACKREST} --stanza={stanza} --output=json info)"

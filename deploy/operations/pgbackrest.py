@@ -1,0 +1,76 @@
+"""What pgBackRest's files say on each host, by pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyinfra.api import HiddenValue
+
+TLS = "/etc/pgbackrest/tls"
+
+
+def sections(data: Any, role: str) -> dict[str, dict[str, object]]:
+    """Return pgbackrest.conf of a host, whose ``role`` is ``both``, ``database`` or ``repository``.
+
+    Only who keeps the repository has its key and decides what is kept; the two of them know each other by TLS.
+    """
+    there = {
+        "repo1-cipher-type": "aes-256-cbc",
+        "repo1-retention-full-type": "time",
+        "repo1-retention-full": data.backup_keep_days,
+        # Thousands of small files are stored as one.
+        "repo1-bundle": "y",
+        **data.backup_options,
+    }
+    common = {
+        "process-max": data.backup_processes,
+        "compress-type": "zst",
+        # A backup begins at once, not with the next checkpoint.
+        "start-fast": "y",
+        "archive-async": "y",
+        "spool-path": "/var/spool/pgbackrest",
+        # archive-push-queue-max is left out: it would throw WAL away, and restores could not pass that gap.
+        "log-level-file": "info",
+    }
+    cluster = {
+        "pg1-path": f"/var/lib/postgresql/{data.postgres_cluster}",
+        "pg1-port": data.postgres_port,
+        "pg1-socket-path": "/var/run/postgresql",
+    }
+    if role == "database":
+        return {"global": common | _peer(data, "repo1", data.backup_host), data.backup_stanza: cluster}
+    if role == "repository":
+        server = _peer(data, "pg1", data.backup_database_host)
+        options = {name: value for name, value in server.items() if name.startswith("tls")}
+        to_database = {name: value for name, value in server.items() if not name.startswith("tls")}
+        return {"global": there | common | options, data.backup_stanza: cluster | to_database}
+    return {"global": there | common, data.backup_stanza: cluster}
+
+
+def secrets(data: Any, kept_key: Any) -> Callable[[], HiddenValue]:
+    """Return a function that makes the text of the file of secrets: the repository's key, and a store's login."""
+
+    def text() -> HiddenValue:
+        values = {"repo1-cipher-pass": data.backup_key or kept_key, **data.backup_secrets}
+        return HiddenValue("[global]\n" + "".join(f"{name}={value.unmask()}\n" for name, value in values.items()))
+
+    return text
+
+
+def _peer(data: Any, whose: str, peer: str) -> dict[str, object]:
+    return {
+        f"{whose}-host": peer,
+        f"{whose}-host-type": "tls",
+        f"{whose}-host-port": data.backup_port,
+        f"{whose}-host-ca-file": f"{TLS}/ca.crt",
+        f"{whose}-host-cert-file": f"{TLS}/server.crt",
+        f"{whose}-host-key-file": f"{TLS}/server.key",
+        "tls-server-address": "*",
+        "tls-server-port": data.backup_port,
+        "tls-server-ca-file": f"{TLS}/ca.crt",
+        "tls-server-cert-file": f"{TLS}/server.crt",
+        "tls-server-key-file": f"{TLS}/server.key",
+        # The only one who is let in, by the name in its certificate.
+        "tls-server-auth": f"{peer}={data.backup_stanza}",
+    }
