@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli import agents, backups, completion, environment, imports, schema, serving, trial
+from callytics.cli import agents, backups, completion, environment, imports, schema, serving, top, trial
 from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.importer import Limits
@@ -25,6 +25,7 @@ COMMANDS = (
     schema.grants,
     schema.partitions,
     schema.doctor,
+    top.top,
     trial.sample,
     trial.server,
     imports.inspect,

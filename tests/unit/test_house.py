@@ -22,6 +22,7 @@ ALLOWED = {
     "callytics.agents": {"callytics.postgres", "callytics.settings"},
     "callytics.trial": {"callytics.postgres", "callytics.settings"},
     "callytics.backup": {"callytics.schema", "callytics.postgres", "callytics.settings"},
+    "callytics.status": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.importer": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     # Of the importer it takes the records; test_the_report_takes_the_importers_records_alone sees to that.
     "callytics.report": {"callytics.importer", "callytics.schema", "callytics.postgres", "callytics.settings"},

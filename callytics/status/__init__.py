@@ -1,0 +1,1 @@
+"""How an installation is: one screen for everything (overview), and what its server is doing (top)."""
