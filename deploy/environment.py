@@ -85,7 +85,16 @@ def signing_key() -> Secret | None:
 
 def service_settings() -> dict[str, str]:
     """Return the service's settings that .env names; the service has its own defaults for the others."""
-    names = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES", "API_HOST", "API_PORT", "CORS_ORIGINS")
+    names = (
+        "JWT_EXPIRE_MINUTES",
+        "SESSION_IDLE_MINUTES",
+        "MAX_LOGIN_ATTEMPTS",
+        "ACCOUNT_LOCK_MINUTES",
+        "API_HOST",
+        "API_PORT",
+        "API_NAMES",
+        "CORS_ORIGINS",
+    )
     return {name: value(name) for name in names if value(name)}
 
 

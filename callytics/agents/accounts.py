@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from callytics.agents import passwords, permissions
+from callytics.agents import passwords, permissions, sessions
+from callytics.agents.names import folded, looked_up, new_name
 from callytics.agents.passwords import Passwords
+from callytics.agents.sessions import Session
 from callytics.exceptions import AgentError
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("accounts.sql"))
-LONGEST_USERNAME = 256
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class AgentAccounts:
     def add_agent(self, username: str, password: str, profile: Profile, grants: tuple[Grant, ...] = ()) -> int:
         """Create an account that may log in, with profile, settings and permissions, and return the agent's id.
 
-        All or nothing. Raises AgentError if the username, email or employee number is taken or a permission does not
-        exist, and PasswordRefused for an unfit password.
+        All or nothing. Raises AgentError if the username, email or employee number is taken, the username can pass for
+        another or a permission does not exist, and PasswordRefused for an unfit password.
         """
-        username = _username(username)
+        username = new_name(username)
         for grant in grants:
             _refuse_unknown(grant)
         passwords.refuse_unfit(password, username)
@@ -122,10 +122,10 @@ class AgentAccounts:
 
     def check_new(self, username: str, grants: tuple[Grant, ...] = ()) -> None:
         """Raise AgentError where ``add_agent`` would for these, before anybody is asked for the rest."""
-        username = _username(username)
+        username = new_name(username)
         for grant in grants:
             _refuse_unknown(grant)
-        if self.postgres.execute_query(SQL["find"], spellings(username), fetch="one"):
+        if self._value("is_taken", username=username, folded=folded(username)):
             raise _taken(username)
 
     def check_known(self, username: str) -> None:
@@ -148,6 +148,33 @@ class AgentAccounts:
             self._log_change(account["agent_id"], "password")
 
     aset_password = as_async(set_password)
+
+    def sessions(self, username: str) -> list[Session]:
+        """Return an agent's logins in force, the newest first."""
+        with self.postgres.transaction():
+            account = self._find(username)
+            return sessions.in_force(self.postgres, account["id"], account["agent_id"])
+
+    asessions = as_async(sessions)
+
+    def end_sessions(self, username: str, session_ids: tuple[str, ...] = ()) -> int:
+        """End an agent's sessions of these ids, or all of them without any; return how many there were.
+
+        Raises AgentError, and ends none, where one of them is not in force.
+        """
+        with self.postgres.transaction():
+            account = self._find(username)
+            ended = [(one, sessions.end(self.postgres, account["id"], one)) for one in session_ids or (None,)]
+            for session_id, found in ended:
+                if session_id is not None and not found:
+                    raise AgentError(
+                        f"agent '{username}' has no such session: 'callytics agent sessions {username}' shows them"
+                    )
+            number = sum(found for _, found in ended)
+            self._log_change(account["agent_id"], "logout", sessions=str(number))
+        return number
+
+    aend_sessions = as_async(end_sessions)
 
     def lock(self, username: str) -> None:
         """Refuse an agent's logins until ``unlock``, and end every session of the account."""
@@ -232,7 +259,8 @@ class AgentAccounts:
     alist_agents = as_async(list_agents)
 
     def _add_account(self, username: str, password_hash: str, profile: Profile) -> int:
-        account_id = self._value("add_account", username=username, email=profile.email, password_hash=password_hash)
+        values = {"username": username, "folded": folded(username), "email": profile.email}
+        account_id = self._value("add_account", password_hash=password_hash, **values)
         if account_id is None:
             raise _taken(username)
         return int(account_id)
@@ -257,7 +285,7 @@ class AgentAccounts:
 
     def _find(self, username: str) -> dict[str, Any]:
         """Return an account, its row locked until the transaction ends: two changes at once take turns."""
-        found = self.postgres.execute_query(SQL["find"], spellings(username), fetch="one")
+        found = self.postgres.execute_query(SQL["find"], looked_up(username), fetch="one")
         if found is None:
             raise AgentError(f"there is no agent '{username}': 'callytics agent list' shows who there is")
         return dict(found)
@@ -280,26 +308,9 @@ def full_name(first_name: str, last_name: str) -> str:
     return f"{first_name} {last_name}"
 
 
-def spellings(username: str) -> Mapping[str, str | None]:
-    """Return the query parameters of a username: as typed, like imported ones, and composed (NFC), like new ones.
-
-    Both are None for a text that can't be a username.
-    """
-    if len(username) > LONGEST_USERNAME or not username.isprintable():
-        return {"username": None, "composed": None}
-    return {"username": username, "composed": unicodedata.normalize("NFC", username)}
-
-
 def _account(row: dict[str, Any]) -> Account:
     password_hash = row.pop("password_hash")
     return Account(**row, password=passwords.kind(password_hash))
-
-
-def _username(text: str) -> str:
-    username = unicodedata.normalize("NFC", text).strip()
-    if not username or spellings(username)["username"] is None:
-        raise AgentError(f"the username must have 1 to {LONGEST_USERNAME} characters, all of which can be seen")
-    return username
 
 
 def _taken(username: str) -> AgentError:

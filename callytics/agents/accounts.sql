@@ -1,18 +1,27 @@
 -- name: find
--- The account of a username, locked until the transaction ends; the spelling as typed goes before its composed form.
+-- The account of a username, locked until the transaction ends.
 select a.id, a.account_status, p.id as agent_id
 from agent_accounts as a
 left join agent_profiles as p on p.account_id = a.id
-where a.username in (%(username)s, %(composed)s)
-order by (a.username = %(username)s) desc
-limit 1
+where a.id = account_named(%(username)s, %(folded)s)
 for no key update of a
 
+-- name: is_taken
+-- Also by one that only reads alike.
+select
+    exists(
+        select
+        from agent_accounts
+        where username = %(username)s or folded_account_name(folded_name, username) = %(folded)s
+    )
+
 -- name: add_account
--- No row where the username or the email is taken: an error would put the statement, hash and all, into the server's
--- log.
-insert into agent_accounts (username, email, password_hash, account_status)
-values (%(username)s, %(email)s, %(password_hash)s, 'active')
+-- No row where the username, one that reads alike or the email is taken: an error would put the statement, hash and
+-- all, into the server's log.
+insert into agent_accounts (username, folded_name, email, password_hash, account_status)
+select %(username)s, %(folded)s, %(email)s, %(password_hash)s, 'active'
+where
+    not exists (select from agent_accounts where folded_account_name(folded_name, username) = %(folded)s)
 on conflict do nothing
 returning id
 
@@ -107,7 +116,7 @@ select
     (
         select count(*)
         from agent_sessions as s
-        where s.account_id = a.id and s.revoked_at is null and s.expires_at > now()
+        where s.account_id = a.id and s.revoked_at is null and least(s.expires_at, s.idle_at) > now()
     ) as sessions
 from agent_accounts as a
 left join agent_profiles as p on p.account_id = a.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,12 +14,12 @@ from typing import Any
 
 import jwt
 
-from callytics.agents.accounts import spellings
+from callytics.agents.names import looked_up
 from callytics.agents.networks import host, network
 from callytics.agents.passwords import Passwords
 from callytics.agents.permissions import allows
 from callytics.agents.turns import Turns
-from callytics.exceptions import LoginRefused, NotAuthenticated, NotPermitted
+from callytics.exceptions import DiskFull, LoginRefused, NotAuthenticated, NotPermitted, ReadOnlyServer
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
@@ -152,12 +153,16 @@ class AgentAuth:
     def authenticate(self, token: str) -> Agent:
         """Return the agent of a token; raise NotAuthenticated if it is forged or expired, or its session has ended.
 
+        A session ends when it is not used for SESSION_IDLE_MINUTES, too; this is a use of it.
         The session is looked up each time, and those of accounts and profiles that are no longer active do not count,
         however they became inactive: a signed token alone could not be revoked before it expires.
         """
-        agent = self._agent(**self._claims(token))
-        if agent is None:
+        found = self._agent(**self._claims(token))
+        if found is None:
             raise NotAuthenticated
+        agent, is_noted = found
+        if not is_noted:
+            self._note_use(agent)
         return agent
 
     aauthenticate = as_async(authenticate)
@@ -185,7 +190,7 @@ class AgentAuth:
 
     def knows(self, username: str, ip_address: str | None) -> bool:
         """Tell whether the agent of a username has entered from an address or its network lately."""
-        parameters = {**spellings(username), **_origin(ip_address, None), "known_days": KNOWN_DAYS}
+        parameters = {**looked_up(username), **_origin(ip_address, None), "known_days": KNOWN_DAYS}
         return bool(self.postgres.execute_query(SQL["known"], parameters, fetch="val"))
 
     aknows = as_async(knows)
@@ -193,7 +198,7 @@ class AgentAuth:
     def _attempt(self, username: str, origin: Mapping[str, str | None]) -> _Attempt:
         most = self.settings.max_login_attempts
         parameters = {
-            **spellings(username),
+            **looked_up(username),
             **origin,
             "known_days": KNOWN_DAYS,
             "most": most,
@@ -220,6 +225,7 @@ class AgentAuth:
             "new_hash": password_hash if current else self.passwords.hash(password),
             "session_id": session_id,
             "minutes": self.settings.jwt_expire_minutes,
+            "idle_minutes": self.settings.session_idle_minutes,
         }
         with self.postgres.transaction():
             opened = self.postgres.execute_query(SQL["enter"], parameters, fetch="one")
@@ -228,15 +234,30 @@ class AgentAuth:
             # Here, so that no timer is needed: each login removes more than it adds.
             self.postgres.execute_query(SQL["forget_sessions"], fetch="none")
             self.postgres.execute_query(SQL["forget_places"], fetch="none")
-            agent = self._agent(session_id, str(attempt.account_id))
-            if agent is None:
+            found = self._agent(session_id, str(attempt.account_id))
+            if found is None:
                 raise LoginRefused
+        agent, _is_noted = found
         return LoginSession(self._token(agent, **opened), opened["expires_at"], agent)
 
-    def _agent(self, session_id: str, account_id: str) -> Agent | None:
-        values = {"session_id": session_id, "account_id": account_id}
+    def _agent(self, session_id: str, account_id: str) -> tuple[Agent, bool] | None:
+        """Return the agent of a session, and whether its use was noted lately."""
+        values = {
+            "session_id": session_id,
+            "account_id": account_id,
+            "idle_minutes": self.settings.session_idle_minutes,
+        }
         found = self.postgres.execute_query(SQL["agent"], values, fetch="one")
-        return Agent(**found) if found else None
+        if found is None:
+            return None
+        is_noted = found.pop("is_noted")
+        return Agent(**found), is_noted
+
+    def _note_use(self, agent: Agent) -> None:
+        values = {"session_id": agent.session_id, "idle_minutes": self.settings.session_idle_minutes}
+        # Reading goes on where nothing can be written any more; the session then may end although it was used.
+        with suppress(DiskFull, ReadOnlyServer):
+            self.postgres.execute_query(SQL["note_use"], values, fetch="none")
 
     def _token(self, agent: Agent, issued_at: datetime, expires_at: datetime) -> str:
         claims = {

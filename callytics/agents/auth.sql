@@ -33,9 +33,7 @@ with account as (
     left join agent_profiles as p on p.account_id = a.id
     left join agent_login_places as host on host.account_id = a.id and host.place = %(host)s
     left join agent_login_places as network on network.account_id = a.id and network.place = %(network)s
-    where a.username in (%(username)s, %(composed)s)
-    order by (a.username = %(username)s) desc
-    limit 1
+    where a.id = account_named(%(username)s, %(folded)s)
     for no key update of a
 ),
 tried as (
@@ -114,7 +112,7 @@ select
         from agent_login_places as place
         join agent_accounts as a on a.id = place.account_id
         where
-            a.username in (%(username)s, %(composed)s) and place.place in (%(host)s, %(network)s)
+            a.id = account_named(%(username)s, %(folded)s) and place.place in (%(host)s, %(network)s)
             and place.entered_at > now() - make_interval(days => %(known_days)s)
     )
 
@@ -154,10 +152,10 @@ logged as (
         %(session_id)s, '{"outcome": "accepted"}'
     from account
 )
-insert into agent_sessions (id, account_id, issued_at, expires_at)
+insert into agent_sessions (id, account_id, issued_at, expires_at, idle_at)
 select
     %(session_id)s, account.id, date_trunc('second', now()),
-    date_trunc('second', now()) + make_interval(mins => %(minutes)s)
+    date_trunc('second', now()) + make_interval(mins => %(minutes)s), now() + make_interval(mins => %(idle_minutes)s)
 from account
 returning issued_at, expires_at
 
@@ -193,9 +191,17 @@ where (account_id, place) in (
     )
 
 -- name: agent
--- The agent of a session in force, whose account and profile are still active; otherwise no row.
+-- The agent of a session in force, whose account and profile are still active; otherwise no row. A use is noted at
+-- most once a minute: a write for each request would cost more than the request. Where nothing can be written, no
+-- session ends for not being used.
 select
     p.id, a.id as account_id, a.username, p.full_name, s.id as session_id,
+    current_setting('transaction_read_only')::boolean
+    or coalesce(
+        s.idle_at between now() + make_interval(secs => %(idle_minutes)s * 60 - least(60, %(idle_minutes)s * 6))
+        and now() + make_interval(mins => %(idle_minutes)s),
+        false
+    ) as is_noted,
     (
         select coalesce(jsonb_object_agg(r.permission_type, r.permission_level), '{}')
         from agent_rights as r
@@ -206,7 +212,14 @@ join agent_accounts as a on a.id = s.account_id
 join agent_profiles as p on p.account_id = a.id
 where
     s.id = %(session_id)s and s.account_id = %(account_id)s and s.revoked_at is null and s.expires_at > now()
+    and (s.idle_at is null or s.idle_at > now() or current_setting('transaction_read_only')::boolean)
     and a.account_status = 'active' and p.is_active
+
+-- name: note_use
+-- Requests at one moment do not wait for each other: one of them notes it for all.
+update agent_sessions
+set idle_at = now() + make_interval(mins => %(idle_minutes)s)
+where id in (select id from agent_sessions where id = %(session_id)s for no key update skip locked)
 
 -- name: end_session
 update agent_sessions

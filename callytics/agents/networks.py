@@ -1,9 +1,8 @@
-"""Where a login comes from, and which account it is for, as keys by which logins are counted."""
+"""Where a login comes from, as keys by which logins are counted."""
 
 from __future__ import annotations
 
 import ipaddress
-import unicodedata
 
 # One host can use all of a /64 (RFC 6177), and a customer has a /56 or /48. Of IPv4 a provider's customers share a /24.
 HOST = {4: 32, 6: 64}
@@ -24,11 +23,6 @@ def network(address: str | None) -> str:
 def site(address: str) -> str:
     """Return the key of a site, whose hosts can be one attacker's: the /24, or /48."""
     return _prefix(address, SITE)
-
-
-def folded(username: str) -> str:
-    """Return a username as it is compared with others: NFKC, without upper and lower case."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
 
 def _prefix(address: str, lengths: dict[int, int]) -> str:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
-from callytics.agents import passwords
+from callytics.agents import passwords, sessions
 from callytics.agents.auth import Agent, AgentAuth
+from callytics.agents.sessions import Session
 from callytics.exceptions import LoginRefused
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("own.sql"))
-
-
-@dataclass(frozen=True)
-class Session:
-    """A login in force: since when, until when, from where, and whether it is the one that asks."""
-
-    id: str
-    issued_at: datetime
-    expires_at: datetime
-    is_current: bool
-    ip_address: str | None
-    user_agent: str | None
 
 
 class OwnAccount:
@@ -71,16 +58,14 @@ class OwnAccount:
 
     def sessions(self, agent: Agent) -> list[Session]:
         """Return the account's sessions in force, the newest first."""
-        values = {"account_id": agent.account_id, "agent_id": agent.id, "session_id": agent.session_id}
-        return [Session(**row) for row in self.postgres.execute_query(SQL["sessions"], values)]
+        return sessions.in_force(self.postgres, agent.account_id, agent.id, current=agent.session_id)
 
     asessions = as_async(sessions)
 
     def end(self, agent: Agent, session_id: str | None = None) -> int:
         """End one session of the account, or all of them, the agent's own too; return how many there were."""
         with self.postgres.transaction():
-            values = {"account_id": agent.account_id, "ended": session_id}
-            ended = self.postgres.execute_query(SQL["end"], values, fetch="none")
+            ended = sessions.end(self.postgres, agent.account_id, session_id)
             if ended:
                 self._log(agent, "logout", {"outcome": "accepted", "sessions": ended})
         return ended

@@ -10,32 +10,6 @@ update agent_sessions
 set revoked_at = now(), reason = 'password'
 where account_id = %(account_id)s and id <> %(session_id)s and revoked_at is null
 
--- name: sessions
--- Those in force, the newest first, with where they were opened.
-select
-    s.id, s.issued_at, s.expires_at, s.id = %(session_id)s as is_current,
-    opened.ip_address, opened.user_agent
-from agent_sessions as s
-left join lateral (
-    select l.ip_address, l.user_agent
-    from agent_activity_logs as l
-    where
-        l.agent_id = %(agent_id)s and l.session_id = s.id and l.activity_type = 'login'
-        -- The log is partitioned by this: a login is a line of about that moment.
-        and l.created_at between s.issued_at - interval '1 minute' and s.issued_at + interval '1 minute'
-    limit 1
-) as opened on true
-where s.account_id = %(account_id)s and s.revoked_at is null and s.expires_at > now()
-order by s.issued_at desc, s.id
-
--- name: end
--- One session, or with null all of them.
-update agent_sessions
-set revoked_at = now(), reason = 'logout'
-where
-    account_id = %(account_id)s and (id = %(ended)s::text or %(ended)s::text is null)
-    and revoked_at is null and expires_at > now()
-
 -- name: log
 insert into agent_activity_logs (agent_id, activity_type, session_id, activity_data)
 values (%(agent_id)s, %(activity)s, %(session_id)s, %(data)s)

@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from callytics.agents.names import folded
 from callytics.exceptions import PasswordRefused
 
 # NIST SP 800-63B, section 5.1.1.2: require length, not a mix of kinds of characters. OWASP ASVS 2.1.1: 12.
 SHORTEST = 12
 # Nobody types more; an attacker may send more to keep the processors busy.
 MOST_BYTES = 1024
+# OWASP ASVS 2.1.7. On zxcvbn's scale, 2 is below 10^8 guesses. It takes no more than 72 characters.
+LOWEST_SCORE, LONGEST_JUDGED = 3, 72
 PBKDF2_ROUNDS = 100_000
 PBKDF2 = re.compile(r"([^$]+)\$([0-9a-fA-F]{64})")
 # Argon2 takes its cost from the stored hash: a planted one must not make us allocate more than this.
@@ -110,14 +113,28 @@ class Passwords:
 
 
 def refuse_unfit(password: str, username: str) -> None:
-    """Raise PasswordRefused for a new password that is too short, too long, not text, or the user's name."""
+    """Raise PasswordRefused for a new password: too short, too long, not text, the user's name, or guessed early."""
     typed = _typed(password)
     if typed is None:
         raise PasswordRefused(f"the password is longer than {MOST_BYTES} bytes, or not text: choose another one")
     if len(typed.composed.decode()) < SHORTEST:
         raise PasswordRefused(f"the password has fewer than {SHORTEST} characters: choose a longer one")
-    if typed.composed.decode().casefold() == unicodedata.normalize("NFC", username).casefold():
+    if folded(password) == folded(username):
         raise PasswordRefused("the password is the username: choose another one")
+    if _is_guessed_first(typed.composed.decode(), username):
+        raise PasswordRefused("the password is among those that are guessed first: choose one with less of a pattern")
+
+
+def _is_guessed_first(password: str, username: str) -> bool:
+    """Tell whether a password is a common one, or made of such, of rows of keys, repetitions, dates or the username.
+
+    zxcvbn knows the 30,000 most common ones and estimates how many guesses a password takes; below 10^8 is refused.
+    """
+    # Only here: its lists take a while to load, which logging in should not wait for.
+    from zxcvbn import zxcvbn
+
+    estimated = zxcvbn(password[:LONGEST_JUDGED], user_inputs=[username, "callytics"])
+    return int(estimated["score"]) < LOWEST_SCORE
 
 
 def kind(stored: str) -> str:

@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from callytics import __version__
 from callytics.agents.auth import AgentAuth
 from callytics.api import analyses, calls, health, imports, logins, metrics, own, page, problems, status
-from callytics.api.guards import LastResort, SecurityHeaders
+from callytics.api.guards import KnownNames, LastResort, SecurityHeaders
 from callytics.api.limits import BodyLimit, LoginLimits
 from callytics.api.logs import RequestLog
 from callytics.api.meters import Metrics
@@ -71,7 +71,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=_middleware(service, counted),
-        responses=problems.declared(400, 408, 413, 422, 500, 503),
+        responses=problems.declared(400, 408, 413, 421, 422, 500, 503),
     )
     app.state.service = Service(
         postgres=postgres,
@@ -96,6 +96,7 @@ def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
     return [
         Middleware(RequestLog, metrics=counted),
         Middleware(SecurityHeaders),
+        Middleware(KnownNames, names=service.api_names),
         Middleware(
             CORSMiddleware,
             allow_origins=service.cors_origins,

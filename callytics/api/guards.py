@@ -1,10 +1,12 @@
-"""Middleware around every answer: security headers for browsers, and a 500 for unexpected errors."""
+"""Middleware around every answer: whom it is for, security headers for browsers, a 500 for unexpected errors."""
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Collection
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +27,8 @@ HEADERS = {
 }
 
 
+PROBED = ("/health", "/health/live", "/metrics")
+OTHER_HOST = "this service is not known by the name in the request's Host: ask under one of its names (API_NAMES)"
 # A proxy that is trusted says by X-Forwarded-Proto that the client came by TLS: it is to go on doing so, for a year.
 # https://datatracker.ietf.org/doc/html/rfc6797
 TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
@@ -52,6 +56,30 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_on)
+
+
+class KnownNames:
+    """Refuse requests for other hosts than ``names``, in which case somebody may have pointed a name of theirs at us.
+
+    Without ``names`` every host is taken. Probes and Prometheus ask by address, and learn nothing that depends on it.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self.app = app
+        self.names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 421."""
+        if scope["type"] == "http" and not self._is_for_us(scope):
+            await problems.response(Request(scope), 421, OTHER_HOST)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _is_for_us(self, scope: Scope) -> bool:
+        if not self.names or scope["path"] in PROBED:
+            return True
+        host = Headers(scope=scope).get("host", "").lower()
+        return re.sub(r"\.?(:\d*)?$", "", host) in self.names
 
 
 class LastResort:

@@ -13,7 +13,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.agents.networks import folded, host, network, site
+from callytics.agents.names import folded
+from callytics.agents.networks import host, network, site
 
 # An hour of talk with every word assessed is about a megabyte.
 BODY_BYTES = 4 * 1024 * 1024

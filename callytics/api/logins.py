@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from callytics.agents.auth import Agent, LoginSession
+from callytics.agents.names import LONGEST
 from callytics.api import permits, problems, service
 from callytics.api.text import Text
 from callytics.exceptions import LoginRefused
@@ -28,7 +29,7 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"username": "kim", "password": "…"}})
 
-    username: Text = Field(min_length=1, max_length=255)
+    username: Text = Field(min_length=1, max_length=LONGEST)
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 
 

@@ -44,6 +44,7 @@ class SessionView(BaseModel):
     id: str
     issued_at: datetime
     expires_at: datetime
+    idle_at: datetime | None = Field(description="When it ends unless it is used before")
     is_current: bool = Field(description="Whether this request belongs to it", examples=[True])
     ip_address: str | None = Field(description="Where the agent logged in from", examples=["192.0.2.7"])
     user_agent: str | None = Field(examples=["curl/7.88.1"])

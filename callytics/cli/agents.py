@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from callytics.settings import Settings
 
 if TYPE_CHECKING:
     from callytics.agents.accounts import Account, AgentAccounts, Grant
+    from callytics.agents.sessions import Session
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"])
+SESSION_HEAD = ("SESSION", "SINCE", "ENDS", "IF NOT USED", "FROM", "PROGRAM")
 HEAD = ("USERNAME", "NAME", "DEPARTMENT", "POSITION", "STATE", "LAST LOGIN", "PERMISSIONS")
 
 password_stdin = click.option(
@@ -181,6 +183,35 @@ def agent_list(env_file: Path, as_json: bool) -> None:
         echo([Table(HEAD, [*map(_cells, found)], spare={1, 2, 3, 5, 6})])
 
 
+@agent.command("sessions", cls=Printing)
+@click.argument("username")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_obj
+def agent_sessions(env_file: Path, username: str, as_json: bool) -> None:
+    """Show an agent's logins: since when, from where, and until when."""
+    with _accounts(env_file) as accounts:
+        found = accounts.sessions(username)
+    if as_json:
+        rows = [{name: value for name, value in asdict(one).items() if name != "is_current"} for one in found]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
+    else:
+        echo([Table(SESSION_HEAD, [*map(_session_cells, found)], spare={3, 4, 5})])
+
+
+@agent.command("end")
+@click.argument("username")
+@click.argument("session_ids", metavar="[SESSION]...", nargs=-1)
+@click.pass_obj
+def agent_end(env_file: Path, username: str, session_ids: tuple[str, ...]) -> None:
+    """End an agent's logins at once: these, or all of them.
+
+    The agent may log in again; 'agent lock' prevents that.
+    """
+    with _accounts(env_file) as accounts:
+        ended = accounts.end_sessions(username, session_ids)
+    click.echo(f"{username} is logged out of {ended} session{'' if ended == 1 else 's'}")
+
+
 @contextmanager
 def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
     """Lend the accounts, over a single connection: a command needs no pool.
@@ -224,6 +255,11 @@ def _cells(account: Account) -> tuple[str, ...]:
     permissions = ", ".join(f"{held['type']}:{held['level']}" for held in account.permissions)
     person = (account.full_name or "", account.department or "", account.position or "")
     return (account.username, *person, state, _minute(account.last_login_at), permissions)
+
+
+def _session_cells(session: Session) -> tuple[str, ...]:
+    moments = (session.issued_at, session.expires_at, session.idle_at)
+    return (session.id, *map(_minute, moments), session.ip_address or "", session.user_agent or "")
 
 
 def _minute(moment: datetime | None) -> str:

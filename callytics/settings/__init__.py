@@ -135,10 +135,12 @@ class ServiceSettings:
 
     jwt_secret_key: str = field(repr=False)
     jwt_expire_minutes: int = 480
+    session_idle_minutes: int = 30
     max_login_attempts: int = 5
     account_lock_minutes: int = 30
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    api_names: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
     @classmethod
@@ -158,10 +160,12 @@ class ServiceSettings:
         return cls(
             jwt_secret_key=values["JWT_SECRET_KEY"],
             jwt_expire_minutes=int(value(values, "JWT_EXPIRE_MINUTES")),
+            session_idle_minutes=int(value(values, "SESSION_IDLE_MINUTES")),
             max_login_attempts=int(value(values, "MAX_LOGIN_ATTEMPTS")),
             account_lock_minutes=int(value(values, "ACCOUNT_LOCK_MINUTES")),
             api_host=value(values, "API_HOST"),
             api_port=int(value(values, "API_PORT")),
+            api_names=tuple(value(values, "API_NAMES").replace(",", " ").lower().split()),
             cors_origins=tuple(value(values, "CORS_ORIGINS").replace(",", " ").split()),
         )
 

@@ -13,7 +13,7 @@ from callytics.settings.variables import DEFAULT_ENV_FILE, REQUIRED, SECRETS, ho
 # RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
 JWT_SECRET_KEY_BYTES = 32
 KEY_ADVICE = "32 random bytes or more, such as 'openssl rand -base64 48' prints,"
-LOGIN_NUMBERS = ("JWT_EXPIRE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES")
+LOGIN_NUMBERS = ("JWT_EXPIRE_MINUTES", "SESSION_IDLE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES")
 # https://www.postgresql.org/docs/15/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # Of .env.example and of the examples that people copy: a server with such a password is open to everybody.
@@ -115,6 +115,10 @@ def _check_service(values: Mapping[str, str], where: str) -> Iterator[Problem]:
     key = values.get("JWT_SECRET_KEY", "")
     if key and not PLACEHOLDER.fullmatch(key.strip()) and not _is_strong(key):
         yield Problem("error", f"JWT_SECRET_KEY is too weak: put {KEY_ADVICE} into {where}")
+    for name in value(values, "API_NAMES").replace(",", " ").split():
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name, re.ASCII):
+            text = f"API_NAMES '{name}' is not a host's name: write it as calls.example.com, without scheme and port"
+            yield Problem("error", text)
     for origin in value(values, "CORS_ORIGINS").replace(",", " ").split():
         if not re.fullmatch(r"https?://[^/\s*]+", origin):
             text = f"CORS_ORIGINS '{origin}' is not an origin: write it as https://name, with a port where it has one"

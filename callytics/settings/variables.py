@@ -20,10 +20,13 @@ OPTIONAL = {
     "POSTGRES_SSLROOTCERT": "",
     "JWT_SECRET_KEY": "",
     "JWT_EXPIRE_MINUTES": "480",
+    # https://owasp.org/www-project-application-security-verification-standard/ 3.3.2 for level 2
+    "SESSION_IDLE_MINUTES": "30",
     "MAX_LOGIN_ATTEMPTS": "5",
     "ACCOUNT_LOCK_MINUTES": "30",
     "API_HOST": "127.0.0.1",
     "API_PORT": "8000",
+    "API_NAMES": "",
     "CORS_ORIGINS": "",
 }
 # Masked in what is shown and taken out of errors. The superuser's and the two after it are for those who make the

@@ -265,3 +265,49 @@ def test_threads_and_tasks_that_end_badly_are_logged_without_their_message(log: 
         ("never retrieved", "builtins.KeyError"),
     ]
     assert SECRET not in json.dumps(log)
+
+
+@pytest.fixture(scope="module")
+def named() -> TestClient:
+    service = ServiceSettings(jwt_secret_key="k" * 32, api_names=("calls.example.com", "localhost"))
+    return TestClient(create_app(SETTINGS, service), raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "host", ["calls.example.com", "CALLS.example.com", "calls.example.com:8443", "calls.example.com.", "localhost:8000"]
+)
+def test_requests_under_a_name_of_ours_are_answered(named: TestClient, host: str) -> None:
+    assert named.get("/openapi.json", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "calls.example.com.evil.example",
+        "evil.example:calls.example.com",
+        "10.0.0.7",
+        "",
+        "[::1]:8000",
+        "xcalls.example.com",
+        "calls.example.com@evil.example",
+        "calls.example.com:80:80",
+    ],
+)
+@pytest.mark.parametrize("path", ["/openapi.json", "/auth/login", "/health/", "/calls"])
+def test_requests_under_another_name_are_refused(named: TestClient, host: str, path: str) -> None:
+    answer = named.get(path, headers={"Host": host})
+    assert (answer.status_code, answer.headers["content-type"]) == (421, "application/problem+json")
+    assert "evil" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.json()["request_id"]
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/metrics"])
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "[fe80::1]", "anything"])
+def test_probes_ask_by_address(named: TestClient, host: str, path: str) -> None:
+    assert named.get(path, headers={"Host": host}).status_code == 200
+
+
+def test_without_names_every_host_is_taken(client: TestClient) -> None:
+    assert client.get("/openapi.json", headers={"Host": "evil.example"}).status_code == 200

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 import unicodedata
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from argon2 import PasswordHasher, Type
@@ -197,8 +199,14 @@ def test_what_is_stored_has_a_name(stored: str, name: str) -> None:
     assert kind(stored) == name
 
 
-@pytest.mark.parametrize("password", ["열두글자는꼭되어야한다네", "correct horse", " " * 12, "x" * 1024, "긴" * 341])
-def test_length_is_all_that_counts(password: str) -> None:
+LONG = "".join(chr(33 + number * number % 94) for number in range(1024))
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["열두글자는꼭되어야한다네", "correct horse", "lower case only", LONG, "가나다라마바사아자차카타파하" * 22],
+)
+def test_no_kind_of_character_is_asked_for(password: str) -> None:
     refuse_unfit(password, "kim")
 
 
@@ -213,3 +221,50 @@ def test_a_short_password_is_refused(password: str) -> None:
 def test_the_username_is_no_password(password: str) -> None:
     with pytest.raises(PasswordRefused, match="is the username"):
         refuse_unfit(password, unicodedata.normalize("NFC", password).upper())
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password1234",
+        "P@ssw0rd2024!",
+        "passwordpassword",
+        "qwertyuiop123",
+        "1qaz2wsx3edc4rfv",
+        "123456789012",
+        "aaaaaaaaaaaaaaaa",
+        "abcdefghijklmnop",
+        "iloveyou1234",
+        "tkfkdgotkfkdgo",
+        "비밀번호비밀번호비밀번호",
+        "callytics2026",
+        "minsu.kim.99",
+        "1234" * 200,
+    ],
+)
+def test_what_is_guessed_first_is_refused(password: str) -> None:
+    with pytest.raises(PasswordRefused, match="among those that are guessed first") as refusal:
+        refuse_unfit(password, "minsu.kim")
+    assert password not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "correct horse battery",
+        "정확한 말 배터리 스테이플",
+        "vK3-ohQu7-eePh9",
+        "한강에서 자전거를 탄다",
+    ],
+)
+def test_what_takes_many_guesses_is_taken(password: str) -> None:
+    refuse_unfit(password, "minsu.kim")
+
+
+def test_judging_a_password_is_bounded() -> None:
+    """Whatever is typed: the estimate's time grows faster than the password."""
+    begun = time.process_time()
+    for password in ("a1B2" * 250, "4@8({[<369!1|0$5+7%2" * 50, "qwerty" * 170, "가" * 340):
+        with suppress(PasswordRefused):
+            refuse_unfit(password, "kim")
+    assert time.process_time() - begun < 4

@@ -115,10 +115,12 @@ def test_env_show_masks_passwords_and_tells_where_each_value_is_from(monkeypatch
         "POSTGRES_SSLROOTCERT=  # not set",
         "JWT_SECRET_KEY=  # not set",
         "JWT_EXPIRE_MINUTES=480  # default",
+        "SESSION_IDLE_MINUTES=30  # default",
         "MAX_LOGIN_ATTEMPTS=5  # default",
         "ACCOUNT_LOCK_MINUTES=30  # default",
         "API_HOST=127.0.0.1  # default",
         "API_PORT=81  # .env",
+        "API_NAMES=  # not set",
         "CORS_ORIGINS=  # not set",
     ]
 

@@ -150,6 +150,11 @@ def test_placeholder_passwords_are_refused(password: str) -> None:
             "error: MAX_LOGIN_ATTEMPTS '0' is not a whole number from 1 to 1000000: correct it",
         ),
         (
+            {"API_NAMES": "calls.example, https://b.example"},
+            "error: API_NAMES 'https://b.example' is not a host's name: write it as calls.example.com, without scheme "
+            "and port",
+        ),
+        (
             {"CORS_ORIGINS": "https://calls.example, *"},
             "error: CORS_ORIGINS '*' is not an origin: write it as https://name, with a port where it has one",
         ),
@@ -346,10 +351,19 @@ KEY = "kZ3v9qT1yB7mN5wX2cR8sF4gH6jL0pDa"
 
 
 def test_service_settings_are_read_with_their_defaults() -> None:
-    service = ServiceSettings.load(
-        COMPLETE | {"JWT_SECRET_KEY": KEY, "CORS_ORIGINS": "https://a.example, http://b:81"}, None
+    lists = {"CORS_ORIGINS": "https://a.example, http://b:81", "API_NAMES": "A.example, b"}
+    service = ServiceSettings.load(COMPLETE | {"JWT_SECRET_KEY": KEY} | lists, None)
+    assert service == ServiceSettings(
+        jwt_secret_key=KEY,
+        jwt_expire_minutes=480,
+        session_idle_minutes=30,
+        max_login_attempts=5,
+        account_lock_minutes=30,
+        api_host="127.0.0.1",
+        api_port=8000,
+        api_names=("a.example", "b"),
+        cors_origins=("https://a.example", "http://b:81"),
     )
-    assert service == ServiceSettings(KEY, 480, 5, 30, "127.0.0.1", 8000, ("https://a.example", "http://b:81"))
     assert KEY not in repr(service)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from callytics.agents.accounts import Grant, Profile, full_name
 from callytics.agents.auth import AgentAuth
-from callytics.exceptions import AgentError, LoginRefused, PasswordRefused
+from callytics.exceptions import AgentError, LoginRefused, NotAuthenticated, PasswordRefused
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, WRONG, accounts_of, add_kim, agents_of, ask, run
@@ -53,6 +54,8 @@ def test_an_account_comes_with_all_that_belongs_to_it(auth: AgentAuth) -> None:
 
 TAKEN = {
     "username": ("kim", LEE, "username 'kim' or the email is taken"),
+    "username in other letters": ("ＫＩＭ", LEE, "username 'KIM' or the email is taken"),
+    "username that passes for another": ("k\u0456m", LEE, r"holds U\+0456, which may pass for another character"),
     "username in another composition": (unicodedata.normalize("NFD", "이영희"), LEE, "username '이영희' or"),
     "email": ("lee", replace(LEE, email=KIM.email), "the email is taken"),
     "employee number": ("lee", replace(LEE, employee_id="E1"), "employee number 'E1' is taken"),
@@ -74,6 +77,54 @@ def test_a_refused_account_leaves_nothing(
     assert counts(auth) == before
     assert "argon2" not in str(refusal.value)
     assert "$argon2" not in server.log.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_new_name_reads_like_no_imported_one(auth: AgentAuth) -> None:
+    add_kim(auth)
+    run(auth, "update agent_accounts set username = 'Min.Kim'")
+    for name in ("Min.Kim", "min.kim", "ＭＩＮ．ＫＩＭ"):
+        with pytest.raises(AgentError, match="is taken"):
+            accounts_of(auth).check_new(name)
+        with pytest.raises(AgentError, match="is taken"):
+            accounts_of(auth).add_agent(name, PASSWORD, LEE)
+    accounts_of(auth).add_agent("min.kim2", PASSWORD, LEE)
+
+
+def test_of_two_alike_names_at_one_moment_one_is_made(auth: AgentAuth) -> None:
+    def add(name: str) -> bool:
+        try:
+            accounts_of(auth).add_agent(name, PASSWORD, replace(LEE, email=None, employee_id=None))
+        except AgentError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(add, ("Lee", "LEE", "lee", "ｌｅｅ")))
+    assert sorted(made) == [False, False, False, True]
+
+
+def test_sessions_are_listed_and_ended_by_name(auth: AgentAuth) -> None:
+    add_kim(auth)
+    accounts = accounts_of(auth)
+    accounts.add_agent("lee", PASSWORD, LEE)
+    first, second = (auth.login("kim", PASSWORD, ip_address="10.0.0.7", user_agent=f"curl/{n}") for n in (1, 2))
+    others = auth.login("lee", PASSWORD)
+    listed = accounts.sessions("KIM")
+    assert [(one.id, one.ip_address, one.user_agent, one.is_current) for one in listed] == [
+        (second.agent.session_id, "10.0.0.7", "curl/2", False),
+        (first.agent.session_id, "10.0.0.7", "curl/1", False),
+    ]
+    with pytest.raises(AgentError, match="has no such session: 'callytics agent sessions kim' shows them"):
+        accounts.end_sessions("kim", (first.agent.session_id, others.agent.session_id))
+    assert auth.authenticate(first.token) == first.agent
+    assert accounts.end_sessions("kim", (first.agent.session_id,)) == 1
+    with pytest.raises(NotAuthenticated):
+        auth.authenticate(first.token)
+    assert auth.authenticate(second.token) == second.agent
+    assert accounts.end_sessions("kim") == 1
+    assert accounts.sessions("kim") == []
+    assert auth.authenticate(others.token) == others.agent
+    assert ask(auth, "select count(*) from agent_activity_logs where activity_data ->> 'change' = 'logout'") == 2
 
 
 @pytest.mark.parametrize(
@@ -99,6 +150,8 @@ def test_a_poor_password_is_refused_before_anything_is_written(auth: AgentAuth) 
         accounts_of(auth).add_agent("kim", "short", KIM)
     with pytest.raises(PasswordRefused, match="is the username"):
         accounts_of(auth).add_agent("kim.minsu.1990", "Kim.Minsu.1990", KIM)
+    with pytest.raises(PasswordRefused, match="among those that are guessed first"):
+        accounts_of(auth).add_agent("kim.minsu.1990", "kim.minsu.1990!", KIM)
     assert counts(auth) == [0, 0, 0, 0, 0]
     add_kim(auth)
     with pytest.raises(PasswordRefused):

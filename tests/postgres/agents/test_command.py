@@ -116,6 +116,26 @@ def test_the_list_tells_until_when_an_account_is_locked(typed: Type, auth: Agent
     assert (listed(typed)[0]["state"], enters(auth, PASSWORD)) == ("active", True)
 
 
+def test_sessions_are_shown_and_ended(typed: Type, auth: AgentAuth) -> None:
+    add(typed)
+    first, second = (auth.login("kim", PASSWORD, ip_address="10.0.0.7", user_agent="curl/8") for _ in range(2))
+    shown = typed("sessions", "kim").output.splitlines()
+    assert shown[0].split("  ")[0] == "SESSION"
+    assert [line.split()[0] for line in shown[1:]] == [second.agent.session_id, first.agent.session_id]
+    assert all("10.0.0.7" in line and "curl/8" in line for line in shown[1:])
+    [newest, _] = json.loads(typed("sessions", "kim", "--json").stdout)
+    assert newest["id"] == second.agent.session_id
+    assert newest.keys() == {"id", "issued_at", "expires_at", "idle_at", "ip_address", "user_agent"}
+    ended = typed("end", "kim", first.agent.session_id)
+    assert (ended.exit_code, ended.output) == (0, "kim is logged out of 1 session\n")
+    refused = typed("end", "kim", first.agent.session_id)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert typed("end", "kim").output == "kim is logged out of 1 session\n"
+    assert typed("end", "kim").output == "kim is logged out of 0 sessions\n"
+    assert json.loads(typed("sessions", "kim", "--json").stdout) == []
+    assert enters(auth, PASSWORD)
+
+
 def test_json_holds_no_hash(typed: Type, auth: AgentAuth) -> None:
     add(typed, "--permission", "trainer:write", "--expires", "2999-12-31T09:00+0900")
     text = typed("list", "--json").stdout
@@ -146,6 +166,8 @@ def test_no_account_is_an_empty_list(typed: Type) -> None:
         (("add", "kim", *PERSON, "--password-stdin", "--expires", "soon"), PASSWORD, 2, "'soon' does not match"),
         (("add", "kim", *PERSON, "--expires", "2999-01-01"), "", 2, "--expires ends a permission"),
         (("passwd", "nobody", "--password-stdin"), PASSWORD, 1, "there is no agent 'nobody'"),
+        (("sessions", "nobody"), "", 1, "there is no agent 'nobody'"),
+        (("end", "nobody"), "", 1, "there is no agent 'nobody'"),
         (("lock", "nobody"), "", 1, "there is no agent 'nobody'"),
         (("grant", "nobody", "admin:read"), "", 1, "there is no agent 'nobody'"),
         (("grant", "nobody"), "", 2, "Missing argument 'TYPE:LEVEL...'"),

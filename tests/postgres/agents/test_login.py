@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,11 +89,56 @@ def test_a_korean_username_can_be_typed_composed_or_as_it_was_imported(
     auth: AgentAuth, stored: str, typed: str
 ) -> None:
     add_kim(auth)
-    run(auth, "update agent_accounts set username = %s", unicodedata.normalize(stored, "김민수"))
-    if (stored, typed) == ("NFD", "NFC"):
-        refused(auth, "김민수", PASSWORD)
-    else:
-        assert auth.login(unicodedata.normalize(typed, "김민수"), PASSWORD).agent.full_name == "김민수"
+    imported_as(auth, unicodedata.normalize(stored, "김민수"))
+    assert auth.login(unicodedata.normalize(typed, "김민수"), PASSWORD).agent.full_name == "김민수"
+
+
+def imported_as(auth: AgentAuth, username: str) -> None:
+    """Make the only account one that was imported under a name."""
+    run(auth, "update agent_accounts set username = %s", username)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("Min.Kim", "min.KIM"),
+        ("Min.Kim", "ＭＩＮ.kim"),
+        ("Straße", "STRASSE"),
+        ("김민수A", "김민수a"),
+    ],
+)
+def test_a_name_is_known_however_it_is_typed(auth: AgentAuth, name: str, typed: str) -> None:
+    accounts_of(auth).add_agent(name, PASSWORD, KIM)
+    assert auth.login(typed, PASSWORD).agent.username == name
+    refused(auth, f"{typed}1", PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["MinKim", "ki\u200bm", "kim\u3164", " kim", "аlice", "k\x07m"])
+def test_an_imported_name_goes_on_working(auth: AgentAuth, name: str) -> None:
+    add_kim(auth)
+    imported_as(auth, name)
+    assert auth.login(name, PASSWORD).agent.username == name
+    assert auth.login(name.upper(), PASSWORD).agent.username == name
+    accounts_of(auth).lock(name)
+    refused(auth, name, PASSWORD)
+
+
+def test_imported_names_that_read_alike_are_told_apart_by_their_exact_spelling(auth: AgentAuth) -> None:
+    add_kim(auth)
+    imported_as(auth, "Kim")
+    accounts_of(auth).add_agent("lee", PASSWORD, replace(KIM, email=None, employee_id="E2"))
+    run(auth, "update agent_accounts set username = 'KIM' where username = 'lee'")
+    assert [auth.login(name, PASSWORD).agent.username for name in ("Kim", "KIM")] == ["Kim", "KIM"]
+    refused(auth, "kim", PASSWORD)
+    assert logged(auth)[-1]["activity_data"]["reason"] == "unknown"
+
+
+def test_guesses_count_however_the_name_is_typed(auth: AgentAuth, passwords: Counting) -> None:
+    add_kim(auth)
+    for name in ("kim", "KIM", "ｋｉｍ"):
+        refused(auth, name, ip_address="10.0.0.7")
+    refused(auth, "Kim", PASSWORD, ip_address="10.0.0.7")
+    assert passwords.checked[-1] is None
 
 
 CLOSED: dict[str, tuple[str, str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -183,6 +184,75 @@ def test_authenticating_is_one_query(auth: AgentAuth, session: LoginSession, mon
     asked = count_queries(auth, monkeypatch)
     auth.authenticate(session.token)
     assert asked == [1]
+
+
+def idle(auth: AgentAuth, seconds: float) -> None:
+    """Let time pass in which nobody uses any session."""
+    run(auth, "update agent_sessions set idle_at = idle_at - make_interval(secs => %s)", seconds)
+
+
+def test_a_session_ends_when_it_is_not_used(auth: AgentAuth, session: LoginSession) -> None:
+    idle(auth, SERVICE.session_idle_minutes * 60 - 5)
+    assert auth.authenticate(session.token) == session.agent
+    idle(auth, SERVICE.session_idle_minutes * 60 - 5)
+    assert auth.authenticate(session.token) == session.agent
+    assert len(accounts_of(auth).sessions("kim")) == 1
+    idle(auth, SERVICE.session_idle_minutes * 60 + 1)
+    assert accounts_of(auth).sessions("kim") == []
+    assert accounts_of(auth).list_agents()[0].sessions == 0
+    with pytest.raises(NotAuthenticated):
+        auth.authenticate(session.token)
+    with pytest.raises(NotAuthenticated):
+        auth.logout(session.token)
+
+
+def test_use_does_not_prolong_a_session_beyond_its_time(auth: AgentAuth, session: LoginSession) -> None:
+    run(auth, "update agent_sessions set expires_at = now()")
+    with pytest.raises(NotAuthenticated):
+        auth.authenticate(session.token)
+
+
+def test_use_is_noted_once_a_minute(auth: AgentAuth, session: LoginSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle(auth, 61)
+    asked = count_queries(auth, monkeypatch)
+    for _ in range(3):
+        auth.authenticate(session.token)
+    assert asked == [4]
+
+
+def test_a_session_from_before_there_was_a_limit_has_one_from_its_next_use(
+    auth: AgentAuth, session: LoginSession
+) -> None:
+    run(auth, "update agent_sessions set idle_at = null")
+    assert [one.idle_at for one in accounts_of(auth).sessions("kim")] == [None]
+    assert auth.authenticate(session.token) == session.agent
+    idle(auth, SERVICE.session_idle_minutes * 60 + 1)
+    with pytest.raises(NotAuthenticated):
+        auth.authenticate(session.token)
+
+
+def test_a_shorter_limit_counts_from_the_next_use(auth: AgentAuth, session: LoginSession) -> None:
+    shorter = AgentAuth(auth.postgres, replace(SERVICE, session_idle_minutes=1), passwords=auth.passwords)
+    assert shorter.authenticate(session.token) == session.agent
+    idle(auth, 61)
+    with pytest.raises(NotAuthenticated):
+        auth.authenticate(session.token)
+
+
+def test_where_nothing_can_be_written_no_session_ends_for_not_being_used(
+    auth: AgentAuth, session: LoginSession, shared_database: Settings
+) -> None:
+    idle(auth, SERVICE.session_idle_minutes * 60 + 1)
+    with auth.postgres.transaction():
+        auth.postgres.execute_query("set transaction read only", fetch="none")
+        assert auth.authenticate(session.token) == session.agent
+
+
+def test_requests_do_not_wait_for_another_that_notes_its_use(auth: AgentAuth, session: LoginSession) -> None:
+    idle(auth, 61)
+    with ThreadPoolExecutor(1) as threads, auth.postgres.transaction():
+        auth.postgres.execute_query("select from agent_sessions for update", fetch="none")
+        assert threads.submit(auth.authenticate, session.token).result(timeout=5) == session.agent
 
 
 def test_expired_sessions_do_not_pile_up(auth: AgentAuth, session: LoginSession) -> None:
