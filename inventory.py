@@ -69,7 +69,7 @@ database = (
         "kernel_sysctl": policy.KERNEL | (policy.DEDICATED_KERNEL if _dedicated else {}),
         "kernel_thp": "madvise",
         "postgres_packages": ["postgresql-15", "postgresql-client-15"],
-        # The roles' connection limits follow from these two: deploy/operations/connections.py.
+        # The roles' connection limits follow from these two: deploy/operations/cluster/connections.py.
         "postgres_app_hosts": len(_app_hosts),
         "postgres_app_pool": _pool,
         "postgres_disk": environment.value("DATABASE_DISK", "ssd"),

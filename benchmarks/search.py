@@ -28,7 +28,7 @@ from contenders import PASSWORD, USER
 from machine import memory_bytes, versions
 
 from callytics.calls import MultiDatabaseManager
-from callytics.calls.paging import Page
+from callytics.calls.finding.paging import Page
 from callytics.importer import Options, import_files
 from callytics.postgres import PostgreSQLManager
 from callytics.schema.migrate import migrate

@@ -3,7 +3,7 @@
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploy.operations import server_settings
+from deploy.operations.cluster import server_settings
 from deploy.operations.conf import conf, template
 
 if "database" in host.groups:

@@ -5,10 +5,11 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
-from deploy.operations import application, keys, secret_files, units
+from deploy.operations import application, units
+from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
-from deploy.operations.envfile import env_file
-from deploy.operations.server_settings import unit_of
+from deploy.operations.secret import keys, secret_files
+from deploy.operations.secret.envfile import env_file
 
 PARTITIONS = "callytics-partitions"
 SERVICE = "callytics.service"

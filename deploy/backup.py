@@ -9,21 +9,14 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, systemd
 
-from deploy.operations import (
-    application,
-    backups,
-    certificates,
-    debian_packages,
-    keys,
-    secret_files,
-    server_settings,
-    units,
-)
-from deploy.operations.certificates import Authority
+from deploy.operations import application, backups, debian_packages, units
+from deploy.operations.cluster import server_settings
+from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
 from deploy.operations.hosts import wait_for_each_other
 from deploy.operations.pgbackrest import TLS, secrets, sections
-from deploy.operations.server_settings import unit_of
+from deploy.operations.secret import certificates, keys, secret_files
+from deploy.operations.secret.certificates import Authority
 
 data = host.data
 is_database, is_repository = "database" in host.groups, "backup" in host.groups

@@ -3,9 +3,10 @@
 from pyinfra import host
 from pyinfra.operations import systemd
 
-from deploy.operations import clusters, units
+from deploy.operations import units
+from deploy.operations.cluster import clusters
+from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
-from deploy.operations.server_settings import unit_of
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 

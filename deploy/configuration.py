@@ -2,9 +2,9 @@
 
 from pyinfra import host
 
-from deploy.operations import server_settings
+from deploy.operations.cluster import server_settings
+from deploy.operations.cluster.machine import server_sizes
 from deploy.operations.conf import conf
-from deploy.operations.machine import server_sizes
 
 if "database" in host.groups:
     data = host.data

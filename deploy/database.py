@@ -2,7 +2,7 @@
 
 from pyinfra import host
 
-from deploy.operations import databases
+from deploy.operations.cluster import databases
 
 if "database" in host.groups:
     data = host.data

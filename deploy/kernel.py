@@ -3,8 +3,8 @@
 from pyinfra import host, logger
 
 from deploy.operations import running_kernel
+from deploy.operations.cluster.machine import Machine
 from deploy.operations.conf import conf
-from deploy.operations.machine import Machine
 
 if "database" in host.groups:
     if host.get_fact(Machine)["in_container"]:

@@ -5,9 +5,9 @@ Their connection limits follow from how many connections the machine has memory 
 
 from pyinfra import host
 
-from deploy.operations import declared_roles
-from deploy.operations.declared_roles import Role
-from deploy.operations.machine import connection_limits
+from deploy.operations.cluster import declared_roles
+from deploy.operations.cluster.declared_roles import Role
+from deploy.operations.cluster.machine import connection_limits
 
 if "database" in host.groups:
     data = host.data

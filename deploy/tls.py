@@ -5,8 +5,9 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files
 
-from deploy.operations import certificates, server_settings
-from deploy.operations.certificates import Authority, Given
+from deploy.operations.cluster import server_settings
+from deploy.operations.secret import certificates
+from deploy.operations.secret.certificates import Authority, Given
 
 authority: Authority | Given
 data = host.data

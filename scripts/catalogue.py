@@ -1,7 +1,7 @@
 """Compare what the migrations make with what is written down of it: ``python -m scripts.catalogue [--update]``.
 
-``callytics doctor`` and ``callytics migrate`` compare databases with ``callytics/schema/catalogue.json``. This starts a
-private PostgreSQL, applies the migrations and asks its catalogue; a test does the same.
+``callytics doctor`` and ``callytics migrate`` compare databases with ``callytics/schema/catalogue/catalogue.json``.
+This starts a private PostgreSQL, applies the migrations and asks its catalogue; a test does the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from callytics.postgres import connect
-from callytics.schema.catalogue import EXPECTED, Contents, text_of
+from callytics.schema.catalogue.catalogue import EXPECTED, Contents, text_of
 from callytics.schema.migrate import Backend, read
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres

@@ -15,8 +15,8 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.importer.source.mapping import mappings
 from callytics.importer.target.catalogue import COLUMNS, Target
-from callytics.schema.importing import import_connection
 from callytics.schema.migrate import migrate
+from callytics.schema.readiness.importing import import_connection
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 

@@ -13,13 +13,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from callytics import __version__
 from callytics.agents.auth import AgentAuth
-from callytics.api import analyses, calls, health, imports, logins, metrics, own, page, problems, status
-from callytics.api.guards import KnownNames, LastResort, SecurityHeaders
-from callytics.api.limits import BodyLimit, LoginLimits
-from callytics.api.logs import RequestLog
-from callytics.api.meters import Metrics
+from callytics.api import problems
+from callytics.api.guards.answers import KnownNames, LastResort, SecurityHeaders
+from callytics.api.guards.limits import BodyLimit, LoginLimits
+from callytics.api.routes import analyses, calls, health, imports, logins, metrics, own, page, status
 from callytics.api.service import Service
-from callytics.api.state import Counting, Probe
+from callytics.api.telemetry.logs import RequestLog
+from callytics.api.telemetry.meters import Metrics
+from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 from callytics.settings import ServiceSettings, Settings

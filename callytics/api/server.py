@@ -16,9 +16,9 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from callytics.api import logs
 from callytics.api.app import create_app
-from callytics.api.connections import BACKLOG, HEADER_BYTES, IDLE_SECONDS, limited, most_connections
+from callytics.api.guards.connections import BACKLOG, HEADER_BYTES, IDLE_SECONDS, limited, most_connections
+from callytics.api.telemetry import logs
 from callytics.exceptions import ListenError
 from callytics.postgres.connect import connected, refuse_read_only
 from callytics.schema import versions

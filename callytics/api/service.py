@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from callytics.agents import AgentAuth
-from callytics.api.limits import LoginLimits
-from callytics.api.meters import Metrics
-from callytics.api.state import Counting, Probe
+from callytics.api.guards.limits import LoginLimits
+from callytics.api.telemetry.meters import Metrics
+from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
 

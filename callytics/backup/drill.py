@@ -21,7 +21,7 @@ from callytics.backup.pgbackrest import Backup, Progress
 from callytics.backup.place import Place
 from callytics.backup.server import PORT, Server, remove
 from callytics.exceptions import BackupError, CallyticsError
-from callytics.schema import doctor
+from callytics.schema.doctor import doctor
 from callytics.settings import Settings
 
 # Transaction ids wrap; recovery is told the lower 32 bits.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from callytics.calls.finding.search import Search
 from callytics.calls.reading import Reading
 from callytics.calls.recordings import Recordings
-from callytics.calls.search import Search
 from callytics.calls.sessions import Sessions
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from callytics.calls.paging import searched
+from callytics.calls.finding.paging import searched
 from callytics.calls.parts import identifier
 from callytics.calls.store import OnCalls
 from callytics.postgres import Row

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.tables import Table, echo
+from callytics.cli.terminal.tables import Table, echo
 from callytics.settings import Settings
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from callytics.backup import restore as restores
 from callytics.backup import state as states
 from callytics.backup.place import DEFAULT, Place
 from callytics.cli.boundary import Printing
-from callytics.cli.progress import Display
-from callytics.cli.tables import Table, echo
+from callytics.cli.terminal.progress import Display
+from callytics.cli.terminal.tables import Table, echo
 from callytics.exceptions import DrillFailed
 from callytics.postgres.text import shown_json
 

@@ -8,7 +8,7 @@ import click
 
 from callytics import settings
 from callytics.cli.boundary import Printing
-from callytics.cli.tables import echo
+from callytics.cli.terminal.tables import echo
 from callytics.postgres.text import shown
 
 

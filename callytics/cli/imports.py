@@ -12,12 +12,19 @@ import click
 
 from callytics import report as reports
 from callytics.cli.boundary import Printing
-from callytics.cli.interrupt import ending_in_time
-from callytics.cli.outcomes import as_json as json_of
-from callytics.cli.outcomes import folder_line, missing_lines, outcome_lines, profile_lines, sync_lines, undo_lines
-from callytics.cli.progress import Display
-from callytics.cli.tables import Table, echo
-from callytics.cli.times import column_options, wanted, zone_option
+from callytics.cli.terminal.interrupt import ending_in_time
+from callytics.cli.terminal.outcomes import as_json as json_of
+from callytics.cli.terminal.outcomes import (
+    folder_line,
+    missing_lines,
+    outcome_lines,
+    profile_lines,
+    sync_lines,
+    undo_lines,
+)
+from callytics.cli.terminal.progress import Display
+from callytics.cli.terminal.tables import Table, echo
+from callytics.cli.terminal.times import column_options, wanted, zone_option
 from callytics.exceptions import SettingsError
 from callytics.importer import (
     INTERRUPTED,

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.tables import echo
+from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
 from callytics.postgres.text import shown_json
-from callytics.schema import doctor as doctors
 from callytics.schema import grants as privileges
 from callytics.schema import partitions as months_of
+from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
 from callytics.schema.versions import pending

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.tables import Table, clipped, echo, fitted
+from callytics.cli.terminal.tables import Table, clipped, echo, fitted
 from callytics.exceptions import CallyticsError
 from callytics.postgres.text import shown_json
 from callytics.settings import Settings

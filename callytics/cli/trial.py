@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.progress import Display
-from callytics.cli.tables import echo
+from callytics.cli.terminal.progress import Display
+from callytics.cli.terminal.tables import echo
 from callytics.postgres.text import shell_word, shown
 from callytics.trial.embedded import EmbeddedPostgres, start_private
 from callytics.trial.sample import write_sample

@@ -5,8 +5,12 @@ Ctrl-C passes it on through ``Options.cancellation``. Errors are ``CallyticsErro
 quotes a value.
 """
 
-from callytics.importer.import_ import check_target, import_files, plan_files
-from callytics.importer.inspect_ import inspect_file
+from callytics.importer.commands.import_ import check_target, import_files, plan_files
+from callytics.importer.commands.inspect_ import inspect_file
+from callytics.importer.commands.sync import sync_files
+from callytics.importer.commands.timezone import Wanted, change_timezone
+from callytics.importer.commands.undo import check_undo, undo_import
+from callytics.importer.commands.verify_ import verify_files
 from callytics.importer.options import PHASE, Cancellation, Limits, Options, Progress, zone_named
 from callytics.importer.outcome import EXIT_CODES, Outcome, Synced
 from callytics.importer.plan.graph import Group, Plan, drawing
@@ -15,11 +19,7 @@ from callytics.importer.profile import Profile, TableProfile
 from callytics.importer.records.zones import RunZones
 from callytics.importer.session import INTERRUPTED
 from callytics.importer.source.folders import FolderContents, files_of
-from callytics.importer.sync import sync_files
 from callytics.importer.times import Disagreement, TimeColumn
-from callytics.importer.timezone import Wanted, change_timezone
-from callytics.importer.undo import check_undo, undo_import
-from callytics.importer.verify_ import verify_files
 
 __all__ = [
     "EXIT_CODES",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from callytics.importer.records.entries import NormalisationSummary, OrphanedKey, RejectSummary, TableSummary
 from callytics.importer.records.zones import RunZones, zones_of_run
-from callytics.importer.target.findings import Clash, Difference
+from callytics.importer.target.comparing.findings import Clash, Difference
 
 # The process's exit code for each verdict on a run. A larger code is a worse verdict: ``Outcome.add_run`` relies on it.
 EXIT_CODES = {"verified": 0, "rejects": 3, "different": 4}

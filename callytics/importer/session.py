@@ -21,7 +21,7 @@ from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_fo
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
 from callytics.postgres.text import shell_word
-from callytics.schema.importing import check_connections, check_ready, import_connection
+from callytics.schema.readiness.importing import check_connections, check_ready, import_connection
 from callytics.settings import Settings
 
 ONLY_IT_TELLS = "since only it tells what was imported and what was changed afterwards"

@@ -14,16 +14,16 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 from psycopg import errors, sql
 
 from callytics.exceptions import DatabaseUnavailable, ReadOnlyServer, SchemaChanged
-from callytics.postgres.callers import Begin, Callers
 from callytics.postgres.errors import translated
 from callytics.postgres.fetching import FACTORIES, Fetch, fetched
-from callytics.postgres.health import HEALTH_SECONDS, Health, Prober
-from callytics.postgres.lending import Lender
-from callytics.postgres.pool import Pool
-from callytics.postgres.sessions import Session, open_session, refresh
+from callytics.postgres.pool.callers import Begin, Callers
+from callytics.postgres.pool.health import HEALTH_SECONDS, Health, Prober
+from callytics.postgres.pool.lending import Lender
+from callytics.postgres.pool.pool import Pool
+from callytics.postgres.pool.sessions import Session, open_session, refresh
+from callytics.postgres.pool.statistics import Counters, Statistics
+from callytics.postgres.pool.transactions import Isolation, Transaction, ainside, inside
 from callytics.postgres.sql import Parameters, Row
-from callytics.postgres.statistics import Counters, Statistics
-from callytics.postgres.transactions import Isolation, Transaction, ainside, inside
 from callytics.settings import Settings
 
 Query = str | sql.SQL | sql.Composed
@@ -197,7 +197,7 @@ class PostgreSQLManager:
         RowRefused, which names the row by its index and the column but not the value, for a value that does not fit.
         """
         # Arrow takes a while to load, which those who insert nothing in bulk are spared.
-        from callytics.postgres.bulk import copy_rows
+        from callytics.postgres.bulk.insert import copy_rows
 
         # Counted inside the transaction: the wait for a connection is not the statement's time.
         with self.transaction() as session, self._translated(session), self._counters.counted():

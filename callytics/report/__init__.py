@@ -61,6 +61,6 @@ def _recorded(one: Import) -> dict[str, Any]:
 
 def _render(facts: Facts, words: Words, format: Format) -> str:
     # Only here, since most commands write no report: the template engine takes a while to import.
-    from callytics.report import markdown, page
+    from callytics.report.forms import markdown, page
 
     return page.render(facts, words) if format == "html" else markdown.render(facts, words)

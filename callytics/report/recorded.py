@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.importer.records.entries import OrphanedKey, entries
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Queries
-from callytics.schema.importing import check_ready, import_connection
+from callytics.schema.readiness.importing import check_ready, import_connection
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_name("recorded.sql"))

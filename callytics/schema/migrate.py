@@ -38,7 +38,9 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import catalogue, fitness, roles, versions
+from callytics.schema import roles, versions
+from callytics.schema.catalogue import catalogue
+from callytics.schema.readiness import fitness
 from callytics.settings import Settings, forget_libpq
 
 Report = Callable[[str], None]

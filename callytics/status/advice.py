@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callytics.postgres.sql import Row
-from callytics.schema.catalogue import expected
+from callytics.schema.catalogue.catalogue import expected
 
 MIB, GIB = 1024**2, 1024**3
 # Seconds of a transaction from which it is in others' way, and of statistics from which "never used" means something.

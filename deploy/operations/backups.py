@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra import host, logger
 from pyinfra.api import FactBase, OperationError, StringCommand, operation
 
-from deploy.operations.psql import JsonFact
+from deploy.operations.cluster.psql import JsonFact
 
 # The codes of "status" in the document of pgbackrest info: https://pgbackrest.org/command.html#command-info
 FINE, NO_STANZA, NO_BACKUP = 0, 1, 2

@@ -20,7 +20,7 @@ def template(name: str) -> str:
 def conf(name: str, *, src: str, dest: str, group: str = "root", mode: str = "0644", **values: Any) -> None:
     """Write ``dest`` from the template ``src`` with ``values``; root owns it, and by default everyone may read it.
 
-    Not for secrets, as pyinfra may show how a file differs: see :mod:`deploy.operations.secret_files`.
+    Not for secrets, as pyinfra may show how a file differs: see :mod:`deploy.operations.secret.secret_files`.
     """
     files.template(
         name=name,

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from callytics.cli import cli
-from callytics.cli.outcomes import verdict
+from callytics.cli.terminal.outcomes import verdict
 from callytics.importer import Options, import_files
 from callytics.postgres import connect
 from callytics.schema.versions import migrations_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.operations.certificates import Authority
+from deploy.operations.secret.certificates import Authority
 from tests.infra.connections import ask, info
 from tests.infra.deployment import Deployment, Run
 from tests.infra.service import get

@@ -18,8 +18,9 @@ from fastapi.testclient import TestClient
 from psycopg import errors
 from pydantic import BaseModel
 
-from callytics.api import create_app, logs, problems
-from callytics.api.logs import JsonFormatter
+from callytics.api import create_app, problems
+from callytics.api.telemetry import logs
+from callytics.api.telemetry.logs import JsonFormatter
 from callytics.exceptions import DatabaseUnavailable, PoolExhausted, ReadOnlyServer, TooSlow
 from callytics.postgres.errors import ours
 from callytics.settings import ServiceSettings, Settings

@@ -16,11 +16,11 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from callytics.api import connections
-from callytics.api.connections import limited, most_connections
-from callytics.api.guards import HEADERS
-from callytics.api.logs import Seldom
+from callytics.api.guards import connections
+from callytics.api.guards.answers import HEADERS
+from callytics.api.guards.connections import limited, most_connections
 from callytics.api.server import listen
+from callytics.api.telemetry.logs import Seldom
 
 MOST = 4
 ANSWER = b"HTTP/1.1 200 OK"

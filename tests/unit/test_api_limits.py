@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from callytics.api.limits import LOGIN_BYTES, BodyLimit, LoginLimits, Recent, TokenBuckets
-from callytics.api.waiting import bounded
+from callytics.api.guards.limits import LOGIN_BYTES, BodyLimit, LoginLimits, Recent, TokenBuckets
+from callytics.api.guards.waiting import bounded
 
 
 class Clock:

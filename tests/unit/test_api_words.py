@@ -8,7 +8,7 @@ from string import Template
 
 import pytest
 
-from callytics.api.page import LANGUAGES, STATIC, WORDS, preferred
+from callytics.api.routes.page import LANGUAGES, STATIC, WORDS, preferred
 
 
 def words(language: str) -> dict[str, dict[str, str]]:

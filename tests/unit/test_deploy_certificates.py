@@ -12,8 +12,8 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 
 from cryptography import x509
 
-from deploy.operations import certificates
-from deploy.operations.certificates import Authority
+from deploy.operations.secret import certificates
+from deploy.operations.secret.certificates import Authority
 
 NAMES = ["localhost", "127.0.0.1", "::1", "db.example"]
 

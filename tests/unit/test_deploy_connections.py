@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
-from deploy.operations.connections import RESERVED, SPARE, Demand
-from deploy.operations.machine import MachineDict, server_settings
+from deploy.operations.cluster.connections import RESERVED, SPARE, Demand
+from deploy.operations.cluster.machine import MachineDict, server_settings
 
 GB = 1024**3
 

@@ -18,21 +18,10 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 from pyinfra.api import FactBase, FunctionCommand, HiddenValue, OperationError, StringCommand
 from pyinfra.context import ctx_host
 
-from deploy.operations import (
-    application,
-    clusters,
-    databases,
-    debian_packages,
-    envfile,
-    file_times,
-    keys,
-    machine,
-    running_kernel,
-    secret_files,
-    server_settings,
-    units,
-)
-from deploy.operations.psql import JsonFact, identifier, literal, read_query, run_sql
+from deploy.operations import application, debian_packages, file_times, running_kernel, units
+from deploy.operations.cluster import clusters, databases, machine, server_settings
+from deploy.operations.cluster.psql import JsonFact, identifier, literal, read_query, run_sql
+from deploy.operations.secret import envfile, keys, secret_files
 
 CLUSTER = "15/main"
 SECRET = "p@ss 한국 $HOME `id` %"

@@ -11,8 +11,8 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 
 from pyinfra.api import HiddenValue
 
-from deploy.operations import scram
-from deploy.operations.declared_roles import ATTRIBUTES, Role, role_changes
+from deploy.operations.cluster import scram
+from deploy.operations.cluster.declared_roles import ATTRIBUTES, Role, role_changes
 
 PASSWORD = "pässword 'quoted'"
 VERIFIER = scram.verifier(PASSWORD)

@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from deploy.operations import scram
+from deploy.operations.cluster import scram
 
 # https://www.rfc-editor.org/rfc/rfc7677#section-3
 SALT = "W22ZaJ0SNY7soEsUEjb6gQ=="

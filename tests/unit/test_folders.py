@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from callytics.cli.outcomes import folder_line
+from callytics.cli.terminal.outcomes import folder_line
 from callytics.exceptions import SourceError
 from callytics.importer import FolderContents, files_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from callytics.schema.catalogue import EXPECTED, digest
+from callytics.schema.catalogue.catalogue import EXPECTED, digest
 from scripts.structure import Module, circles, graph, longest_chain, modules
 
 PRODUCT = modules("callytics", "deploy")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from callytics.importer.convert.columns import convert_column
 from callytics.importer.convert.values import Text, convert
-from callytics.importer.target.findings import same_json, same_values
+from callytics.importer.target.comparing.findings import same_json, same_values
 from callytics.postgres.text import is_exact_json
 
 DEPTHS = [1, 499, 500, 501, *range(900, 1001, 7), 5000, 200_000]

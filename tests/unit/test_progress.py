@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from callytics.cli import progress
-from callytics.cli.progress import Display, Tracked, bars_line
+from callytics.cli.terminal import progress
+from callytics.cli.terminal.progress import Display, Tracked, bars_line
 from tests.support.terminal import places, terminal, too_wide
 
 KOREAN = "상담품질평가결과요약및개선제안내역전체기간부서별통계현황표본"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callytics.cli.tables import Table, clipped, fitted, table_lines, terminal_width, width, wrapped
+from callytics.cli.terminal.tables import Table, clipped, fitted, table_lines, terminal_width, width, wrapped
 from tests.support.terminal import places, terminal
 
 KOREAN = "상담품질평가결과요약및개선제안내역전체기간부서별통계현황표본"

@@ -21,7 +21,7 @@ from callytics.importer.convert.zones import BY_SQLITE, Zones, reading_of, zones
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, no_rows, read_clean, read_dirty, row_numbers
 from callytics.importer.source.trouble import reading, reading_arrow
-from callytics.postgres.arrow import all_true, one_array
+from callytics.postgres.bulk.arrow import all_true, one_array
 from callytics.postgres.sql import sqlite_name
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from callytics.importer.convert.values import Text, Unfit, convert
-from callytics.postgres.arrow import all_true
+from callytics.postgres.bulk.arrow import all_true
 from callytics.postgres.text import is_exact_json
 
 # The only Arrow type that each PostgreSQL type is written from and read as. COPY checks lengths, not types.

@@ -24,8 +24,8 @@ from callytics.importer.records.entries import Definition
 from callytics.importer.records.ledger import UNMAPPED
 from callytics.importer.source.reader import RowRange
 from callytics.importer.target.catalogue import PRIMARY_KEY
-from callytics.importer.target.load import Loader
-from callytics.importer.target.verify import Verification, Verifier
+from callytics.importer.target.comparing.verify import Verification, Verifier
+from callytics.importer.target.writing.load import Loader
 
 SEARCH = " USING gin "
 

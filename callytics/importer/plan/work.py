@@ -17,8 +17,8 @@ from callytics.importer.records.ledger import UNMAPPED, Ledger
 from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source
 from callytics.importer.target.catalogue import Target
-from callytics.importer.target.load import Loader
-from callytics.importer.target.verify import Verification, Verifier
+from callytics.importer.target.comparing.verify import Verification, Verifier
+from callytics.importer.target.writing.load import Loader
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
 from callytics.postgres.errors import unreachable
 from callytics.postgres.session import STARTUP, settle
-from callytics.schema.importing import SQL, import_connection
+from callytics.schema.readiness.importing import SQL, import_connection
 from callytics.settings import Settings
 
 # How often the caller of the pool gets to look at the workers.

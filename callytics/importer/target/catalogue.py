@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
 from callytics.postgres.sql import Composed, Queries, quote
-from callytics.schema.importing import IMPORT_LOCK
+from callytics.schema.readiness.importing import IMPORT_LOCK
 
 SQL = Queries(Path(__file__).with_name("catalogue.sql"))
 COLUMNS = Path(__file__).with_name("columns.toml")

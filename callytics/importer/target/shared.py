@@ -17,8 +17,8 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow, SharedRow
-from callytics.importer.target.refusals import Refusal
-from callytics.importer.target.text import literal
+from callytics.importer.target.writing.refusals import Refusal
+from callytics.importer.target.writing.text import literal
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_name("shared.sql"))

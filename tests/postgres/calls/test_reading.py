@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callytics.calls import MultiDatabaseManager
-from callytics.calls.paging import Page
+from callytics.calls.finding.paging import Page
 from callytics.exceptions import InvalidAnalysis, InvalidSearch
 from callytics.importer import Options, import_files
 from callytics.postgres import PostgreSQLManager

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from callytics.calls import MultiDatabaseManager
-from callytics.calls.paging import Page
+from callytics.calls.finding.paging import Page
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
 

@@ -16,7 +16,7 @@ import pytest
 
 from callytics.exceptions import Interrupted, SourceError
 from callytics.importer.outcome import Synced
-from callytics.importer.target.staging import Staging
+from callytics.importer.target.writing.staging import Staging
 from tests.support.installation import Installation, contents
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from callytics.exceptions import CallyticsError, Interrupted, TargetError
 from callytics.importer import Limits
-from callytics.importer import import_ as runs
+from callytics.importer.commands import import_ as runs
 from callytics.importer.plan import importing, workers
 from callytics.settings import Settings
 from tests.support.installation import Installation

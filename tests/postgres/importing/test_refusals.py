@@ -391,7 +391,7 @@ def test_a_server_that_goes_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
             )
 
     with monkeypatch.context() as patched:
-        patched.setattr("callytics.importer.target.load.Loader._load_chunk", cut)
+        patched.setattr("callytics.importer.target.writing.load.Loader._load_chunk", cut)
         refused(desk.run("import", "calls.sqlite"), "run the same command again", desk.settings)
     result = desk.run("import", "calls.sqlite")
     assert (result.exit_code, "resuming import 1" in result.stdout) == (0, True)
@@ -408,7 +408,7 @@ def test_no_content_in_an_unforeseen_error(desk: Desk, monkeypatch: pytest.Monke
         with loader.rows.cursor() as cursor:
             cursor.execute("insert into transcriptions (text_content) values ('my secret\nmy other secret')")
 
-    monkeypatch.setattr("callytics.importer.target.load.Loader._load_chunk", fail)
+    monkeypatch.setattr("callytics.importer.target.writing.load.Loader._load_chunk", fail)
     result = desk.run("import", "calls.sqlite")
     assert result.exit_code == 1
     assert "secret" not in result.output

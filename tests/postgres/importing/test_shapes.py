@@ -516,7 +516,9 @@ def test_the_application_inserts_while_an_import_is_cut_off(
     """Ids of an import that has begun are taken: what the application inserts meanwhile goes past them."""
     file = installation.write(AUDIO + audio(1, 2) + transcription(1, 2))
     with monkeypatch.context() as patched:
-        patched.setattr("callytics.importer.import_._run", lambda *_: (_ for _ in ()).throw(CallyticsError("cut off")))
+        patched.setattr(
+            "callytics.importer.commands.import_._run", lambda *_: (_ for _ in ()).throw(CallyticsError("cut off"))
+        )
         with pytest.raises(CallyticsError, match="cut off"):
             import_files(installation.settings, [file], installation.options, lambda *_: None)
     assert installation.change("insert into audio_files (file_name) values ('mine') returning id") == 3

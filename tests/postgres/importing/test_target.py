@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from callytics.importer.target.catalogue import COLUMNS, Target, declared_columns
-from callytics.schema.importing import import_connection
+from callytics.schema.readiness.importing import import_connection
 from callytics.settings import Settings
 from scripts.columns import columns_text
 from tests.support.installation import Installation

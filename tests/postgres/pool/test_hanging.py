@@ -11,7 +11,7 @@ import pytest
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import PostgreSQLManager
-from callytics.postgres.cancelling import CANCEL_PATIENCE
+from callytics.postgres.pool.cancelling import CANCEL_PATIENCE
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, ids, manager_for
 from tests.support.servers import frozen, private_server, settings_for

@@ -14,10 +14,10 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import MigrationError
 from callytics.postgres import connect
-from callytics.schema import catalogue
-from callytics.schema.catalogue import Contents, differences
-from callytics.schema.doctor import examine
-from callytics.schema.findings import Finding
+from callytics.schema.catalogue import catalogue
+from callytics.schema.catalogue.catalogue import Contents, differences
+from callytics.schema.doctor.doctor import examine
+from callytics.schema.doctor.findings import Finding
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial import embedded, servers

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres import connect
-from callytics.schema import doctor
+from callytics.schema.doctor import doctor
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres

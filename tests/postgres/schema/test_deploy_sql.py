@@ -14,10 +14,10 @@ from psycopg2.extensions import connection as Connection
 from pyinfra.api import HiddenValue
 
 from callytics.trial.embedded import EmbeddedPostgres
-from deploy.operations.databases import privilege_changes
-from deploy.operations.declared_roles import Role, role_changes
-from deploy.operations.psql import read_query
-from deploy.operations.server_settings import is_stale
+from deploy.operations.cluster.databases import privilege_changes
+from deploy.operations.cluster.declared_roles import Role, role_changes
+from deploy.operations.cluster.psql import read_query
+from deploy.operations.cluster.server_settings import is_stale
 
 NAME = "deploy_test"
 # The last ones hold what SASLprep changes, and what it refuses.

@@ -18,10 +18,11 @@ from psycopg2.extensions import connection as Connection
 
 from callytics import cli
 from callytics.postgres import connect
-from callytics.schema import doctor, grants, migrate, partitions
-from callytics.schema.doctor import Diagnosis, examine
-from callytics.schema.findings import Finding
-from callytics.schema.importing import IMPORT_LOCK
+from callytics.schema import grants, migrate, partitions
+from callytics.schema.doctor import doctor
+from callytics.schema.doctor.doctor import Diagnosis, examine
+from callytics.schema.doctor.findings import Finding
+from callytics.schema.readiness.importing import IMPORT_LOCK
 from callytics.settings import Settings, libpq
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.commands import environment

@@ -18,7 +18,7 @@ from callytics.cli import cli
 from callytics.exceptions import MigrationError, PrivilegeMissing
 from callytics.postgres import connect
 from callytics.schema import grants
-from callytics.schema.doctor import examine
+from callytics.schema.doctor.doctor import examine
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from callytics.postgres import connect
 from callytics.schema import grants
-from callytics.schema.doctor import examine
+from callytics.schema.doctor.doctor import examine
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 

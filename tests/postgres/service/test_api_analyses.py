@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from callytics.api.limits import BODY_BYTES
+from callytics.api.guards.limits import BODY_BYTES
 from callytics.postgres import connect
 from callytics.settings import Settings
 from tests.support.application import MAY, Api, api_with_agents, is_problem

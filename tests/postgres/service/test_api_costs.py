@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from callytics.agents.turns import MOST_WAITING
-from callytics.api.limits import LOGIN_BYTES
+from callytics.api.guards.limits import LOGIN_BYTES
 from tests.support.agents import PASSWORD, WRONG
 from tests.support.application import Api, is_problem
 

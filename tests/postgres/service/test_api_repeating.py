@@ -90,7 +90,7 @@ def test_what_failed_can_be_tried_again_with_its_key(own_api: Api, monkeypatch: 
         raise psycopg.errors.UniqueViolation
 
     with monkeypatch.context() as broken:
-        broken.setattr("callytics.api.repeating.Once._keep", fails)
+        broken.setattr("callytics.api.guards.repeating.Once._keep", fails)
         is_problem(send(own_api, "a"), 409)
     assert (ask(own_api, STORED), ask(own_api, KEPT)) == (0, 0)
     is_problem(send(own_api, "a", {"audio_file": {}}), 422)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from callytics.api.limits import BODY_SECONDS
+from callytics.api.guards.limits import BODY_SECONDS
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually

@@ -1,0 +1,146 @@
+"""Routes that find calls by their properties and by what was said in them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from callytics.api import problems, service
+from callytics.api.guards import permits
+from callytics.api.guards.text import Moment, Text
+from callytics.calls.finding.paging import MOST
+
+router = APIRouter(
+    tags=["calls"],
+    route_class=permits.permitted("analysis_view", "read"),
+    dependencies=[Depends(permits.BEARER)],
+    responses=problems.declared(401, 403),
+)
+
+LINK: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"Link": {"description": 'The page after this one, rel="next"', "schema": {"type": "string"}}}}
+}
+
+Word = Annotated[Text, Field(min_length=1, max_length=1000)]
+Cursor = Annotated[Text, Field(max_length=1000, description="The previous page's `next`")]
+Limit = Annotated[int, Field(ge=1, le=MOST, description="Rows per page")]
+
+
+class CallFilter(BaseModel):
+    """Which calls to return: those that match every filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Moment | None = Field(
+        default=None, description="Stored then or later; a time must have a zone", examples=["2026-11-01"]
+    )
+    until: Moment | None = Field(default=None, description="Stored earlier; a time must have a zone")
+    status: Word | None = Field(default=None, description="Of the recording's processing", examples=["completed"])
+    agent: Word | None = Field(default=None, description="Who talked to the customer", examples=["김민수"])
+    consultation_type: Word | None = Field(default=None, examples=["billing"])
+    analysis_status: Word | None = Field(default=None, examples=["completed"])
+    path: Word | None = Field(default=None, description="The recording's, exactly")
+    name: Word | None = Field(default=None, description="Any part of the file's name", examples=["0001"])
+    topic: Word | None = Field(default=None, description="Exactly")
+    search: Word | None = Field(
+        default=None, description="Words said; each finds what begins with it", examples=["요금"]
+    )
+    after: Cursor | None = None
+    limit: Limit = 50
+
+
+class TranscriptFilter(BaseModel):
+    """Which parts of transcripts to return."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    search: Word = Field(
+        description='Words said; each finds what begins with it, and those in "double quotes" must follow each other',
+        examples=["요금"],
+    )
+    after: Cursor | None = None
+    limit: Limit = 50
+
+
+class FoundCall(BaseModel):
+    """A recording with its newest consultation."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(description="The audio_file_id", examples=[1])
+    file_path: str | None = Field(examples=["/srv/calls/2026/0001.wav"])
+    file_name: str = Field(examples=["0001.wav"])
+    duration_seconds: float | None = Field(examples=[60.0])
+    processing_status: str | None = Field(examples=["completed"])
+    created_at: datetime.datetime | None
+    topic: str | None
+    session_id: int | None = Field(examples=[1])
+    session_date: datetime.date | None
+    agent_name: str | None = Field(examples=["김민수"])
+    customer_id: str | None
+    consultation_type: str | None = Field(examples=["billing"])
+    analysis_status: str | None = Field(examples=["completed"])
+    overall_quality_score: float | None = Field(examples=[0.82])
+    customer_satisfaction_score: float | None
+    resolution_status: str | None = Field(examples=["resolved"])
+    summary: str | None
+
+
+class Said(BaseModel):
+    """An utterance that was found."""
+
+    source: str = Field(description="The table that holds it", examples=["transcriptions"])
+    id: int = Field(examples=[1])
+    audio_file_id: int | None = Field(description="The recording's id; null if unknown", examples=[1])
+    file_name: str | None = Field(examples=["0001.wav"])
+    speaker: str | None = Field(examples=["SPEAKER_00"])
+    speaker_role: str | None = Field(description="customer or agent", examples=["agent"])
+    start_time: float | None = Field(description="Seconds from the beginning", examples=[0.0])
+    end_time: float | None = Field(examples=[4.2])
+    snippet: str | None = Field(description="The words found are between « and »", examples=["«요금»이 너무 많이"])
+    created_at: datetime.datetime | None
+
+
+class Calls(BaseModel):
+    """A page of calls, the newest first."""
+
+    calls: list[FoundCall]
+    next: str | None = Field(description="The next page's `after`; null at the end")
+
+
+class Transcripts(BaseModel):
+    """A page of what was said, the newest first."""
+
+    transcripts: list[Said]
+    next: str | None = Field(description="The next page's `after`; null at the end")
+
+
+@router.get("/calls", summary="Find calls", responses=LINK)
+async def find_calls(request: Request, response: Response, wanted: Annotated[CallFilter, Query()]) -> Calls:
+    """Return a page of calls. Calls stored in the meantime do not shift the pages."""
+    page = await service.of(request).databases.afind_calls(**wanted.model_dump())
+    _link(request, response, page.next)
+    return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
+
+
+@router.get("/transcripts", summary="Search transcripts", responses=LINK)
+async def search_transcripts(
+    request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
+) -> Transcripts:
+    """Return a page of utterances that contain all the words."""
+    found = service.of(request).databases.asearch_transcripts
+    page = await found(wanted.search, wanted.after, wanted.limit, snippets=True)
+    _link(request, response, page.next)
+    return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next)
+
+
+def _link(request: Request, response: Response, following: str | None) -> None:
+    """Link to the next page with the same filters (RFC 8288)."""
+    if following:
+        # The client's own parameters, repeated ones too.
+        query = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
+        response.headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("after", following)])}>; rel="next"'

@@ -1,0 +1,1 @@
+"""Finding calls: conditions, pages, and what was said."""

@@ -1,0 +1,115 @@
+"""What was said, newest first, window by window back in time.
+
+A search that fetched every hit and sorted them would cost what the word is frequent. Instead each window is a range of
+(created_at, id) in both tables of what was said; later windows are longer, so that a page is full after few of them
+whatever the word. A window that holds few rows is read row by row; in a longer one the full-text index and the index of
+the order are combined, so that only hits within it are fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from callytics.calls.finding.paging import EARLIEST, Position, moment
+from callytics.postgres import PostgreSQLManager, Row
+from callytics.postgres.sql import Composed, Queries
+
+SQL = Queries(Path(__file__).with_name("search.sql"))
+LATEST = "infinity"
+SMALLEST_ID = -(2**63)
+LARGEST_ID = 2**63 - 1
+# Rows of the first windows, for each row of a page. A word of every fourth sentence fills its page in the first, which
+# is read row by row; in the second the index of a frequent word is read for one month only.
+FIRST_ROWS = 4
+SECOND_ROWS = 128
+# Then the rest of that month, which is a partition, a month, a year, and everything: a page that one of them did not
+# fill means that so few rows match that the hits of the next are few as well.
+MONTHS_BEFORE = (0, 1, 12)
+TRANSCRIPTION = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows below ``before`` down to ``start``, which belongs to it."""
+
+    before: Position
+    start: Position
+    row_by_row: bool = False
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters of the queries that read a window."""
+        return {
+            "before_time": self.before.time,
+            "before_id": self.before.numbers[0],
+            "from_time": self.start.time,
+            "from_id": self.start.numbers[0],
+        }
+
+
+OLDEST = Position(EARLIEST, (SMALLEST_ID, 1))
+NEWEST = Position(LATEST, (LARGEST_ID, TRANSCRIPTION))
+
+
+class Said:
+    """What was said with some words in it, a full-text query whose words are prefixes."""
+
+    def __init__(self, postgres: PostgreSQLManager, words: str) -> None:
+        self.postgres = postgres
+        self.words = words
+
+    def page(self, before: Position, limit: int) -> list[Row]:
+        """Return the newest ``limit`` hits below a position, of one time and id the transcription first."""
+        rows: list[Row] = []
+        for window in self.windows(before, limit):
+            rows += self.within(window, limit - len(rows))
+            if len(rows) == limit:
+                break
+        return rows
+
+    def windows(self, before: Position, limit: int) -> Iterator[Window]:
+        """Yield windows from a position back to the oldest row, each when it is wanted."""
+        ways: list[Callable[[Position], Position]] = [
+            *(partial(self._rows_before, rows=rows * limit) for rows in (FIRST_ROWS, SECOND_ROWS)),
+            *(partial(self._months_before, months=months) for months in MONTHS_BEFORE),
+            lambda _before: OLDEST,
+        ]
+        for number, way in enumerate(ways):
+            start = way(before)
+            yield Window(before, start, row_by_row=number == 0)
+            if start == OLDEST:
+                return
+            before = start
+
+    def within(self, window: Window, limit: int) -> list[Row]:
+        """Return the newest hits within a window.
+
+        Utterances are asked for only where the transcriptions leave room, since each hit in them may be one of those
+        that generation 3 keeps twice, and to find that out costs more than to find the hit.
+        """
+        values = window.values() | {"query": self.words, "limit": limit}
+        row_by_row = Composed("is true" if window.row_by_row else "")
+        transcribed = self.postgres.execute_query(SQL.text("transcribed", row_by_row=row_by_row), values)
+        if len(transcribed) == limit:
+            values |= {"from_time": moment(transcribed[-1]), "from_id": transcribed[-1]["id"]}
+        below = Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<")
+        uttered = self.postgres.execute_query(SQL.text("uttered", row_by_row=row_by_row, below=below), values)
+        return sorted(transcribed + uttered, key=_order, reverse=True)[:limit]
+
+    def _rows_before(self, before: Position, rows: int) -> Position:
+        values = {"before_time": before.time, "before_id": before.numbers[0], "rows": rows}
+        last = self.postgres.execute_query(SQL["window_end"], values, fetch="one")
+        return Position(last["time"], (last["id"], 1)) if last else OLDEST
+
+    def _months_before(self, before: Position, months: int) -> Position:
+        time = self.postgres.execute_query(SQL["months_before"], {"time": before.time, "months": months}, fetch="val")
+        return Position(time, (SMALLEST_ID, 1))
+
+
+def _order(row: Row) -> tuple[bool, datetime, int, int]:
+    at = row["created_at"]
+    return at is not None, at or datetime.min.replace(tzinfo=UTC), row["id"], row["source_number"]

@@ -1,0 +1,1 @@
+"""One command each: from files and settings to an outcome."""

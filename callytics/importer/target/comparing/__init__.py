@@ -1,0 +1,1 @@
+"""The target compared with snapshots: what is found, and what it means."""

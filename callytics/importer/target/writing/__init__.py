@@ -1,0 +1,1 @@
+"""Rows into the target: loaded, staged, refused, handed over."""

@@ -1,0 +1,197 @@
+"""The sessions of a pool: connections of psycopg that threads and tasks of asyncio use alike."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import waiting
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from callytics.postgres.errors import unreachable
+from callytics.postgres.pool.cancelling import CANCEL_PATIENCE, look, until_ended
+from callytics.postgres.pool.loaders import register
+from callytics.postgres.session import settle
+from callytics.settings import Settings
+
+# A server that vanished silently is noticed after half a minute, not after the kernel's two hours.
+# https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+# Seconds a transaction may be idle before the server ends the session and releases its locks.
+IDLE_IN_TRANSACTION = 300
+# psycopg prepares what is run often, which spares its parsing. Plans are still made for the values of each run: one for
+# any word could not know how frequent a word is.
+SETTINGS = """
+select
+    set_config('statement_timeout', %s, false),
+    set_config('idle_in_transaction_session_timeout', %s, false),
+    set_config('plan_cache_mode', 'force_custom_plan', false)
+"""
+# Seconds between psycopg's looks at the clock while it waits for the server.
+INTERVAL = 1.0
+# Seconds that the server has to take note of a cancellation.
+ASK_SECONDS = 1.0
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """A connection that a thread waits for as psycopg does, and a task without holding up its loop.
+
+    psycopg's connections know either threads or tasks; both kinds of callers share this pool, and a function in a
+    thread joins its task's transaction. What psycopg does with a connection is a generator that says what it waits for,
+    so the same one can be waited for in either way; that this generator has no public name is why setup.cfg pins
+    psycopg's minor version.
+    """
+
+    generation: int
+    # Whether a transaction of the manager is open, and was asked to read only: psycopg itself stays in autocommit.
+    in_transaction: bool = False
+    readonly: bool = False
+    # Whether a cancellation may still be on its way.
+    doubtful: bool = False
+    _poller: select.poll
+
+    def watch(self, generation: int) -> None:
+        """Note which generation of sessions this one belongs to, and watch its socket."""
+        self.generation = generation
+        self._poller = select.poll()
+        self._poller.register(self.fileno(), select.POLLIN)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server has not ended the session, as far as this machine knows; costs no round trip."""
+        try:
+            # An idle session has nothing to read, unless it has ended or the server has something to remark.
+            while not self.closed and self._poller.poll(0):
+                self.pgconn.consume_input()
+        except psycopg.Error:
+            return False
+        return not self.closed
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is committed by itself."""
+        return super().autocommit and not self.in_transaction
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self.set_autocommit(value)
+
+    @property
+    def read_only_by_default(self) -> bool:
+        """Whether database or role were set to read only when this session began, which keeps that for good."""
+        return self.pgconn.parameter_status(b"default_transaction_read_only") == b"on"
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction is open and nothing runs."""
+        return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    async def arun(self, cursor: psycopg.Cursor[Any], query: Any, parameters: Any = None) -> None:
+        """Run a statement on a cursor of this session, without holding up the loop; a cancelled task cancels it."""
+        work = cursor._execute_gen(query, parameters)
+        try:
+            await waiting.wait_async(work, self.fileno(), INTERVAL)
+        except asyncio.CancelledError:
+            ending = asyncio.ensure_future(waiting.wait_async(work, self.fileno(), INTERVAL))
+            await until_ended(ending, self.acancel, self.abandon)
+            raise
+
+    async def aexecute(self, query: str) -> None:
+        """Run a statement of which no rows are wanted, as `arun` does."""
+        await self.arun(self.cursor(), query)
+
+    def undo(self, statement: str = "rollback") -> None:
+        """Roll back; where that fails, the end of the session does, and releases what it locked."""
+        if not self.closed:
+            try:
+                self.execute(statement)
+            except psycopg.Error:
+                self.close()
+
+    async def aundo(self, statement: str = "rollback") -> None:
+        """Roll back as `undo` does."""
+        if not self.closed:
+            try:
+                await self.aexecute(statement)
+            except psycopg.Error:
+                self.close()
+
+    async def acancel(self) -> None:
+        """Ask the server once to stop what runs; whether it does shows in what runs."""
+        # Not libpq's PQcancel, which holds the interpreter for as long as the server hangs.
+        try:
+            await waiting.wait_conn_async(self._cancel_gen(), INTERVAL, ASK_SECONDS)
+        except psycopg.Error:
+            # The server may still read the request later, and stop what the next borrower runs.
+            self.doubtful = True
+
+    def abandon(self) -> None:
+        """Shut the socket down: whoever waits for the server hears at once that the connection is lost."""
+        with suppress(OSError, psycopg.Error), socket.fromfd(self.fileno(), socket.AF_INET, socket.SOCK_STREAM) as own:
+            own.shutdown(socket.SHUT_RDWR)
+
+
+def open_session(settings: Settings, *, owner: bool, statement_timeout: float | None) -> Session:
+    """Open a session in autocommit with its timeouts, in seconds; raises DatabaseUnavailable with one line."""
+    parameters: dict[str, Any] = settings.parameters(owner=owner) | KEEPALIVES
+    try:
+        # By keywords rather than one string: whatever a password contains, nothing has to be quoted.
+        session = Session.connect(autocommit=True, **parameters)
+    except psycopg.OperationalError as error:
+        raise unreachable(settings, owner, error) from None
+    register(session.adapters)
+    try:
+        _configure(session, statement_timeout)
+    except psycopg.OperationalError as error:
+        session.close()
+        raise unreachable(settings, owner, error) from None
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def refresh(session: Session, statement_timeout: float | None) -> None:
+    """Make a session like new, or close it: settings, locks, cursors and temporary tables outlive a transaction."""
+    try:
+        if session.closed:
+            return
+        session.rollback()
+        session.autocommit = True
+        # The server refuses it inside a transaction.
+        session.execute("discard all")
+        _configure(session, statement_timeout)
+    except psycopg.Error:
+        session.close()
+
+
+def _configure(session: Session, statement_timeout: float | None) -> None:
+    """Set timeouts and planning; not as startup options, which PgBouncer refuses."""
+    milliseconds = int((statement_timeout or 0) * 1000)
+    settle(session.cursor())
+    session.execute(SETTINGS, (str(milliseconds), str(IDLE_IN_TRANSACTION * 1000)))
+
+
+async def finish(session: Session, work: Coroutine[Any, Any, None]) -> None:
+    """Do what must not be left half done: a cancelled task waits for its end, unless the server hangs."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,), timeout=CANCEL_PATIENCE)
+        task.add_done_callback(look)
+        if not task.done():
+            session.abandon()
+        raise

@@ -1,0 +1,1 @@
+"""What a database consists of, and what the migrations make of an empty one."""

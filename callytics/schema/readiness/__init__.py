@@ -1,0 +1,1 @@
+"""Whether a database can take our schema, and an import."""

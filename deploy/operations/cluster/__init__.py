@@ -1,0 +1,1 @@
+"""PostgreSQL's cluster as declared: its roles, databases, settings and connections."""

@@ -1,0 +1,1 @@
+"""What is secret, made once and kept: keys, certificates, env files."""
