@@ -21,7 +21,7 @@ from callytics.postgres.pool.health import HEALTH_SECONDS, Health, Prober
 from callytics.postgres.pool.lending import Lender
 from callytics.postgres.pool.pool import Pool
 from callytics.postgres.pool.sessions import Session, open_session, refresh
-from callytics.postgres.pool.statistics import Counters, Statistics
+from callytics.postgres.pool.statistics import Counters, Observer, Statistics
 from callytics.postgres.pool.transactions import Isolation, Transaction, ainside, inside
 from callytics.postgres.sql import Parameters, Row
 from callytics.settings import Settings
@@ -208,6 +208,13 @@ class PostgreSQLManager:
         probe = self._prober.probe()
         probe.done.wait(HEALTH_SECONDS)
         return probe.health(self.statistics())
+
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` of each statement from now on how many seconds it took and whether it failed.
+
+        It is called in the thread and the context that ran the statement, and learns nothing of what that said.
+        """
+        self._counters.observer = observer
 
     def statistics(self) -> Statistics:
         """Return the pool's figures, without a query."""

@@ -7,20 +7,25 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from contextvars import copy_context
 from typing import Any
 
 import psycopg
 import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 from psycopg import errors
 from pydantic import BaseModel
 
 from callytics.api import create_app, problems
 from callytics.api.telemetry import logs
 from callytics.api.telemetry.logs import JsonFormatter
+from callytics.api.telemetry.meters import REQUEST
 from callytics.exceptions import DatabaseUnavailable, PoolExhausted, ReadOnlyServer, TooSlow
 from callytics.postgres.errors import ours
 from callytics.settings import ServiceSettings, Settings
@@ -235,6 +240,61 @@ def test_metrics_count_by_route_and_not_by_address(client: TestClient) -> None:
     assert 'callytics_http_requests_total{method="other",route="(none)",status="404"} 3.0' in text
     assert "callytics_pool_connections_limit 20.0" in text
     assert "BREW" not in text
+
+
+OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+# Of whatever can come from clients, statements or calls nothing may become a label: each value is a time series.
+LABELS = {
+    "callytics_http_requests": {"method", "route", "status"},
+    "callytics_http_request_seconds": {"method", "route", "le"},
+    "callytics_search_seconds": {"of", "le"},
+    "callytics_database_statement_seconds": {"outcome", "le"},
+}
+
+
+def parsed(client: TestClient, text_format: Callable[[str], Any], **headers: str) -> dict[str, Metric]:
+    """Return the metrics by name, as the library's own parser reads them."""
+    return {family.name: family for family in text_format(client.get("/metrics", headers=headers).text)}
+
+
+def observe(client: TestClient, seconds: float, request_id: str) -> None:
+    """Do as a request would whose search and statement took so long."""
+    metrics = client.app.state.service.metrics  # type: ignore[attr-defined]
+    REQUEST.set(request_id)
+    metrics.searched("transcripts", seconds)
+    metrics.executed(seconds, failed=False)
+
+
+@pytest.mark.parametrize(
+    ("read", "headers"),
+    [(text_string_to_metric_families, {}), (openmetrics.text_string_to_metric_families, OPEN_METRICS)],
+    ids=["text", "OpenMetrics"],
+)
+def test_metrics_are_read_by_the_librarys_parsers_and_have_bounded_labels(
+    client: TestClient, read: Callable[[str], Any], headers: dict[str, str]
+) -> None:
+    client.get("/raise/unforeseen", headers={"X-Request-ID": "of-a-client"})
+    copy_context().run(observe, client, 3.0, "slow-1")
+    found = parsed(client, read, **headers)
+    for name, family in found.items():
+        used = {label for sample in family.samples for label in sample.labels}
+        # In plain text the moment of creation is a metric of its own.
+        assert used <= LABELS.get(name.removesuffix("_created"), set()), name
+    assert found.keys() > LABELS.keys()
+    assert found["callytics_database_statement_seconds"].type == "histogram"
+    assert found["callytics_search_seconds"].type == "histogram"
+    outcomes = {sample.labels["outcome"] for sample in found["callytics_database_statement_seconds"].samples}
+    assert outcomes <= {"done", "failed"}
+
+
+def test_exemplars_name_the_requests_of_slow_ones_and_nothing_else(client: TestClient) -> None:
+    copy_context().run(observe, client, 0.01, "fast")
+    copy_context().run(observe, client, 3.0, "slow-2")
+    found = parsed(client, openmetrics.text_string_to_metric_families, **OPEN_METRICS)
+    for name in ("callytics_search_seconds", "callytics_database_statement_seconds"):
+        exemplars = [sample.exemplar for sample in found[name].samples if sample.exemplar]
+        assert [(one.labels, one.value) for one in exemplars] == [({"request_id": "slow-2"}, 3.0)]
+    assert "slow-2" not in client.get("/metrics").text
 
 
 def test_every_route_declares_what_it_answers(client: TestClient) -> None:

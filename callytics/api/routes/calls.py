@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import nullcontext
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -122,7 +123,9 @@ class Transcripts(BaseModel):
 @router.get("/calls", summary="Find calls", responses=LINK)
 async def find_calls(request: Request, response: Response, wanted: Annotated[CallFilter, Query()]) -> Calls:
     """Return a page of calls. Calls stored in the meantime do not shift the pages."""
-    page = await service.of(request).databases.afind_calls(**wanted.model_dump())
+    ours = service.of(request)
+    with ours.metrics.searching("calls") if wanted.search is not None else nullcontext():
+        page = await ours.databases.afind_calls(**wanted.model_dump())
     _link(request, response, page.next)
     return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
 
@@ -132,8 +135,9 @@ async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:
     """Return a page of utterances that contain all the words."""
-    found = service.of(request).databases.asearch_transcripts
-    page = await found(wanted.search, wanted.after, wanted.limit, snippets=True)
+    ours = service.of(request)
+    with ours.metrics.searching("transcripts"):
+        page = await ours.databases.asearch_transcripts(wanted.search, wanted.after, wanted.limit, snippets=True)
     _link(request, response, page.next)
     return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from callytics.api import service
 
@@ -14,8 +13,14 @@ router = APIRouter(tags=["service"])
     "/metrics",
     summary="Read the metrics",
     response_class=Response,
-    responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
+    responses={
+        200: {
+            "description": "Prometheus' text format, or OpenMetrics, with exemplars, where that is accepted",
+            "content": {"text/plain": {}, "application/openmetrics-text": {}},
+        }
+    },
 )
 async def metrics(request: Request) -> Response:
     """Return the metrics for Prometheus, without a query to the database."""
-    return Response(service.of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    text, media_type = service.of(request).metrics.exposed(request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": media_type, "Vary": "Accept"})

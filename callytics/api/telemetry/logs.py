@@ -18,7 +18,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.api.telemetry.meters import Metrics
+from callytics.api.telemetry.meters import REQUEST, Metrics
 from callytics.postgres.errors import sqlstate
 
 LOGGER = logging.getLogger("callytics.api")
@@ -119,6 +119,7 @@ class RequestLog:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST.set(request_id)
         status = CLIENT_GONE
 
         async def send_on(message: Message) -> None:

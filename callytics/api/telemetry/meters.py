@@ -1,18 +1,31 @@
-"""The metrics of the service: requests by route, and the connection pool."""
+"""The metrics of the service: requests by route, searches, statements, and the connection pool.
+
+Slow ones are exemplars in OpenMetrics: the id of their request, by which the log knows more, and nothing they held.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from callytics.postgres import PostgreSQLManager
 
 # In seconds, up to the limit of an answer and past it.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Most statements take a millisecond; the server ends one after 15 s.
+STATEMENT_BUCKETS = (0.001, 0.0025, *BUCKETS)
+# Of these there are few enough for each to be worth a look.
+SLOW_SECONDS = 0.25
+# The id of the request that this task answers, also in the threads that work for it.
+REQUEST: ContextVar[str] = ContextVar("callytics_request")
 
 # Metric: (field of the pool's statistics, help text). Metrics keep their names: dashboards and alerts use them.
 GAUGES = {
@@ -52,10 +65,25 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._searches = Histogram(
+            "callytics_search_seconds",
+            "Time that a page of a search for words took",
+            ("of",),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._statements = Histogram(
+            "callytics_database_statement_seconds",
+            "Time that a statement took",
+            ("outcome",),
+            buckets=STATEMENT_BUCKETS,
+            registry=self.registry,
+        )
         self._in_progress = Gauge(
             "callytics_http_requests_in_progress", "Requests being answered", registry=self.registry
         )
         self.registry.register(PoolCollector(postgres))
+        postgres.observe(self.executed)
 
     def in_progress(self) -> AbstractContextManager[None]:
         """Count a request as being answered."""
@@ -64,11 +92,34 @@ class Metrics:
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
         self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._seconds.labels(method, route).observe(seconds, _exemplar(seconds))
 
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, without a query."""
-        return generate_latest(self.registry)
+    @contextmanager
+    def searching(self, of: Literal["calls", "transcripts"]) -> Iterator[None]:
+        """Time what runs inside as a search, also where it fails."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.searched(of, time.perf_counter() - began)
+
+    def searched(self, of: Literal["calls", "transcripts"], seconds: float) -> None:
+        """Count a page of a search that took so long."""
+        self._searches.labels(of).observe(seconds, _exemplar(seconds))
+
+    def executed(self, seconds: float, failed: bool) -> None:
+        """Count a statement that took so long."""
+        self._statements.labels("failed" if failed else "done").observe(seconds, _exemplar(seconds))
+
+    def exposed(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics, without a query, and their media type: OpenMetrics for who accepts it, else plain."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
+
+
+def _exemplar(seconds: float) -> dict[str, str] | None:
+    request_id = REQUEST.get(None)
+    return {"request_id": request_id} if request_id and seconds >= SLOW_SECONDS else None
 
 
 class PoolCollector(Collector):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,10 @@ class Statistics:
     closed: int = 0
 
 
+# Told of each statement how many seconds it took and whether it failed, in the thread and context that ran it.
+Observer = Callable[[float, bool], None]
+
+
 @dataclass
 class Counters:
     """The statements of a manager; ``seconds`` is a sum."""
@@ -35,6 +39,7 @@ class Counters:
     queries: int = 0
     errors: int = 0
     seconds: float = 0.0
+    observer: Observer | None = None
     # An increment is three steps of the interpreter, between which another thread may run.
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -55,3 +60,5 @@ class Counters:
             self.queries += 1
             self.errors += failed
             self.seconds += seconds
+        if self.observer:
+            self.observer(seconds, failed)

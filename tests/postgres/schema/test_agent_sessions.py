@@ -54,7 +54,7 @@ def test_a_rollback_keeps_sessions_and_refusals_and_the_next_apply_has_them(data
         assert ask("select count(*) from agent_activity_logs") == 0
         with pytest.raises(psycopg2.errors.NotNullViolation):
             ask(REFUSED, "now")
-        up(database, MIGRATION)
+        up(database)
         assert [ask(LOGS), ask(SESSIONS)] == before
         assert ask("select to_regnamespace('agent_sessions_rolled_back') is null")
     assert ask("select has_table_privilege('callytics_user', 'agent_sessions', 'select, insert, update, delete')")

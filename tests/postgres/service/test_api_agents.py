@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -121,3 +122,18 @@ def test_the_last_import_is_there_for_those_who_may_see_it(own_api: Api, databas
     found = own_api.client.get("/imports/latest", headers=admin).json()
     assert (found["id"], found["verdict"], found["version"], found["tables"]) == (2, "running", "2", [])
     assert own_api.client.get("/status").json()["counts"]["last_import"]["id"] == 2
+
+
+def test_a_search_and_its_statements_are_timed(own_api: Api) -> None:
+    def counted(name: str) -> float:
+        text = own_api.client.get("/metrics").text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    names = ('callytics_search_seconds_count{of="calls"}', 'callytics_database_statement_seconds_count{outcome="done"}')
+    before = [counted(name) for name in names]
+    answer = own_api.client.get("/calls", params={"search": "요금"}, headers=own_api.log_in("reader"))
+    assert answer.status_code == 200
+    searches, statements = (counted(name) - old for name, old in zip(names, before, strict=True))
+    assert (searches, statements > 1) == (1, True)
+    assert "요금" not in own_api.client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).text
