@@ -18,8 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.infra.installation import Installation
-
+from tests.infra.deployment import Deployment
 from tests.infra.lab import Lab, base_system, lacks
 
 STEPS = ("boot", "first run", "second run")
@@ -32,10 +31,10 @@ def measure(hosts: int) -> dict[str, float]:
         begin = time.monotonic()
         machines = [lab.host(name) for name in ("database", "app")[:hosts]]
         seconds["boot"] = time.monotonic() - begin
-        installation = Installation.prepare(Path(folder), machines[0], machines[-1])
+        deployment = Deployment.prepare(Path(folder), machines[0], machines[-1])
         for step in STEPS[1:]:
             begin = time.monotonic()
-            run = installation.run()
+            run = deployment.run()
             seconds[step] = time.monotonic() - begin
         if run.changed:
             sys.exit(f"the second run changed: {', '.join(run.changed)}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from configparser import ConfigParser
 
 from callytics.schema.catalogue.catalogue import EXPECTED, digest
 from scripts.structure import Module, circles, graph, longest_chain, modules
+from tests.support.places import REPOSITORY
 
 PRODUCT = modules("callytics", "deploy")
 TESTS = modules("tests")
@@ -52,6 +54,15 @@ def found(rule: str, exceptions: set[str]) -> None:
 
 def test_no_module_is_long() -> None:
     found("long modules", {name for name, module in PRODUCT.items() if module.lines > LINES})
+
+
+def test_every_package_is_installed() -> None:
+    """One that setup.cfg does not name works in a checkout, and is missing wherever a wheel is installed."""
+    configuration = ConfigParser()
+    configuration.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    listed = set(configuration["options"]["packages"].split()) - {"callytics.migrations"}
+    folders = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "callytics").rglob("*.py")}
+    assert listed == {".".join(folder.parts) for folder in folders}
 
 
 def test_no_import_circle() -> None:
