@@ -183,7 +183,11 @@ def _findings(conversion: Conversion, total: int, progress: Progress) -> list[Fi
     counted: Counter[tuple[str, str]] = Counter()
     done = 0
     with Converter(conversion) as converter:
-        for row_range in rowid_chunks(converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows):
+        for row_range in rowid_chunks(
+            converter.sqlite,
+            conversion.table_mapping.table,
+            conversion.source.chunk_rows(conversion.table_mapping.table),
+        ):
             progress(f"read {conversion.table_mapping.table.name}", done, total)
             chunk = converter.chunk(row_range)
             done += chunk.row_count
@@ -201,7 +205,11 @@ def _look_up(conversion: Conversion, target: Connection, profile: Profile) -> No
     shared = 0
     findings: dict[str, Finding] = {}
     with Converter(conversion) as converter:
-        for row_range in rowid_chunks(converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows):
+        for row_range in rowid_chunks(
+            converter.sqlite,
+            conversion.table_mapping.table,
+            conversion.source.chunk_rows(conversion.table_mapping.table),
+        ):
             chunk = converter.chunk(row_range)
             rows = [*converter.as_rows(chunk.clean), *chunk.rows]
             for rowid, holder in sorted(held_rows(target, conversion, rows).items()):

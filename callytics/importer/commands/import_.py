@@ -33,7 +33,8 @@ from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_ne
 from callytics.importer.source.mapping import missing_databases
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
-from callytics.importer.source.snapshot import Snapshot, take_snapshot
+from callytics.importer.source.snapshot import Snapshot
+from callytics.importer.source.taking import take_all
 from callytics.importer.target.writing.staging import Staging
 from callytics.postgres.text import shell_word
 from callytics.settings import Settings
@@ -106,8 +107,8 @@ def plan_files(settings: Settings, files: Sequence[Path], options: Options, prog
 
 def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confirm: Callable[[], None]) -> None:
     options = session.options
-    with _discarded_on_failure(session) as snapshots:
-        sources = _take_new(session, files, outcome, snapshots)
+    with _discarded_on_failure(session) as taken:
+        sources, snapshots = _take_new(session, files, outcome, taken)
         if not snapshots:
             return
         _check_columns(session.options, sources)
@@ -141,7 +142,7 @@ def _note_missing(session: Session, sources: Sequence[Source], outcome: Outcome)
 
 @contextmanager
 def _discarded_on_failure(session: Session) -> Iterator[list[Snapshot]]:
-    """Yield a list for snapshots; if the import does not begin, the new ones are deleted from the folder.
+    """Yield a list for all snapshots; if the import does not begin, the new ones are deleted from the folder.
 
     The records tell whether it began: an error may come after they were committed.
     """
@@ -156,22 +157,21 @@ def _discarded_on_failure(session: Session) -> Iterator[list[Snapshot]]:
             raise
 
 
-def _take_new(session: Session, files: Sequence[Path], outcome: Outcome, snapshots: list[Snapshot]) -> list[Source]:
-    """Append snapshots to the list and return their sources, without files whose content was imported before."""
+def _take_new(
+    session: Session, files: Sequence[Path], outcome: Outcome, taken: list[Snapshot]
+) -> tuple[list[Source], list[Snapshot]]:
+    """Return sources and their snapshots, without files whose content was imported before; all go to ``taken``."""
     sources: list[Source] = []
-    for file in files:
-        session.progress(f"snapshot {file.name}", 0, 1)
-        snapshot = take_snapshot(file, session.options.snapshots, session.options.notice)
-        session.progress(f"snapshot {file.name}", 1, 1)
+    snapshots: list[Snapshot] = []
+    for file, snapshot in zip(files, take_all(files, session.options, session.progress, taken), strict=True):
         if _is_known(session, file, snapshot, outcome):
             continue
-        # Appended before the checks, so that a refused snapshot is deleted, too.
         same = next((other for other in snapshots if other.sha256 == snapshot.sha256), None)
-        snapshots.append(snapshot)
         if same:
             raise SourceError(f"{file} has the same content as {same.source}: name it once")
         sources.append(_admitted(session, snapshot, sources, outcome))
-    return sources
+        snapshots.append(snapshot)
+    return sources, snapshots
 
 
 def _admitted(session: Session, snapshot: Snapshot, others: Sequence[Source], outcome: Outcome) -> Source:

@@ -137,12 +137,17 @@ class Converter:
         rows: list[ConvertedRow] = []
         refused: list[RefusedRow] = []
         # Where all rows of the chunk came by the fast path, there is none to look for.
-        if not dirty and read.num_rows == count_rows(self.sqlite, conversion.table_mapping.table, chunk):
+        if not dirty and self._is_all(read.num_rows, chunk):
             return Chunk(chunk[0], chunk[1], clean, rows, refused)
         for rowid, values in read_dirty(self.sqlite, conversion.table_mapping, conversion.types, chunk, dirty):
             converted = self._row(rowid, values)
             (rows if isinstance(converted, ConvertedRow) else refused).append(converted)  # type: ignore[arg-type]
         return Chunk(chunk[0], chunk[1], clean, rows, refused)
+
+    def _is_all(self, rows: int, chunk: tuple[int, int]) -> bool:
+        # Nearly always there are no gaps between the row numbers, and no need to count.
+        numbers = chunk[1] - chunk[0] + 1
+        return rows == numbers or rows == count_rows(self.sqlite, self.conversion.table_mapping.table, chunk)
 
     def _read_clean(self, chunk: tuple[int, int]) -> pa.Table:
         conversion = self.conversion

@@ -30,6 +30,8 @@ EVERYTHING: RowRange = (SMALLEST_ROWID, LARGEST_ROWID)
 DAY = re.compile(rb"[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}")
 # Fewer than the 2,000 that SQLite allows a result (https://sqlite.org/limits.html#max_column).
 RESULT_COLUMNS = 1_000
+# By which a table's rows are judged to be wider than those of the file.
+SAMPLED_ROWS = 100
 # Tables that a message names.
 MOST_NAMED = 5
 # For each type, the SQLite condition under which a column's value can take the fast path.
@@ -176,11 +178,18 @@ class Source:
         """Rows by table."""
         return {table.name: self.count(table) for table in self.tables}
 
+    def chunk_rows(self, table: SourceTable) -> int:
+        """Return the rows a chunk, so that one holds about `limits.chunk_bytes` of the table, or of the file."""
+        return max(1, min(self.limits.chunk_rows, int(self.limits.chunk_bytes / self._row_bytes[table.name])))
+
     @cached_property
-    def chunk_rows(self) -> int:
-        """Rows a chunk, so that one holds about `limits.chunk_bytes` of this file."""
-        row_bytes = self.path.stat().st_size / max(1, sum(self.counts.values()))
-        return max(1, min(self.limits.chunk_rows, int(self.limits.chunk_bytes / max(1.0, row_bytes))))
+    def _row_bytes(self) -> dict[str, float]:
+        """Bytes of a row by table: on the average of the file, or of the table's first rows where these are wider."""
+        average = max(1.0, self.path.stat().st_size / max(1, sum(self.counts.values())))
+        large = [table for table in self.tables if self.counts[table.name] > SAMPLED_ROWS]
+        with self.opened() as connection:
+            sampled = {table.name: _sampled_bytes(connection, table) for table in large}
+        return {table.name: max(average, sampled.get(table.name, 0)) for table in self.tables}
 
     def pieces(self, table: SourceTable) -> list[RowRange]:
         """Return ranges of row numbers that can be read side by side: one where each reader would copy the table."""
@@ -280,6 +289,13 @@ class Source:
         )
         with self.opened() as connection:
             return frozenset(rowid for (rowid,) in connection.execute(query))
+
+
+def _sampled_bytes(connection: sqlite3.Connection, table: SourceTable) -> float:
+    names = ", ".join(map(sqlite_name, table.columns[:RESULT_COLUMNS])) or "null"
+    rows = connection.execute(f"select {names} from {table.relation} order by {table.rowid} limit {SAMPLED_ROWS}")
+    # In memory: Arrow keeps where each text begins, and 8 bytes of a number.
+    return sum(8 + (len(value) if isinstance(value, bytes) else 0) for row in rows for value in row) / SAMPLED_ROWS
 
 
 def _prepare(connection: sqlite3.Connection, table: SourceTable) -> set[str]:

@@ -97,7 +97,7 @@ def _ranges(pair: Pair) -> Iterator[tuple[RowRange, RowRange]]:
         start = SMALLEST_ROWID
         while start <= LARGEST_ROWID:
             found = [
-                next_chunk(connection, side.table, side.source.chunk_rows, (start, LARGEST_ROWID))
+                next_chunk(connection, side.table, side.source.chunk_rows(side.table), (start, LARGEST_ROWID))
                 for connection, side in sides
             ]
             chunks = [chunk for chunk in found if chunk]

@@ -74,7 +74,10 @@ class Verifier:
         found = Verification()
         with Converter(conversion) as converter:
             for row_range in rowid_chunks(
-                converter.sqlite, conversion.table_mapping.table, conversion.source.chunk_rows, piece
+                converter.sqlite,
+                conversion.table_mapping.table,
+                conversion.source.chunk_rows(conversion.table_mapping.table),
+                piece,
             ):
                 chunk = converter.chunk(row_range)
                 kept = self.ledger.kept(record.id, row_range)
@@ -88,7 +91,7 @@ class Verifier:
         """Compare unmapped rows and columns with `imports.unmapped`."""
         found = Verification()
         with source.opened() as connection:
-            for row_range in rowid_chunks(connection, table, source.chunk_rows):
+            for row_range in rowid_chunks(connection, table, source.chunk_rows(table)):
                 kept = self.ledger.unmapped(record.id, row_range)
                 rows = 0
                 for rowid, values in read_rows(connection, table, record.unmapped_columns, row_range):

@@ -85,14 +85,14 @@ class Loader:
         recorded = self.ledger.chunks(record.id, piece)
         self.rows.commit()
         for known in recorded:
-            for row_range in rowid_chunks(connection, table, source.chunk_rows, (start, known.first - 1)):
+            for row_range in rowid_chunks(connection, table, source.chunk_rows(table), (start, known.first - 1)):
                 yield row_range, False
             if known.pending:
                 yield (known.first, known.last), True
             else:
                 self.advance(f"load {record.label}", known.rows, record.source_rows)
             start = known.last + 1
-        for row_range in rowid_chunks(connection, table, source.chunk_rows, (start, piece[1])):
+        for row_range in rowid_chunks(connection, table, source.chunk_rows(table), (start, piece[1])):
             yield row_range, False
 
     def _load_chunk(self, record: TableRecord, converter: Converter, chunk: Chunk, *, copied: bool) -> None:
