@@ -44,10 +44,3 @@ def _copy_text(value: Any) -> str:
     if not isinstance(value, str):
         return "\\N" if value is None else repr(value)
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def months(file: Path, table: str) -> list[str]:
-    """Return the months (`2024-05`) of a table's rows."""
-    with closing(sqlite3.connect(file)) as connection:
-        query = f"select distinct substr(created_at, 1, 7) from {table}"  # noqa: S608
-        return [month for (month,) in connection.execute(query)]

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio import TABLES
 from processes import Usage, run_watched
 
+from callytics.importer.target.catalogue import declared_columns
+from callytics.postgres.sql import quote
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 
@@ -22,12 +23,17 @@ USER, PASSWORD = "callytics_user", "benchmark-user"
 
 @dataclass(frozen=True)
 class Bench:
-    """What all contenders share: the server, the file, the text exported from it, and a folder to work in."""
+    """What all contenders share: the server, the files and their tables, these as text, and a folder to work in.
+
+    With ``search`` the indexes for searching are built by all who build indexes.
+    """
 
     server: EmbeddedPostgres
-    file: Path
+    files: tuple[Path, ...]
+    tables: tuple[str, ...]
     exported: Path
     folder: Path
+    search: bool = False
 
     def settings(self, database: str) -> Settings:
         return Settings(("127.0.0.1",), self.server.port, database, USER, PASSWORD)
@@ -51,35 +57,54 @@ def ours(bench: Bench, database: str, *, verify: bool) -> Iterator[Step]:
     """`callytics import`; without verification by a limit that commands do not offer."""
     arguments = ["--env-file", os.devnull, "import", "--quiet", "--yes", "--snapshots", bench.folder / database]
     code = f"from callytics.cli import main; from callytics.importer import Limits; main(Limits(verify={verify}))"
-    command = [sys.executable, "-c", code, *arguments, bench.file]
+    command = [sys.executable, "-c", code, *arguments, *bench.files]
     yield Step("import", run_watched(command, timeout=TIMEOUT_SECONDS, environment=bench.environment(database))[0])
     shutil.rmtree(bench.folder / database)
 
 
 def text_copy(bench: Bench, database: str, *, sessions: int) -> Iterator[Step]:
     """psql's \\copy of the tables, then the indexes and keys, by as many sessions side by side."""
-    copies = [f"\\copy {table} from '{bench.exported / table}.txt'" for table in (*TABLES[:3], *TABLES[3:])]
-    halves = [copies] if sessions == 1 else [copies[:4], copies[4:]]
-    yield Step("load", psql(bench, database, halves))
+    yield Step("load", psql(bench, database, [list(map(_copy, part)) for part in _shared(bench, sessions)]))
     yield from builds(bench, database, sessions)
+
+
+def _shared(bench: Bench, sessions: int) -> list[list[Path]]:
+    """Return the exported tables of each session, so that all have about as much to do."""
+    shares: list[list[Path]] = [[] for _ in range(sessions)]
+    exported = {file.stem: file for file in bench.exported.iterdir()}
+    for file in sorted((exported[table] for table in bench.tables), key=lambda file: -file.stat().st_size):
+        min(shares, key=lambda share: sum(one.stat().st_size for one in share)).append(file)
+    return shares
+
+
+def _copy(exported: Path) -> str:
+    if exported.suffix == ".txt":
+        return f"\\copy {exported.stem} from '{exported}'"
+    names = ", ".join(map(quote, declared_columns()[exported.stem]))
+    return f"\\copy {exported.stem} ({names}) from '{exported}' with (format csv)"
 
 
 def pgloader(bench: Bench, database: str) -> Iterator[Step]:
     """pgloader into tables that stand there with keys and partitions, then the same indexes and foreign keys."""
-    yield Step("load", _pgloader(bench, database, "data only, truncate, reset no sequences"))
+    yield from _pgloader(bench, database, "data only, truncate, reset no sequences")
     yield from builds(bench, database, 1)
 
 
 def pgloader_alone(bench: Bench, database: str) -> Iterator[Step]:
     """pgloader as it comes: it makes its own tables, with the source's indexes and foreign keys, unpartitioned."""
-    yield Step("load", _pgloader(bench, database, "include drop, create tables, create indexes, reset sequences"))
+    yield from _pgloader(bench, database, "include drop, create tables, create indexes, reset sequences")
 
 
-def _pgloader(bench: Bench, database: str, how: str) -> Usage:
+def _pgloader(bench: Bench, database: str, how: str) -> Iterator[Step]:
+    for file in bench.files:
+        yield Step(f"load {file.stem}", _pgloader_of(bench, file, database, how))
+
+
+def _pgloader_of(bench: Bench, file: Path, database: str, how: str) -> Usage:
     command_file = bench.folder / "pgloader.load"
     place = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{bench.server.port}/{database}"
     command_file.write_text(
-        f"load database from sqlite://{bench.file} into {place} with {how}, workers = 4, concurrency = 2\n"
+        f"load database from sqlite://{file} into {place} with {how}, workers = 4, concurrency = 2\n"
         "set timezone to 'UTC', maintenance_work_mem to '256MB';\n"
     )
     usage, output = run_watched(
@@ -99,7 +124,7 @@ def builds(bench: Bench, database: str, sessions: int) -> Iterator[Step]:
         for kind, table, name, definition in recorded
         if kind == "foreign key"
     ]
-    statistics_of = [f"analyze {table}" for table in TABLES]
+    statistics_of = [f"analyze {table}" for table in bench.tables]
     for name, statements in (("analyze", statistics_of), ("indexes", indexes), ("foreign keys", keys)):
         # Each session has one of the two large tables.
         halves = [statements[half::sessions] for half in range(sessions)]
@@ -130,4 +155,11 @@ CONTENDERS: dict[str, Callable[[Bench, str], Iterator[Step]]] = {
     "pgloader": pgloader,
     "pgloader as it comes": pgloader_alone,
 }
-PEERS = ("pgloader", "psql \\copy of exported text")
+INSTALLATION = (
+    "callytics import, every value verified",
+    "callytics import, verification left out",
+    "psql \\copy of exported text",
+    "psql \\copy, two sessions",
+    AS_IT_COMES,
+)
+PEERS = ("pgloader", AS_IT_COMES, "psql \\copy of exported text")

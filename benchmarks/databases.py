@@ -8,13 +8,12 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
-from audio import TABLES, months
 from contenders import AS_IT_COMES, AS_USERS_HAVE_IT, OURS, Bench
+from installation import months_of
 
 from callytics.importer.target.catalogue import Target
 from callytics.schema.migrate import migrate
 
-PARTITIONED = ("processing_logs", "transcriptions")
 SEARCH_INDEX = "transcriptions_text_content_search_idx"
 
 
@@ -39,17 +38,17 @@ def fresh_database(bench: Bench, contender: str) -> Iterator[str]:
 
 def _prepare(bench: Bench, connection: Any, contender: str) -> None:
     target = Target(connection)
-    if contender == AS_USERS_HAVE_IT:
+    if contender == AS_USERS_HAVE_IT or (bench.search and contender in OURS):
         return
     if contender in OURS:
         target.defer("index", "transcriptions", SEARCH_INDEX)
         return
-    for table in PARTITIONED:
-        target.ensure_months(table, months(bench.file, table))
-    definitions = target.definitions(TABLES)
+    for table in filter(target.is_partitioned, bench.tables):
+        target.ensure_months(table, months_of(bench.files, table))
+    definitions = target.definitions(bench.tables)
     for kind, table, name, _ in definitions:
         target.defer(kind, table, name)
-    definitions = [definition for definition in definitions if definition[2] != SEARCH_INDEX]
+    definitions = [definition for definition in definitions if bench.search or definition[2] != SEARCH_INDEX]
     (bench.folder / "definitions.json").write_text(json.dumps(definitions))
 
 
@@ -66,9 +65,9 @@ def end_state(bench: Bench, database: str) -> dict[str, Any]:
     with closing(psycopg2.connect(bench.settings(database).conninfo())) as connection, connection.cursor() as cursor:
         state: dict[str, Any] = {}
         for name, query in queries.items():
-            cursor.execute(query, (list(TABLES),))
+            cursor.execute(query, (list(bench.tables),))
             state[name] = sorted(value for (value,) in cursor)
-        for table in TABLES:
+        for table in bench.tables:
             cursor.execute(f"select count(*) from {table}")  # noqa: S608
             state[f"rows of {table}"] = cursor.fetchone()[0]  # type: ignore[index]
         return state

@@ -1,6 +1,6 @@
 """How fast the import is beside pgloader and beside psql's \\copy of text that was exported before.
 
-    python benchmarks/import_speed.py [--rows N] [--runs N] [--json FILE] [--keep FOLDER]
+    python benchmarks/import_speed.py [--rows N | --installation --calls N] [--runs N] [--json FILE] [--keep FOLDER]
 
 Makes a generation 3 audio database with N segments and N transcriptions, and a private PostgreSQL with the settings
 that deploy/ gives a host of this machine's size (fsync on). Every contender fills a database of its own, one after
@@ -9,6 +9,9 @@ partitions, statistics. As root on Debian, pgloader and psql are installed where
 
 The index for searching transcripts costs as much as all the rest and would be built alike by all: it is taken out of
 every contender's database beforehand and measured on its own, in one build and side by side over the partitions.
+
+With --installation it is both databases of an installation with so many calls, all their tables, and the indexes for
+searching in all of them; pgloader makes its own tables, and brings neither JSON nor search.
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
 import psycopg2
-from audio import export, write_file
-from contenders import AS_IT_COMES, AS_USERS_HAVE_IT, CONTENDERS, OURS, PEERS, Bench
+from audio import TABLES, export, write_file
+from contenders import AS_IT_COMES, AS_USERS_HAVE_IT, CONTENDERS, INSTALLATION, OURS, PEERS, Bench
 from databases import SEARCH_INDEX, end_state, fresh_database
+from installation import export as export_installation
+from installation import tables_of, write_installation
 from machine import install_programs, memory_bytes, versions
 from processes import Usage, cpu_seconds
 
@@ -84,7 +89,8 @@ def _checkpoint(bench: Bench) -> None:
 
 def measure_all(bench: Bench, runs: int, only: tuple[str, ...]) -> list[Measured]:
     """Run every contender in turn, and all of that so many times: what else happens on the machine hits them alike."""
-    names = [name for name in CONTENDERS if not only or any(word in name for word in only)]
+    all_names = INSTALLATION if bench.search else CONTENDERS
+    names = [name for name in all_names if not only or any(word in name for word in only)]
     results = {name: Measured(name) for name in names}
     expected: dict[str, Any] = {}
     for run in range(runs):
@@ -158,32 +164,56 @@ def table(results: list[Measured], seconds: dict[str, float]) -> str:
 
 @click.command(help=__doc__)
 @click.option("--rows", default=1_000_000, show_default=True, help="Segments, and as many transcriptions.")
+@click.option("--installation", is_flag=True, help="Both databases with all tables and the search indexes.")
+@click.option("--calls", default=12_000, show_default=True, help="Calls of the installation; 146 rows each.")
 @click.option("--runs", default=3, show_default=True, help="Runs of every contender.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Make the data there and keep it.")
 @click.option("--only", multiple=True, help="Measure contenders whose name holds this word only.")
-def main(rows: int, runs: int, json_file: Path | None, keep: Path | None, only: tuple[str, ...]) -> None:
+def main(
+    rows: int,
+    installation: bool,
+    calls: int,
+    runs: int,
+    json_file: Path | None,
+    keep: Path | None,
+    only: tuple[str, ...],
+) -> None:
     install_programs()
     with tempfile.TemporaryDirectory(prefix="callytics-speed-", dir="/var/tmp") as scratch:
         folder = Path(scratch)
         stock = (keep or folder).absolute()
         stock.mkdir(parents=True, exist_ok=True)
-        file, exported = stock / f"audio-{rows}.sqlite", stock / f"text-{rows}"
-        if not file.exists():
-            write_file(file, rows)
-            export(file, exported)
         options = postgres_settings(memory_bytes=memory_bytes(), cores=os.cpu_count() or 1)
+        make = (lambda: _installation(stock, calls)) if installation else (lambda: _audio(stock, rows))
+        files, tables, exported = make()
         with EmbeddedPostgres(folder / "server", options=options) as server:
-            bench = Bench(server, file, exported, folder)
+            bench = Bench(server, files, tables, exported, folder, search=installation)
             results = measure_all(bench, runs, only)
-            seconds = {} if only else search_index(bench)
-    click.echo(
-        f"{rows:,} segments and as many transcriptions, {', '.join(f'{k} {v}' for k, v in versions().items())}\n"
-    )
+            seconds = {} if only or installation else search_index(bench)
+    what = f"{calls:,} calls" if installation else f"{rows:,} segments and as many transcriptions"
+    click.echo(f"{what}, {', '.join(f'{k} {v}' for k, v in versions().items())}\n")
     click.echo(table(results, seconds))
     if json_file:
-        report = {"rows": rows, "versions": versions(), "search_index": seconds}
+        report = {"what": what, "versions": versions(), "search_index": seconds}
         json_file.write_text(json.dumps(report | {"contenders": [asdict(result) for result in results]}, indent=1))
+
+
+def _audio(stock: Path, rows: int) -> tuple[tuple[Path, ...], tuple[str, ...], Path]:
+    """Return the audio file, its tables, and the folder of these as text; made where they are not there yet."""
+    file, exported = stock / f"audio-{rows}.sqlite", stock / f"text-{rows}"
+    if not file.exists():
+        write_file(file, rows)
+        export(file, exported)
+    return (file,), TABLES, exported
+
+
+def _installation(stock: Path, calls: int) -> tuple[tuple[Path, ...], tuple[str, ...], Path]:
+    """Return the same of an installation."""
+    files, exported = write_installation(stock / f"installation-{calls}", calls), stock / f"csv-{calls}"
+    if not exported.exists():
+        export_installation(files, exported)
+    return tuple(files), tables_of(files), exported
 
 
 if __name__ == "__main__":
