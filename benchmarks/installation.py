@@ -11,7 +11,7 @@ from callytics.importer.convert.chunks import Conversion, Converter, rows_table
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, rowid_chunks
 from callytics.importer.target.catalogue import declared_columns
-from callytics.importer.target.text import copy_csv
+from callytics.importer.target.writing.text import copy_csv
 from callytics.trial.sample import write_sample
 
 
