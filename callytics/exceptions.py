@@ -91,6 +91,10 @@ class TargetError(CallyticsError):
     """A PostgreSQL database that can't take the import."""
 
 
+class ArchiveError(CallyticsError):
+    """A month that can't be archived or restored, or a file of one that is gone or was changed."""
+
+
 class OutputRefused(CallyticsError):
     """A file that a report must not be written to."""
 

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli import agents, backups, completion, environment, imports, schema, serving, top, trial
+from callytics.cli import agents, backups, completion, environment, imports, partitions, schema, serving, top, trial
 from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.importer import Limits
@@ -23,7 +23,7 @@ COMMANDS = (
     environment.env,
     schema.migrate,
     schema.grants,
-    schema.partitions,
+    partitions.partitions,
     schema.doctor,
     top.top,
     trial.sample,

@@ -15,7 +15,6 @@ from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
 from callytics.postgres.text import shown_json
 from callytics.schema import grants as privileges
-from callytics.schema import partitions as months_of
 from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
@@ -36,7 +35,7 @@ def migrate(env_file: Path, check: bool, as_json: bool) -> None:
         _check_migrations(settings, as_json)
     applied = migrate_database(settings, report=lambda line: echo([line], err=as_json))
     said = f"{len(applied)} migrations applied" if applied else "Every migration is applied already"
-    _echo({"ok": True, "applied": applied}, [said], as_json)
+    echo_result({"ok": True, "applied": applied}, [said], as_json)
 
 
 def _check_migrations(settings: Settings, as_json: bool) -> None:
@@ -44,7 +43,7 @@ def _check_migrations(settings: Settings, as_json: bool) -> None:
     with connected(settings, owner=True) as connection:
         missing = pending(connection)
     said = [*missing, f"{len(missing)} missing: run 'callytics migrate'"] if missing else ["Every migration is applied"]
-    _echo({"ok": not missing, "missing": missing}, said, as_json)
+    echo_result({"ok": not missing, "missing": missing}, said, as_json)
     raise click.exceptions.Exit(int(bool(missing)))
 
 
@@ -66,35 +65,8 @@ def grants(env_file: Path, check: bool, as_json: bool) -> None:
     said = [_found(one) if check else _done(one) for one in differences]
     ok = not (check and differences)
     document = {"ok": ok, "differences": [asdict(difference) for difference in differences]}
-    _echo(document, said or ["The roles' privileges are as the migrations say"], as_json)
+    echo_result(document, said or ["The roles' privileges are as the migrations say"], as_json)
     raise click.exceptions.Exit(int(not ok))
-
-
-@click.group()
-def partitions() -> None:
-    """Manage the monthly partitions of the tables that keep growing."""
-
-
-@partitions.command("ahead")
-@click.option(
-    # Ten years at most: each month is a table, and a typing mistake would make thousands.
-    "--months",
-    type=click.IntRange(0, 120),
-    default=3,
-    show_default=True,
-    help="How many months after the current one.",
-)
-@as_json_option
-@click.pass_obj
-def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
-    """Create the partitions of this month and the coming ones.
-
-    Run it from a timer, at least every other month, with the application's login. Rows in a default partition move to
-    their month's.
-    """
-    made = months_of.make_ahead(Settings.load(env_file=env_file), months)
-    said = [*made, f"{len(made)} partitions made" if made else "Every partition is there already"]
-    _echo({"ok": True, "made": made}, said, as_json)
 
 
 @click.command(cls=Printing)
@@ -106,7 +78,7 @@ def doctor(env_file: Path, as_json: bool) -> None:
     Writes nothing. Exit codes: 0 no error, 1 errors found.
     """
     examined = doctors.examine(Settings.load(env_file=env_file))
-    _echo(examined.as_dict(), list(doctors.lines(examined)), as_json)
+    echo_result(examined.as_dict(), list(doctors.lines(examined)), as_json)
     raise click.exceptions.Exit(examined.exit_code)
 
 
@@ -126,5 +98,6 @@ def _done(difference: Difference) -> str:
     )
 
 
-def _echo(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+def echo_result(document: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    """Print a result: for people, or as JSON."""
     click.echo(shown_json(json.dumps(document, ensure_ascii=False, indent=2))) if as_json else echo(lines)

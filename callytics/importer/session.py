@@ -51,6 +51,14 @@ class Session:
                 raise unfinished(run, paths, f"holds {table}")
         self.connection.commit()
 
+    def refuse_archived(self, run: int) -> None:
+        """Raise ``TargetError`` where rows of a run are only in files: here they look like deleted ones."""
+        if months := self.ledger.archived_months(run):
+            raise TargetError(
+                f"rows of import {run} are archived ({', '.join(months)}): bring them back first with "
+                f"'callytics partitions restore {months[0]}'"
+            )
+
     def snapshot_of(self, record: SourceRecord, why: str) -> Path:
         """Return the path of a recorded snapshot; ``why`` ends the message if it is gone.
 

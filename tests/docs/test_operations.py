@@ -55,7 +55,7 @@ def run(commands: str, folder: Path, **variables: str) -> str:
 def test_a_dump_is_restored_and_every_value_verified(
     folder: Path, database: Settings, server: EmbeddedPostgres
 ) -> None:
-    dump, restore = blocks(section(page("operations"), "Back up and restore"), "sh")
+    dump, restore = blocks(section(page("operations"), "Back up without pgBackRest"), "sh")
     restored = replace(database, database="callytics_restored")
     server.provide(restored)
     try:

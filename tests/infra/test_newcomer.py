@@ -330,7 +330,7 @@ def test_ctrl_c_ends_at_once_and_the_same_command_goes_on(imported: Terminal) ->
 
 
 def test_a_backup_is_restored_and_verified(imported: Terminal) -> None:
-    follow(imported, of("operations", "Back up and restore"))
+    follow(imported, of("operations", "Back up without pgBackRest"))
 
 
 def test_rows_of_the_application_are_counted_before_going_back(imported: Terminal) -> None:

@@ -23,6 +23,7 @@ ALLOWED = {
     "callytics.calls": {"callytics.postgres", "callytics.settings"},
     "callytics.agents": {"callytics.postgres", "callytics.settings"},
     "callytics.trial": {"callytics.postgres", "callytics.settings"},
+    "callytics.archives": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.backup": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.status": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.importer": {"callytics.schema", "callytics.postgres", "callytics.settings"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "callytics.report": {"callytics.importer", "callytics.schema", "callytics.postgres", "callytics.settings"},
 }
 BELOW_THE_DOORS = set(ALLOWED) - EVERYBODY
-ALLOWED["callytics.api"] = BELOW_THE_DOORS - {"callytics.trial", "callytics.backup"}
+ALLOWED["callytics.api"] = BELOW_THE_DOORS - {"callytics.trial", "callytics.backup", "callytics.archives"}
 ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}
 """Arrows run one way: the doors, what they open, then postgres, then settings."""
 

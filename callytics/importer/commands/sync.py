@@ -56,6 +56,8 @@ def sync_files(
     began = time.monotonic()
     with open_session(settings, options, progress) as session, no_new_folders(options.snapshots):
         records = records_of(session, files) if of is None else copies_of(session, files, of)
+        for run in sorted({record.run for record in records.values()}):
+            session.refuse_archived(run)
         # "theirs" overwrites rows that only PostgreSQL has changed: no difference between two files tells of these.
         with taken_files(session, records, whole=choice == "theirs") as found:
             session.refuse_unfinished(targets_of(session, found))

@@ -67,6 +67,7 @@ def change_timezone(
         records = _records_of_run(session, run)
         wanted.columns.check(name for one in records for name in time_names(base_source(session, one)))
         session.refuse_unfinished(session.ledger.targets(run))
+        session.refuse_archived(run)
         files = [_file(session, record) for record in records]
 
         def attempt(lock: bool) -> tuple[ZoneChange, Synced]:

@@ -58,13 +58,14 @@ def undo_import(
 
 
 def _check_run(session: Session, run: int) -> str:
-    """Return a run's status; refuses one that does not exist, is undone already, or waits for another one. Commits."""
+    """Return a run's status; refuses one that does not exist, is undone, waits for another, or is archived. Commits."""
     status = session.ledger.run_status(run)
     if status is None:
         raise TargetError(f"there is no import {run}: 'callytics report' names those that there are")
     if status == "undone":
         raise TargetError(f"import {run} was undone already: nothing is left of it")
     session.refuse_unfinished(session.ledger.targets(run), besides=run)
+    session.refuse_archived(run)
     return status
 
 

@@ -50,6 +50,7 @@ def _found(session: Session, files: Sequence[Path], *, records: bool) -> dict[in
     for file in files:
         with borrowed_snapshot(file, session.options) as snapshot:
             record = _imported(session, snapshot)
+            session.refuse_archived(record.run)
             found.setdefault(record.run, {}).update(_verify(session, record, snapshot, records=records))
             refuse_changed(snapshot)
     return found

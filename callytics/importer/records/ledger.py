@@ -49,6 +49,10 @@ INSERT_COPIED = (
 class Ledger(TableChanges):
     """The records of imports. Every method works in the caller's transaction and leaves the commit to the caller."""
 
+    def archived_months(self, run: int) -> list[str]:
+        """Return the months (2024-05) with rows of a run that are only in files, see :mod:`callytics.archives`."""
+        return [month for (month,) in self._all("archived_months", run=run)]
+
     def unfinished_runs(self) -> list[tuple[int, list[str]]]:
         """Return (run, absolute paths of its files) for every run that has no verdict yet."""
         return [(run, [text_path(path) for path in paths]) for run, paths in self._all("unfinished_runs")]

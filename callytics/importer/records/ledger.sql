@@ -551,3 +551,10 @@ unmapped as (delete from imports.unmapped where table_id in (select id from ways
 normalisations as (delete from imports.normalisations where table_id in (select id from ways))
 delete from imports.definitions
 where run_id = %(run)s
+
+-- name: archived_months
+-- The months with rows of an import that are only in files.
+select distinct to_char(month, 'YYYY-MM') as month
+from imports.archives
+where restored_at is null and %(run)s = any(runs)
+order by 1
