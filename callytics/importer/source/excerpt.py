@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from callytics.importer.source.mapping import SourceTable
+from callytics.importer.source.pages import NotUnderstood, RowRange, difference
 from callytics.importer.source.reader import Source
+from callytics.importer.source.tables import name_text
 from callytics.importer.source.trouble import reading
 from callytics.postgres.sql import folded, literal, sqlite_name
 
@@ -49,8 +51,11 @@ def excerpt(was: Source, now: Source, folder: Path, besides: Mapping[str, Collec
         # Names and declared types alone are read; values stay in SQLite.
         connection.text_factory = str
         _attach(connection, was, paths)
-        for table in _comparable(was, now, connection):
-            rows[folded(table.name)] = _write(connection, table, besides.get(folded(table.name), ()))
+        tables = _comparable(was, now, connection)
+        ranges = _ranges(connection, was, now, tables)
+        for table in tables:
+            numbers = besides.get(folded(table.name), ())
+            rows[folded(table.name)] = _write(connection, table, ranges.get(table.name), numbers)
         connection.commit()
     return Excerpt(Source(paths[0], was.label, was.limits), Source(paths[1], now.label, now.limits), rows)
 
@@ -86,13 +91,63 @@ def _statement(connection: sqlite3.Connection, schema: str, table: SourceTable) 
     return str(connection.execute(query, (table.name,)).fetchone()[0])
 
 
-def _write(connection: sqlite3.Connection, table: SourceTable, besides: Collection[int]) -> int:
+def _ranges(
+    connection: sqlite3.Connection, was: Source, now: Source, tables: Sequence[SourceTable]
+) -> dict[str, list[RowRange]]:
+    """Return the only row numbers whose rows can differ, by table; all of a table's can that is not among them."""
+    try:
+        with difference(was.path, now.path) as pages:
+            ranges = {table.name: pages.rows(pages.leaves(*_root(connection, table.name))) for table in tables}
+            if pages.unexplained:
+                pages.explain(*_roots(connection))
+            unexplained = pages.unexplained
+    except NotUnderstood:
+        return {}
+    owners = _owners(connection, unexplained) if unexplained else set()
+    return {name: own for name, own in ranges.items() if owners is not None and name not in owners}
+
+
+def _root(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
+    """Return the pages in which a table begins, before and now."""
+    query = "select rootpage from {}.sqlite_master where type = 'table' and name = ?"
+    before, after = (connection.execute(query.format(one), (name,)).fetchone()[0] for one in ("other", "main"))
+    return before, after
+
+
+def _roots(connection: sqlite3.Connection) -> tuple[set[int], set[int]]:
+    """Return the pages in which tables and indexes begin, before and now; their own list begins in the first."""
+    query = "select rootpage from {}.sqlite_master where rootpage > 0"
+    before, after = ({1, *(root for (root,) in connection.execute(query.format(one)))} for one in ("other", "main"))
+    return before, after
+
+
+def _owners(connection: sqlite3.Connection, pages: Collection[int]) -> set[str] | None:
+    """Return the tables to whose rows overflow pages belong; None where this SQLite can't tell."""
+    connection.execute("create temp table pages (number integer primary key)")
+    connection.executemany("insert into temp.pages values (?)", ((number,) for number in pages))
+    query = (
+        "select distinct cast(name as blob) from dbstat('main') "
+        "where pagetype = 'overflow' and pageno in (select number from temp.pages)"
+    )
+    try:
+        return {name_text(name) for (name,) in connection.execute(query)}
+    except sqlite3.OperationalError:
+        # Not compiled in: https://sqlite.org/dbstat.html.
+        return None
+
+
+def _write(
+    connection: sqlite3.Connection, table: SourceTable, ranges: Sequence[RowRange] | None, besides: Collection[int]
+) -> int:
     """Write the rows of a table that differ, and some besides, into both files; returns how many row numbers."""
     name = sqlite_name(table.name)
     connection.execute("create temp table differing (number integer primary key)")
+    connection.execute("create temp table ranges (first integer, last integer)")
     connection.executemany("insert into temp.differing values (?)", ((number,) for number in besides))
-    for query in _differing(connection, table):
-        connection.execute(f"insert or ignore into temp.differing {query}")
+    connection.executemany("insert into temp.ranges values (?, ?)", ranges or ())
+    if ranges or ranges is None:
+        for query in _differing(connection, table, within=ranges is not None):
+            connection.execute(f"insert or ignore into temp.differing {query}")
     for source, target in (("other", "was"), ("main", "now")):
         connection.execute(f"create table {target}.{name} ({', '.join(_columns(table))})")
         names = ", ".join([table.rowid, *(sqlite_name(one) for one in table.columns if one != table.id_column)])
@@ -103,18 +158,26 @@ def _write(connection: sqlite3.Connection, table: SourceTable, besides: Collecti
         _copy_sequence(connection, table, source, target)
     (rows,) = connection.execute("select count(*) from temp.differing").fetchone()
     connection.execute("drop table temp.differing")
+    connection.execute("drop table temp.ranges")
     return int(rows)
 
 
-def _differing(connection: sqlite3.Connection, table: SourceTable) -> list[str]:
-    """Return the queries for the numbers of rows that are new or another, and of those that are gone."""
+def _differing(connection: sqlite3.Connection, table: SourceTable, *, within: bool) -> list[str]:
+    """Return the queries for the numbers of rows that are new or another, and of those that are gone.
+
+    ``within`` the ranges of row numbers in temp.ranges, or anywhere.
+    """
     name, rowid = sqlite_name(table.name), table.rowid
     same = " and ".join(_same(connection, table)) or "true"
-    numbers = "select t.{rowid} from {one}.{name} as t not indexed left join {other}.{name} as o not indexed "
-    joined = f"on o.{rowid} = t.{rowid} where o.{rowid} is null"
+    # In this order: for each range its rows, rather than for each row its range.
+    begin, limits = (
+        ("temp.ranges as r cross join ", f" on t.{rowid} between r.first and r.last") if within else ("", "")
+    )
+    numbers = f"select t.{rowid} from {begin}{{one}}.{name} as t not indexed{limits} "
+    joined = f"left join {{other}}.{name} as o not indexed on o.{rowid} = t.{rowid} where o.{rowid} is null"
     return [
-        numbers.format(rowid=rowid, name=name, one="main", other="other") + f"{joined} or not ({same})",
-        numbers.format(rowid=rowid, name=name, one="other", other="main") + joined,
+        f"{(numbers + joined).format(one='main', other='other')} or not ({same})",
+        (numbers + joined).format(one="other", other="main"),
     ]
 
 
