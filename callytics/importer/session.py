@@ -59,10 +59,11 @@ class Session:
                 f"'callytics partitions restore {months[0]}'"
             )
 
-    def snapshot_of(self, record: SourceRecord, why: str) -> Path:
+    def snapshot_of(self, record: SourceRecord, why: str, *, content: bool = True) -> Path:
         """Return the path of a recorded snapshot; ``why`` ends the message if it is gone.
 
-        Raises ``SourceError`` if the file is missing, its SHA-256 is not the recorded one, or others could change it.
+        Without ``content`` its SHA-256 is not looked at. Raises ``SourceError`` if the file is missing, its SHA-256 is
+        not the recorded one, or others could change it.
         """
         path = Path(record.snapshot_path)
         if not os.path.lexists(path):
@@ -70,7 +71,7 @@ class Session:
                 f"the snapshot {path} of import {record.run} is gone: put it back (SHA-256 {record.sha256}), {why}"
                 f"{_way_out(record)}"
             )
-        if not is_snapshot(path, record.sha256):
+        if not is_snapshot(path, record.sha256 if content else None):
             raise SourceError(
                 f"the snapshot {path} of import {record.run} was changed: put back the one that was taken"
                 f"{_way_out(record)}"
@@ -110,12 +111,13 @@ def verdict_on(tables: Sequence[TableSummary]) -> str:
     return "rejects" if any(table.rejected for table in tables) else "verified"
 
 
-def base_source(session: Session, record: SourceRecord) -> Source:
+def base_source(session: Session, record: SourceRecord, *, content: bool = True) -> Source:
     """Return the content of a file that PostgreSQL was given last, from the snapshot of that import or sync.
 
-    Raises ``SourceError`` if the snapshot is gone or was changed.
+    Without ``content`` nobody has looked yet whether that is what it holds. Raises ``SourceError`` if the snapshot is
+    gone or was changed.
     """
-    return Source(session.snapshot_of(record, ONLY_IT_TELLS), record.path, session.options.limits)
+    return Source(session.snapshot_of(record, ONLY_IT_TELLS, content=content), record.path, session.options.limits)
 
 
 def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:

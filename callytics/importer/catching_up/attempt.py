@@ -66,6 +66,8 @@ class Attempt:
             self.files_of |= {pair.record.id: file for pair in own}
             pairs += own
         self.found = self.compare(self.staging, moment, pairs)
+        for file in self.files:
+            file.check_base()
         self.staging.prepare()
         outcome.notes += hand_over(self.session.connection, self.staging.stages.values(), self.found)
         # Before the clashes are counted: a reference that would lead to a stranger's row is one of them.

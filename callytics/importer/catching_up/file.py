@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.source.excerpt import Excerpt
@@ -22,6 +23,8 @@ class File:
     was: Source
     now: Source
     excerpt: Excerpt | None = None
+    # Returns when it is certain that the file was what its record says, and raises what is wrong with it otherwise.
+    check_base: Callable[[], object] = field(default=lambda: None, compare=False)
 
     @property
     def changed(self) -> bool:

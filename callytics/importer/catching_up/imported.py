@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from callytics import __version__
-from callytics.exceptions import SourceError
+from callytics.exceptions import SnapshotUnreadable, SourceError
 from callytics.importer.catching_up.file import File
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import Session, base_source, borrowed_snapshot, unfinished
@@ -78,14 +78,16 @@ def copies_of(session: Session, files: Sequence[Path], run: int) -> dict[Path, S
 def taken_files(session: Session, records: dict[Path, SourceRecord], *, whole: bool) -> Iterator[list[File]]:
     """Yield the files with a new snapshot of each, and afterwards delete the snapshots that no record names.
 
-    With ``whole`` they have all of their rows, otherwise those that differ.
+    With ``whole`` they have all of their rows, otherwise those that differ. Whether the last snapshots still are what
+    they were is known when ``File.check_base`` has returned.
     """
     taking = _Taking(session, records, whole=whole)
     folder = session.options.snapshots
     before = set(folder.absolute().glob("*.sqlite"))
     try:
-        with scratch_folder(folder) as scratch:
-            yield taking.files(scratch)
+        # Two for each file: to take it, and to check the last snapshot of it.
+        with scratch_folder(folder) as scratch, ThreadPoolExecutor(2 * len(records)) as workers:
+            yield taking.files(scratch, workers)
     finally:
         outdated = {Path(record.snapshot_path) for record in records.values()}
         session.remove_unrecorded((set(taking.snapshots) - before) | outdated)
@@ -101,21 +103,27 @@ class _Taking:
         session.connection.commit()
         self.snapshots: list[Path] = []
 
-    def files(self, scratch: Path) -> list[File]:
+    def files(self, scratch: Path, workers: ThreadPoolExecutor) -> list[File]:
         """Return the files, of which those come first whose rows refer to others.
 
         The application may write meanwhile, and a recording is older than the session that refers to it: so a file's
         moment comes after those of the files that refer to it, and it has every recording that the sessions need.
         """
-        with ThreadPoolExecutor(len(self.records)) as workers:
-            bases = [workers.submit(base_source, self.session, record) for record in self.records.values()]
-            was = dict(zip(self.records, (base.result() for base in bases), strict=True))
-            takes: list[Future[File]] = []
-            for path in sorted(was, key=lambda path: not _references_other_file(was[path])):
-                settled = Event()
-                takes.append(workers.submit(self._take, path, was[path], scratch, settled))
-                settled.wait()
-            return [take.result() for take in takes]
+        was = {path: base_source(self.session, record, content=False) for path, record in self.records.items()}
+        takes: list[Future[File]] = []
+        for path in sorted(was, key=lambda path: not _references_other_file(was[path])):
+            settled = Event()
+            takes.append(workers.submit(self._take, path, was[path], scratch, settled))
+            settled.wait()
+        checks = {record.id: workers.submit(base_source, self.session, record) for record in self.records.values()}
+        try:
+            files = [take.result() for take in takes]
+        except SnapshotUnreadable:
+            # Because somebody has changed one of them?
+            for check in checks.values():
+                check.result()
+            raise
+        return [replace(file, check_base=checks[file.record.id].result) for file in files]
 
     def _take(self, path: Path, was: Source, scratch: Path, settled: Event) -> File:
         record, options = self.records[path], self.session.options

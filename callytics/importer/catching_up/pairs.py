@@ -55,7 +55,7 @@ class Pairing:
         if file.excerpt and rows is not None and old and _is_same(old, row):
             pair = pair_of(row, file.excerpt.was, file.excerpt.now, self.target, self.zone)
             if _tells(pair, rows):
-                return replace(pair, partial=True)
+                return replace(pair, differing=rows)
         return pair_of(row, file.was if old else None, file.now, self.target, self.zone)
 
     def _counts(self, known: Iterable[TableRecord]) -> dict[str, int]:

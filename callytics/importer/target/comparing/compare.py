@@ -74,6 +74,8 @@ class Comparer:
     def compare(self, pair: Pair, ranges: Sequence[tuple[RowRange, RowRange]] | None = None) -> Found:
         """Find every change of a table, or those in `ranges` of row numbers (theirs, the base's)."""
         found = Found(pair, before=Found(pair) if pair.partial else None)
+        if pair.differing == 0:
+            return found
         compare = Mapped(self, pair, found) if isinstance(pair, MappedPair) else Unmapped(self, pair, found)
         with closing(compare), reading(*(side.source.path for side in pair.sides)):
             rows = max(1, pair.record.source_rows)

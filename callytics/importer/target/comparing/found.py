@@ -39,8 +39,8 @@ class MappedPair:
     record: TableRecord
     base: Conversion | None
     theirs: Conversion | None
-    # Whether both hold only the rows that differ.
-    partial: bool = False
+    # How many row numbers differ, where both hold only such rows.
+    differing: int | None = None
 
     @property
     def conversion(self) -> Conversion:
@@ -56,6 +56,11 @@ class MappedPair:
     def in_order(self) -> bool:
         """Whether both sides number their rows by the key, so that a row range is a range of keys."""
         return all(one.source.key_is_rowid(one.table_mapping) for one in (self.base, self.theirs) if one)
+
+    @property
+    def partial(self) -> bool:
+        """Whether both sides hold only the rows that differ."""
+        return self.differing is not None
 
     @property
     def references(self) -> dict[str, str]:
@@ -79,7 +84,7 @@ class UnmappedPair:
     record: TableRecord
     base: Side | None
     theirs: Side | None
-    partial: bool = False
+    differing: int | None = None
     # Its rows are identified by their numbers, never by a key.
     in_order = True
 
@@ -87,6 +92,11 @@ class UnmappedPair:
     def sides(self) -> list[Side]:
         """The table as it was and as it is, as far as it exists."""
         return [side for side in (self.base, self.theirs) if side]
+
+    @property
+    def partial(self) -> bool:
+        """Whether both sides hold only the rows that differ."""
+        return self.differing is not None
 
     def written(self) -> UnmappedPair:
         """Return the pair after a sync: the table as it was is the table as it is."""
