@@ -4,8 +4,9 @@
 
 Makes a generation 3 installation (two files) with so many calls, imports it into a private PostgreSQL with the settings
 that deploy/ gives a host of this size, and then, for each part, changes that part of the rows of every table and runs
-`callytics sync`: what is measured is the time to "cut over now", of the whole process, its start included, and the time
-of the proof after it. Medians of the runs. Everything must verify.
+`callytics sync`: what is measured is the time to "cut over now", of the whole process, its start included, the time of
+the proof after it, and the downtime: an application that never stops trying writes to SQLite until the command is
+started, and to PostgreSQL as soon as it says "cut over now". Medians of the runs. Everything must verify.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import sys
 import tempfile
 import time
 from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
+import psycopg2
 from contenders import PASSWORD, USER
 from machine import memory_bytes, versions
+from processes import cpu_seconds
 
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
@@ -43,6 +47,9 @@ FREE = {
     *("context_description", "communication_style", "keyword", "additional_info", "team_description", "bio"),
 }
 NOW = "cut over now"
+# What the application writes to PostgreSQL first.
+WRITE = "insert into audio_files (file_path, file_name, processing_status) values ('/cut-over', 'first', 'processing')"
+UNDO_WRITE = "delete from audio_files where file_path = '/cut-over'"
 
 
 def change(file: Path, part: float, chance: random.Random) -> int:
@@ -61,18 +68,40 @@ def change(file: Path, part: float, chance: random.Random) -> int:
     return changed
 
 
-def sync(settings: Settings, folder: Path) -> tuple[float, float]:
-    """Run a sync; returns the seconds until the cut-over and those after it."""
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class CutOver:
+    """Seconds until "cut over now", of the proof after it, without an application, and of CPU time in the client."""
+
+    seconds: float
+    proof: float
+    downtime: float
+    cpu: float
+
+
+def sync(settings: Settings, folder: Path) -> CutOver:
+    """Run a sync in place of an application that writes before it, and again as soon as it may."""
     command = [sys.executable, "-m", "callytics.cli", "sync", *map(str, files(folder))]
     env = {**os.environ, **environment(settings)}
+    stopped = time.perf_counter()
+    with closing(sqlite3.connect(files(folder)[0])) as connection, connection:
+        connection.execute("update audio_files set file_name = file_name || 'x' where id = 1")
+    began = time.perf_counter()
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stderr
         written = next(time.perf_counter() for line in process.stderr if NOW in line.decode())
-        process.stderr.read()
+        cpu = cpu_seconds(process.pid)
+        with closing(psycopg2.connect(settings.conninfo())) as connection, connection.cursor() as cursor:
+            cursor.execute(WRITE)
+            connection.commit()
+            back = time.perf_counter()
+            process.stderr.read()
+            process.wait()
+            ended = time.perf_counter()
+            cursor.execute(UNDO_WRITE)
+            connection.commit()
     if process.returncode:
         raise SystemExit(f"a sync ended with {process.returncode}")
-    return written - began, time.perf_counter() - written
+    return CutOver(written - began, ended - written, back - stopped, cpu)
 
 
 def files(folder: Path) -> list[Path]:
@@ -95,9 +124,9 @@ def measure(server: EmbeddedPostgres, folder: Path, calls: int, parts: tuple[flo
         times = []
         for _ in range(runs):
             changed = sum(change(file, part, chance) for file in files(folder))
-            times.append((*sync(settings, folder), changed))
-        cut, proof, changed = (statistics.median(values) for values in zip(*times, strict=True))
-        measured.append({"part": part, "changed": changed, "seconds": cut, "of_import": cut / seconds, "proof": proof})
+            times.append({"changed": changed, **asdict(sync(settings, folder))})
+        medians = {name: statistics.median(one[name] for one in times) for name in times[0]}
+        measured.append({"part": part, "of_import": medians["seconds"] / seconds, **medians})
     return {"calls": calls, "import_seconds": seconds, "syncs": measured}
 
 
@@ -120,13 +149,17 @@ def main(
                 found.append(measure(server, folder, size, parts, runs))
             if not keep:
                 server.remove()
-    click.echo("| calls | import s | part changed | rows changed | to the cut-over s | of the import | proof s |")
-    click.echo("|---|---|---|---|---|---|---|")
+    click.echo(
+        "| calls | import s | part changed | rows changed | to the cut-over s | of the import | CPU s | downtime s | "
+        "proof s |"
+    )
+    click.echo("|---|---|---|---|---|---|---|---|---|")
     for one in found:
         for cut in one["syncs"]:
             click.echo(
                 f"| {one['calls']:,} | {one['import_seconds']:.1f} | {cut['part']:.2%} | {cut['changed']:,.0f} | "
-                f"{cut['seconds']:.1f} | {cut['of_import']:.2f} | {cut['proof']:.1f} |"
+                f"{cut['seconds']:.1f} | {cut['of_import']:.2f} | {cut['cpu']:.1f} | {cut['downtime']:.1f} | "
+                f"{cut['proof']:.1f} |"
             )
     if json_file:
         json_file.write_text(json.dumps({"versions": versions(), "cut_overs": found}, indent=1))
