@@ -114,7 +114,8 @@ def measure(server: EmbeddedPostgres, folder: Path, calls: int, parts: tuple[flo
     settings = Settings(("127.0.0.1",), server.port, "callytics", USER, PASSWORD)
     server.provide(settings)
     migrate(settings, report=lambda line: None)
-    write_sample(folder / "sample", generation=3, calls=calls, seed=1)
+    if not (folder / "sample").exists():
+        write_sample(folder / "sample", generation=3, calls=calls, seed=1)
     began = time.perf_counter()
     command = [sys.executable, "-m", "callytics.cli", "import", "--yes", "--quiet", *map(str, files(folder))]
     subprocess.run(command, cwd=folder, env={**os.environ, **environment(settings)}, check=True, capture_output=True)
