@@ -15,8 +15,8 @@ from tests.support.installation import Installation, contents
 PROGRAM = """
 import os, signal, sys
 from callytics.cli import main
-from callytics.cli.progress import Display
-from callytics.importer import imported, proof
+from callytics.cli.terminal.progress import Display
+from callytics.importer.catching_up import imported, proof
 
 point = {point!r}
 
