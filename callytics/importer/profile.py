@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
+from callytics.importer.costs import Costs, costs_of
 from callytics.importer.options import Options, Progress
 from callytics.importer.plan.zones import Choice, chosen_readings, declared_readings
 from callytics.importer.source.mapping import SourceTable, TableMapping, databases, missing_databases
@@ -28,11 +29,6 @@ from callytics.postgres.text import shown
 # Enough to recognise what is meant, and little of what somebody said.
 EXAMPLES = 3
 VALUE_LENGTH = 40
-START_SECONDS = 2
-# Load and verification together on two cores (measured by benchmarks/import_time.py).
-ROWS_PER_SECOND = 50_000
-# PostgreSQL's tables and indexes for each byte of the SQLite file (measured by the same).
-TARGET_BYTES_PER_BYTE = 1.5
 
 
 @dataclass
@@ -108,14 +104,24 @@ class Profile:
         return sum(table.rows for table in self.tables)
 
     @property
+    def costs(self) -> Costs:
+        """Return what an import of this file and a later sync take on this machine, as far as can be told."""
+        return costs_of(self.rows, self.size_bytes)
+
+    @property
     def seconds(self) -> float:
-        """Estimated time of an import on two cores."""
-        return START_SECONDS + self.rows / ROWS_PER_SECOND
+        """Estimated time of an import."""
+        return self.costs.seconds
+
+    @property
+    def downtime_seconds(self) -> float:
+        """Estimated time for which a later sync keeps the application from writing, with 1 % of the rows changed."""
+        return self.costs.downtime_seconds
 
     @property
     def target_bytes(self) -> int:
         """Estimated space in PostgreSQL, indexes included."""
-        return int(self.size_bytes * TARGET_BYTES_PER_BYTE)
+        return self.costs.target_bytes
 
     def refuse_unclean(self) -> None:
         """Raise ``SourceError`` if anything would be rejected, normalised or unmapped: ``--strict``."""

@@ -24,6 +24,7 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
     rows, tables = counted(profile.rows, "row"), counted(len(profile.tables), "table")
     yield f"  Callytics generation {generations}; {rows} in {tables}"
     yield f"  an import takes about {profile.seconds:,.0f} s and {profile.target_bytes / 1e6:,.1f} MB in PostgreSQL"
+    yield f"  to cut over, the application stops writing for about {profile.downtime_seconds:,.0f} s"
     yield ""
     yield Table(
         ("table", "rows", "from", "to", "goes to"),
@@ -256,7 +257,7 @@ def _plain(one: Profile | Group) -> dict[str, Any]:
     if isinstance(one, Group):
         return asdict(one)
     derived = {"generations": one.generations, "rows": one.rows}
-    return asdict(one) | derived | {"seconds": one.seconds, "target_bytes": one.target_bytes}
+    return asdict(one) | derived | asdict(one.costs)
 
 
 def folder_line(contents: FolderContents) -> str:
