@@ -7,6 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -23,6 +24,8 @@ ALL_BODIES_BYTES = 4 * BODY_BYTES
 # Names and passwords are short, and strangers send them.
 LOGIN_BYTES, LOGIN_PATHS = 8 * 1024, "/auth/"
 BODY_SECONDS = 30.0
+# What is read and thrown away of a body that was refused, so that its sender comes to read why.
+DRAINED_BYTES, DRAINING_SECONDS = 8 * 1024 * 1024, 3.0
 CROWDED = "too much is being sent at once: try again in a moment"
 
 
@@ -48,7 +51,7 @@ class BodyLimit:
         most = min(self.most, LOGIN_BYTES) if scope["path"].startswith(LOGIN_PATHS) else self.most
         body = _Body(receive, _content_length(scope), most, self)
         try:
-            await self.app(scope, body, send)
+            await self.app(scope, body, body.lingering(send))
         finally:
             self.left += body.received
 
@@ -64,6 +67,36 @@ class _Body:
         self.deadline = time.monotonic() + limit.seconds
         self.received = 0
         self.complete = False
+        self.closing = False
+
+    def lingering(self, send: Send) -> Send:
+        """Return a ``send`` that goes on to read before an answer closes the connection.
+
+        One that is closed with data unread is reset, and the client may never see the answer:
+        https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Who was too slow has had its time.
+                closes = Headers(raw=message["headers"]).get("connection") == "close"
+                self.closing = closes and message["status"] != 408
+            elif self.closing and not self.complete and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await self._drain()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        return send_on
+
+    async def _drain(self) -> None:
+        left = DRAINED_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAINING_SECONDS):
+                while left > 0 and not self.complete:
+                    message = await self.receive()
+                    left -= len(message.get("body", b""))
+                    self.complete = not message.get("more_body", False)
 
     async def __call__(self) -> Message:
         if self.complete:

@@ -39,11 +39,20 @@ def answers(service: Served, path: str, seconds: float = HANGING_SECONDS) -> lis
     found, deadline = [], time.monotonic() + seconds
     with httpx.Client(base_url=service.url, timeout=60) as client:
         while time.monotonic() < deadline:
-            began = time.monotonic()
+            began, held_up = time.monotonic(), waited_for_processor(service)
             client.get(path)
-            found.append(time.monotonic() - began)
+            found.append(time.monotonic() - began - (waited_for_processor(service) - held_up))
             time.sleep(0.05)
     return found
+
+
+def waited_for_processor(service: Served) -> float:
+    """Return how long the service's threads and this one were ready to run and other work had the processors.
+
+    That is the machine's doing, and no time in which the service waited for a database.
+    """
+    threads = [*Path(f"/proc/{service.process.pid}/task").iterdir(), Path("/proc/thread-self")]
+    return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
 
 
 @contextmanager
@@ -54,9 +63,9 @@ def everybody_is_answered(service: Served, hanging: AbstractContextManager[None]
         logins = [askers.submit(log_in, service) for _ in range(4)]
         live = askers.submit(answers, service, "/health/live")
         health = askers.submit(answers, service, "/health")
-        # The slowest of many may be a busy machine's; a service that waits would be silent for as long as the server.
-        assert statistics.quantiles(live.result(), n=10)[-1] < 0.1
-        assert max(live.result()) < 3
+        # One in a hundred may meet what is not counted, such as a thread that is paused while others want its lock.
+        assert statistics.quantiles(live.result(), n=100)[-1] < 0.1
+        assert max(live.result()) < 0.5
         assert max(health.result()) < 2
         for login in logins:
             status, seconds = login.result()
