@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -39,20 +39,25 @@ def answers(service: Served, path: str, seconds: float = HANGING_SECONDS) -> lis
     found, deadline = [], time.monotonic() + seconds
     with httpx.Client(base_url=service.url, timeout=60) as client:
         while time.monotonic() < deadline:
-            began, held_up = time.monotonic(), waited_for_processor(service)
+            began, before = time.monotonic(), waits_for_processor(service)
             client.get(path)
-            found.append(time.monotonic() - began - (waited_for_processor(service) - held_up))
+            took, after = time.monotonic() - began, waits_for_processor(service)
+            found.append(took - sum(after[thread] - before.get(thread, 0.0) for thread in after))
             time.sleep(0.05)
     return found
 
 
-def waited_for_processor(service: Served) -> float:
-    """Return how long the service's threads and this one were ready to run and other work had the processors.
+def waits_for_processor(service: Served) -> dict[Path, float]:
+    """Return of each of the service's threads, and of this one, how long it was ready to run and others ran instead.
 
     That is the machine's doing, and no time in which the service waited for a database.
     """
-    threads = [*Path(f"/proc/{service.process.pid}/task").iterdir(), Path("/proc/thread-self")]
-    return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
+    found = {}
+    for thread in (*Path(f"/proc/{service.process.pid}/task").iterdir(), Path("/proc/thread-self")):
+        # Threads end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[thread] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return found
 
 
 @contextmanager
