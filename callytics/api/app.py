@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from callytics import __version__
 from callytics.agents.auth import AgentAuth
 from callytics.api import problems
-from callytics.api.guards.answers import KnownNames, LastResort, SecurityHeaders
+from callytics.api.guards.answers import KnownNames, LastResort, OneLength, SecurityHeaders
 from callytics.api.guards.limits import BodyLimit, LoginLimits
 from callytics.api.routes import analyses, calls, health, imports, logins, metrics, own, page, status
 from callytics.api.service import Service
@@ -97,6 +97,7 @@ def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
     return [
         Middleware(RequestLog, metrics=counted),
         Middleware(SecurityHeaders),
+        Middleware(OneLength),
         Middleware(KnownNames, names=service.api_names),
         Middleware(
             CORSMiddleware,

@@ -20,9 +20,11 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import errors
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr, ValidationError
 
+from callytics.agents.names import LONGEST, new_name
 from callytics.api import create_app, problems
+from callytics.api.routes.logins import Credentials
 from callytics.api.telemetry import logs
 from callytics.api.telemetry.logs import JsonFormatter
 from callytics.api.telemetry.meters import REQUEST
@@ -372,3 +374,16 @@ def test_probes_ask_by_address(named: TestClient, host: str, path: str) -> None:
 
 def test_without_names_every_host_is_taken(client: TestClient) -> None:
     assert client.get("/openapi.json", headers={"Host": "evil.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/calls/", "/auth/login/", "/health/"])
+def test_nobody_is_sent_to_where_the_host_says(client: TestClient, path: str) -> None:
+    answer = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+    assert "evil" not in answer.text
+
+
+def test_an_account_name_of_every_length_that_can_be_made_can_log_in() -> None:
+    assert Credentials(username=new_name("k" * LONGEST), password=SecretStr("p")).username == "k" * LONGEST
+    with pytest.raises(ValidationError):
+        Credentials(username="k" * (LONGEST + 1), password=SecretStr("p"))

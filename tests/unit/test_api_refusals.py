@@ -68,3 +68,22 @@ def test_who_sends_no_more_is_let_go(port: int) -> None:
             received += part
     assert received.startswith(b"HTTP/1.1 413 ")
     assert time.monotonic() - began < 8
+
+
+def test_a_request_that_tells_two_lengths_hides_no_second_one(port: int) -> None:
+    """RFC 9112, 6.1: whoever answers such a request closes the connection."""
+    hidden = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    head = (
+        b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(hidden))
+    )
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + hidden)
+        with suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += part
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"send one of them" in received
+    assert b"x-content-type-options: nosniff" in received

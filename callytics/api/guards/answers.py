@@ -28,6 +28,7 @@ HEADERS = {
 
 
 PROBED = ("/health", "/health/live", "/metrics")
+TWO_LENGTHS = "the request has both Content-Length and Transfer-Encoding: send one of them"
 OTHER_HOST = "this service is not known by the name in the request's Host: ask under one of its names (API_NAMES)"
 # A proxy that is trusted says by X-Forwarded-Proto that the client came by TLS: it is to go on doing so, for a year.
 # https://datatracker.ietf.org/doc/html/rfc6797
@@ -80,6 +81,26 @@ class KnownNames:
             return True
         host = Headers(scope=scope).get("host", "").lower()
         return re.sub(r"\.?(:\d*)?$", "", host) in self.names
+
+
+class OneLength:
+    """Refuse a request that tells its length in two ways, and close its connection.
+
+    A proxy may believe the one and h11 the other, so that what the proxy takes for a body would be a second request
+    that nobody has looked at: https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 400."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        if "transfer-encoding" in headers and "content-length" in headers:
+            answer = problems.response(Request(scope), 400, TWO_LENGTHS, headers={"Connection": "close"})
+            await answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class LastResort:
