@@ -11,6 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from callytics.agents import passwords, permissions, sessions
+from callytics.agents.asking import REQUEST_ID
 from callytics.agents.names import folded, looked_up, new_name
 from callytics.agents.passwords import Passwords
 from callytics.agents.sessions import Session
@@ -89,7 +90,8 @@ class Account:
 class AgentAccounts:
     """Accounts, profiles and permissions of agents, by username.
 
-    Each method runs in one transaction, or joins the open one, and records what it changed in agent_activity_logs.
+    Each method runs in one transaction, or joins the open one, and records what it changed in agent_activity_logs and
+    the audit trail.
     Raises AgentError if there is no such account. Every method has an async counterpart, prefixed with ``a``.
     """
 
@@ -115,7 +117,9 @@ class AgentAccounts:
             self._run("add_settings", agent_id=agent_id)
             for grant in grants:
                 self._grant(agent_id, grant, granted_by=None)
-            self._log_change(agent_id, "added")
+            given = ", ".join(f"{grant.permission_type}:{grant.level}" for grant in grants)
+            more = {"permissions": given} if given else {}
+            self._log_change(agent_id, "added", None, **more)
         return agent_id
 
     aadd_agent = as_async(add_agent)
@@ -234,7 +238,7 @@ class AgentAccounts:
         with self.postgres.transaction():
             agent_id = self._agent_id(username)
             self._grant(agent_id, grant, granted_by)
-            self._log_change(agent_id, "grant", permission=f"{grant.permission_type}:{grant.level}")
+            self._log_change(agent_id, "grant", granted_by, permission=f"{grant.permission_type}:{grant.level}")
 
     agrant = as_async(grant)
 
@@ -290,8 +294,15 @@ class AgentAccounts:
             raise AgentError(f"there is no agent '{username}': 'callytics agent list' shows who there is")
         return dict(found)
 
-    def _log_change(self, agent_id: int | None, change: str, **more: str) -> None:
-        self._run("log_change", agent_id=agent_id, activity_data=Jsonb({"change": change, **more}))
+    def _log_change(self, agent_id: int | None, change: str, by: int | None = None, **more: str) -> None:
+        self._run(
+            "log_change",
+            agent_id=agent_id,
+            action=f"permission.{change}" if "permission" in more else f"account.{change}",
+            by=by,
+            request_id=REQUEST_ID.get(),
+            activity_data=Jsonb({"change": change, **more}),
+        )
 
     def _run(self, query: str, **parameters: Any) -> int:
         return int(self.postgres.execute_query(SQL[query], parameters, fetch="none"))

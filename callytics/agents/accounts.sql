@@ -83,8 +83,12 @@ values (%(agent_id)s, %(permission_type)s, %(level)s, %(granted_by)s, %(expires_
 
 -- name: log_change
 -- What was done to an agent's account; the sources have one type of activity that fits.
-insert into agent_activity_logs (agent_id, activity_type, activity_data)
-values (%(agent_id)s, 'profile_update', %(activity_data)s)
+with logged as (
+    insert into agent_activity_logs (agent_id, activity_type, activity_data)
+    values (%(agent_id)s, 'profile_update', %(activity_data)s)
+)
+insert into audit_log (action, agent_id, subject_id, request_id, details)
+values (%(action)s, %(by)s, %(agent_id)s, %(request_id)s, %(activity_data)s)
 
 -- name: list
 -- Every account, with its profile where it has one, and the permissions in force. Imported moments may lie beyond what

@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 
+from callytics.agents.asking import REQUEST_ID
 from callytics.agents.names import looked_up
 from callytics.agents.networks import host, network
 from callytics.agents.passwords import Passwords
@@ -136,7 +137,7 @@ class AgentAuth:
         """End a session; raise NotAuthenticated if the token is not, or no longer, valid."""
         with self.postgres.transaction():
             agent = self.authenticate(token)
-            values = {"agent_id": agent.id, "session_id": agent.session_id}
+            values = {"agent_id": agent.id, "session_id": agent.session_id, "request_id": REQUEST_ID.get()}
             if not self.postgres.execute_query(SQL["end_session"], values, fetch="none"):
                 raise NotAuthenticated
             self.postgres.execute_query(SQL["log_logout"], values, fetch="none")
@@ -311,6 +312,7 @@ def _values(attempt: _Attempt) -> dict[str, Any]:
         "agent_id": attempt.agent_id,
         "place": attempt.place,
         "verdict": attempt.verdict,
+        "request_id": REQUEST_ID.get(),
     }
 
 

@@ -95,13 +95,20 @@ left join judged on true
 
 -- name: refused
 -- What came of an attempt, for everybody alike: an unknown name must not be told by the time that this takes.
-insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
+with logged as (
+    insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
+    values (
+        -- Somebody may have removed the profile since.
+        (select id from agent_profiles where id = %(agent_id)s), 'login', %(ip_address)s, %(user_agent)s,
+        jsonb_strip_nulls(jsonb_build_object(
+            'outcome', 'refused', 'reason', %(verdict)s::text, 'account_id', %(account_id)s::bigint
+        ))
+    )
+)
+insert into audit_log (action, outcome, subject_id, request_id, ip_address, details)
 values (
-    -- Somebody may have removed the profile since.
-    (select id from agent_profiles where id = %(agent_id)s), 'login', %(ip_address)s, %(user_agent)s,
-    jsonb_strip_nulls(jsonb_build_object(
-        'outcome', 'refused', 'reason', %(verdict)s::text, 'account_id', %(account_id)s::bigint
-    ))
+    'login', 'refused', %(agent_id)s, %(request_id)s, %(ip_address)s,
+    jsonb_build_object('reason', %(verdict)s::text)
 )
 
 -- name: known
@@ -151,6 +158,11 @@ logged as (
         (select id from agent_profiles where id = %(agent_id)s), 'login', %(ip_address)s, %(user_agent)s,
         %(session_id)s, '{"outcome": "accepted"}'
     from account
+),
+noted as (
+    insert into audit_log (action, agent_id, request_id, ip_address)
+    select 'login', %(agent_id)s, %(request_id)s, %(ip_address)s
+    from account
 )
 insert into agent_sessions (id, account_id, issued_at, expires_at, idle_at)
 select
@@ -164,6 +176,10 @@ returning issued_at, expires_at
 with logged as (
     insert into agent_activity_logs (agent_id, activity_type, ip_address, user_agent, activity_data)
     values (%(agent_id)s, 'login', %(ip_address)s, %(user_agent)s, '{"outcome": "confirmed"}')
+),
+noted as (
+    insert into audit_log (action, agent_id, request_id, ip_address)
+    values ('account.confirm', %(agent_id)s, %(request_id)s, %(ip_address)s)
 )
 update agent_login_places
 set attempts = 0, locked_until = null
@@ -227,5 +243,9 @@ set revoked_at = now(), reason = 'logout'
 where id = %(session_id)s and revoked_at is null
 
 -- name: log_logout
-insert into agent_activity_logs (agent_id, activity_type, session_id, activity_data)
-values (%(agent_id)s, 'logout', %(session_id)s, '{"outcome": "accepted"}')
+with logged as (
+    insert into agent_activity_logs (agent_id, activity_type, session_id, activity_data)
+    values (%(agent_id)s, 'logout', %(session_id)s, '{"outcome": "accepted"}')
+)
+insert into audit_log (action, agent_id, request_id)
+values ('logout', %(agent_id)s, %(request_id)s)

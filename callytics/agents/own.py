@@ -8,6 +8,7 @@ from pathlib import Path
 from psycopg.types.json import Jsonb
 
 from callytics.agents import passwords, sessions
+from callytics.agents.asking import REQUEST_ID
 from callytics.agents.auth import Agent, AgentAuth
 from callytics.agents.sessions import Session
 from callytics.exceptions import LoginRefused
@@ -21,7 +22,7 @@ SQL = Queries(Path(__file__).with_name("own.sql"))
 class OwnAccount:
     """The account of whoever is logged in, as far as agents may change it themselves.
 
-    Every change is recorded in agent_activity_logs.
+    Every change is recorded in agent_activity_logs and the trail, in its own transaction.
     """
 
     def __init__(self, auth: AgentAuth) -> None:
@@ -49,7 +50,7 @@ class OwnAccount:
             if self.postgres.execute_query(SQL["change_password"], values, fetch="val") is None:
                 raise LoginRefused
             self.postgres.execute_query(SQL["end_others"], values, fetch="none")
-            self._log(agent, "profile_update", {"change": "password"})
+            self._log(agent, "account.password", "profile_update", {"change": "password"})
 
     async def achange_password(self, agent: Agent, current: str, new: str, *, ip_address: str | None = None) -> None:
         """Do as `change_password`, at a turn of its own before all logins; raises TooManyLogins, too."""
@@ -67,14 +68,16 @@ class OwnAccount:
         with self.postgres.transaction():
             ended = sessions.end(self.postgres, agent.account_id, session_id)
             if ended:
-                self._log(agent, "logout", {"outcome": "accepted", "sessions": ended})
+                self._log(agent, "logout", "logout", {"outcome": "accepted", "sessions": ended})
         return ended
 
     aend = as_async(end)
 
-    def _log(self, agent: Agent, activity: str, data: dict[str, object]) -> None:
+    def _log(self, agent: Agent, action: str, activity: str, data: dict[str, object]) -> None:
         values = {
             "agent_id": agent.id,
+            "request_id": REQUEST_ID.get(),
+            "action": action,
             "activity": activity,
             "session_id": agent.session_id,
             "data": Jsonb(data),

@@ -11,5 +11,9 @@ set revoked_at = now(), reason = 'password'
 where account_id = %(account_id)s and id <> %(session_id)s and revoked_at is null
 
 -- name: log
-insert into agent_activity_logs (agent_id, activity_type, session_id, activity_data)
-values (%(agent_id)s, %(activity)s, %(session_id)s, %(data)s)
+with logged as (
+    insert into agent_activity_logs (agent_id, activity_type, session_id, activity_data)
+    values (%(agent_id)s, %(activity)s, %(session_id)s, %(data)s)
+)
+insert into audit_log (action, agent_id, subject_id, request_id, details)
+values (%(action)s, %(agent_id)s, %(agent_id)s, %(request_id)s, %(data)s)

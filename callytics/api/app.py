@@ -13,10 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from callytics import __version__
 from callytics.agents.auth import AgentAuth
+from callytics.agents.trail import Trail
 from callytics.api import problems
 from callytics.api.guards.answers import KnownNames, LastResort, OneLength, SecurityHeaders
 from callytics.api.guards.limits import BodyLimit, LoginLimits
-from callytics.api.routes import analyses, calls, health, imports, logins, metrics, own, page, status
+from callytics.api.guards.noting import Noting
+from callytics.api.routes import analyses, audit, calls, health, imports, logins, metrics, own, page, status
 from callytics.api.service import Service
 from callytics.api.telemetry.logs import RequestLog
 from callytics.api.telemetry.meters import Metrics
@@ -40,6 +42,7 @@ ROUTERS = (
     analyses.reading,
     calls.router,
     imports.router,
+    audit.router,
 )
 
 
@@ -82,6 +85,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         counting=Counting(postgres),
         metrics=counted,
         login_limits=LoginLimits(),
+        noting=Noting(Trail(postgres)),
         large=asyncio.Semaphore(1),
     )
     problems.install(app)

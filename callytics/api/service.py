@@ -9,6 +9,7 @@ from fastapi import Request
 
 from callytics.agents import AgentAuth
 from callytics.api.guards.limits import LoginLimits
+from callytics.api.guards.noting import Noting
 from callytics.api.telemetry.meters import Metrics
 from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
@@ -26,6 +27,7 @@ class Service:
     counting: Counting
     metrics: Metrics
     login_limits: LoginLimits
+    noting: Noting
     large: asyncio.Semaphore
 
 

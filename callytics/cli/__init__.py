@@ -11,7 +11,19 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli import agents, backups, completion, environment, imports, partitions, schema, serving, top, trial
+from callytics.cli import (
+    agents,
+    audit,
+    backups,
+    completion,
+    environment,
+    imports,
+    partitions,
+    schema,
+    serving,
+    top,
+    trial,
+)
 from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.importer import Limits
@@ -38,6 +50,7 @@ COMMANDS = (
     backups.backup,
     serving.serve,
     agents.agent,
+    audit.audit,
     completion.completion,
 )
 

@@ -20,6 +20,7 @@ from callytics.settings import Settings
 if TYPE_CHECKING:
     from callytics.agents.accounts import Account, AgentAccounts, Grant
     from callytics.agents.sessions import Session
+    from callytics.postgres import PostgreSQLManager
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"])
 SESSION_HEAD = ("SESSION", "SINCE", "ENDS", "IF NOT USED", "FROM", "PROGRAM")
@@ -214,11 +215,18 @@ def agent_end(env_file: Path, username: str, session_ids: tuple[str, ...]) -> No
 
 @contextmanager
 def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
-    """Lend the accounts, over a single connection: a command needs no pool.
+    from callytics.agents.accounts import AgentAccounts
+
+    with migrated(env_file) as postgres:
+        yield AgentAccounts(postgres)
+
+
+@contextmanager
+def migrated(env_file: Path) -> Iterator[PostgreSQLManager]:
+    """Lend the database by a single connection: a command needs no pool.
 
     Raises MigrationError if the schema is not the one that this version needs.
     """
-    from callytics.agents.accounts import AgentAccounts
     from callytics.postgres import PostgreSQLManager
     from callytics.schema import versions
 
@@ -226,7 +234,7 @@ def _accounts(env_file: Path) -> Iterator[AgentAccounts]:
     with PostgreSQLManager(settings) as postgres:
         with postgres.connection() as connection:
             versions.check(connection)
-        yield AgentAccounts(postgres)
+        yield postgres
 
 
 def _password(from_stdin: bool) -> str:

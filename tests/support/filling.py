@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from psycopg2.extensions import connection as Connection
 
 ENDLESS = ("transcriptions", "utterances", "processing_logs", "agent_activity_logs")
+# All that are divided by month; an entry of the audit trail always has its moment.
+MONTHLY = (*ENDLESS, "audit_log")
 
 # Five months, every fiftieth row without a date, one row far out of range.
 MOMENTS = """case
@@ -20,6 +22,7 @@ BY_TYPE = {
     "bigint": "g",
     "text": "{column} || ' ' || g",
     "boolean": "g % 3 = 0",
+    "bigint[]": "array[g]",
     "double precision": "(g % 100) / 100.0",
     "double precision[]": "array_fill((g % 7)::double precision, array[13])",
     "date": "date '2024-01-01' + (g % 150)::integer",

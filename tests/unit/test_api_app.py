@@ -22,12 +22,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg import errors
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from callytics.agents.asking import REQUEST_ID
 from callytics.agents.names import LONGEST, new_name
 from callytics.api import create_app, problems
 from callytics.api.routes.logins import Credentials
 from callytics.api.telemetry import logs
 from callytics.api.telemetry.logs import JsonFormatter
-from callytics.api.telemetry.meters import REQUEST
 from callytics.exceptions import DatabaseUnavailable, PoolExhausted, ReadOnlyServer, TooSlow
 from callytics.postgres.errors import ours
 from callytics.settings import ServiceSettings, Settings
@@ -262,7 +262,7 @@ def parsed(client: TestClient, text_format: Callable[[str], Any], **headers: str
 def observe(client: TestClient, seconds: float, request_id: str) -> None:
     """Do as a request would whose search and statement took so long."""
     metrics = client.app.state.service.metrics  # type: ignore[attr-defined]
-    REQUEST.set(request_id)
+    REQUEST_ID.set(request_id)
     metrics.searched("transcripts", seconds)
     metrics.executed(seconds, failed=False)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from callytics.agents.auth import Agent
+from callytics.agents.trail import Entry, Outcome
 from callytics.api import service
 from callytics.api.guards.waiting import bounded, departure
 from callytics.api.telemetry.logs import CLIENT_GONE
-from callytics.exceptions import NotAuthenticated
+from callytics.exceptions import NotAuthenticated, NotPermitted
 
 # For OpenAPI only: Permitted does the work.
 BEARER = HTTPBearer(auto_error=False, description="The token that POST /auth/login returned")
@@ -57,11 +59,30 @@ class Counted(Bounded):
         service.of(request).login_limits.arrive(address(request))
 
 
+# What the trail calls each thing that agents may do; None: only their own account is shown, which is not noted.
+# A route that is not here can't be made.
+ACTIONS: dict[str, str | None] = {
+    "GET /calls": "calls.find",
+    "GET /transcripts": "transcripts.search",
+    "GET /analyses/{audio_file_id}": "call.read",
+    "POST /analyses": "call.store",
+    "GET /imports/latest": "import.read",
+    "GET /audit": "audit.read",
+    "POST /auth/logout": "logout",
+    "POST /auth/password": "account.password",
+    "DELETE /auth/sessions": "logout",
+    "DELETE /auth/sessions/{session_id}": "logout",
+    "GET /auth/sessions": None,
+    "GET /auth/me": None,
+}
+
+
 def permitted(permission_type: str | None = None, level: str = "read") -> type[APIRoute]:
     """Return a route class for agents who are logged in and have a permission.
 
     Raises NotAuthenticated before the body is read where the token is none of ours, and that or NotPermitted before
     the body is parsed, which a dependency of FastAPI would not. The agent is then in ``request.state.agent``.
+    What was read, refused or not found is in the audit trail before the answer leaves.
     """
 
     class Permitted(Bounded):
@@ -70,13 +91,27 @@ def permitted(permission_type: str | None = None, level: str = "read") -> type[A
 
         def unbounded(self) -> Handler:
             handle = super().unbounded()
+            [method] = set(self.methods or ())
+            action = ACTIONS[f"{method} {self.path}"]
 
             async def guarded(request: Request) -> Response:
                 auth = service.of(request).auth
                 agent = request.state.agent = await auth.aauthenticate(token(request))
-                if permission_type:
-                    auth.require(agent, permission_type, level)
-                return await handle(request)
+                try:
+                    if permission_type:
+                        auth.require(agent, permission_type, level)
+                    response = await handle(request)
+                except NotPermitted:
+                    await _note(request, action, "refused")
+                    raise
+                except HTTPException as error:
+                    if error.status_code == 404:
+                        await _note(request, action, "absent")
+                    raise
+                # Writes have noted it with what they wrote, in one transaction.
+                if method == "GET":
+                    await _note(request, action, "done")
+                return response
 
             return guarded
 
@@ -94,6 +129,28 @@ def token(request: Request) -> str:
     if scheme.lower() != "bearer" or not given.strip():
         raise NotAuthenticated
     return given.strip()
+
+
+async def _note(request: Request, action: str | None, outcome: Outcome) -> None:
+    if action:
+        await service.of(request).noting.note(entry(request, action, outcome))
+
+
+def entry(request: Request, action: str, outcome: Outcome = "done", calls: Sequence[int] | None = None) -> Entry:
+    """Return what the trail is told of a request, with the calls that it has shown."""
+    return Entry(
+        action,
+        outcome,
+        agent_id=request.state.agent.id,
+        calls=calls or getattr(request.state, "calls", None),
+        request_id=getattr(request.state, "request_id", None),
+        ip_address=address(request) or None,
+    )
+
+
+def shown(request: Request, calls: Iterable[int | None]) -> None:
+    """Tell the trail which calls the answer shows."""
+    request.state.calls = sorted({call for call in calls if call is not None})
 
 
 def agent(request: Request) -> Agent:

@@ -29,6 +29,13 @@ def read_moment(value: object) -> datetime.date | datetime.datetime:
     return moment
 
 
+def instant(moment: datetime.date | datetime.datetime | None) -> datetime.datetime | None:
+    """Return the time of a moment; a day begins in UTC."""
+    if moment is None or isinstance(moment, datetime.datetime):
+        return moment
+    return datetime.datetime.combine(moment, datetime.time(), datetime.UTC)
+
+
 Text = Annotated[str, AfterValidator(storable)]
 Moment = Annotated[datetime.date | datetime.datetime, BeforeValidator(read_moment)]
 RowId = Annotated[int, Path(ge=1, le=LARGEST, description="A row's id", examples=[1])]

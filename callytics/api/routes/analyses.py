@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,12 +11,12 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from callytics.agents.auth import Agent
+from callytics.agents.trail import Entry
 from callytics.api import problems, service
 from callytics.api.guards import permits
 from callytics.api.guards.repeating import Key, Once
 from callytics.api.guards.sent import Sent
 from callytics.api.guards.text import RowId
-from callytics.calls import MultiDatabaseManager
 from callytics.calls.fields import Count, Name, Path, Seconds
 from callytics.calls.models import AudioFile, Quality, Recorded
 
@@ -115,7 +116,7 @@ async def store(
     """
     ours = service.of(request)
     async with SENT.by(request) as analysis:
-        work = partial(_store, ours.databases, analysis)
+        work = partial(_store, ours, analysis, partial(permits.entry, request, "call.store", "done"))
         if key is not None:
             once = Once[Stored](ours.postgres, agent.account_id, key, 201)
             work = partial(once.run, analysis, work, Stored)
@@ -127,19 +128,22 @@ async def store(
 @reading.get("/{audio_file_id}", summary="Read an analysis", responses=problems.declared(404))
 async def read(request: Request, audio_file_id: RowId) -> Analysis:
     """Return everything known about a call."""
+    permits.shown(request, [audio_file_id])
     found = await service.of(request).databases.aget_complete_analysis_result(audio_file_id)
     if found is None:
         raise HTTPException(404, "there is no such recording")
     return Analysis(**found)
 
 
-def _store(databases: MultiDatabaseManager, analysis: NewAnalysis) -> Stored:
-    """Store a validated analysis: the recording and its consultation in one transaction."""
+def _store(ours: service.Service, analysis: NewAnalysis, entry: Callable[[Sequence[int]], Entry]) -> Stored:
+    """Store a validated analysis: the recording, its consultation and who stored it in one transaction."""
+    databases = ours.databases
     with databases.postgres.transaction():
         found = databases.save_audio_analysis(_given(analysis, but="quality"))["audio_file_id"]
         session = None
         if analysis.quality:
             session = databases.save_quality_analysis(_given(analysis.quality) | {"audio_file_id": found})["session_id"]
+        ours.noting.trail.note(entry([found]))
     return Stored(audio_file_id=found, session_id=session)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 from contextlib import nullcontext
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from callytics.api import problems, service
 from callytics.api.guards import permits
 from callytics.api.guards.text import Moment, Text
+from callytics.api.routes.links import LINK, link
 from callytics.calls.finding.paging import MOST
 
 router = APIRouter(
@@ -21,10 +21,6 @@ router = APIRouter(
     dependencies=[Depends(permits.BEARER)],
     responses=problems.declared(401, 403),
 )
-
-LINK: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"Link": {"description": 'The page after this one, rel="next"', "schema": {"type": "string"}}}}
-}
 
 Word = Annotated[Text, Field(min_length=1, max_length=1000)]
 Cursor = Annotated[Text, Field(max_length=1000, description="The previous page's `next`")]
@@ -126,7 +122,8 @@ async def find_calls(request: Request, response: Response, wanted: Annotated[Cal
     ours = service.of(request)
     with ours.metrics.searching("calls") if wanted.search is not None else nullcontext():
         page = await ours.databases.afind_calls(**wanted.model_dump())
-    _link(request, response, page.next)
+    permits.shown(request, (row["id"] for row in page.rows))
+    link(request, response, page.next)
     return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
 
 
@@ -138,13 +135,6 @@ async def search_transcripts(
     ours = service.of(request)
     with ours.metrics.searching("transcripts"):
         page = await ours.databases.asearch_transcripts(wanted.search, wanted.after, wanted.limit, snippets=True)
-    _link(request, response, page.next)
+    permits.shown(request, (row["audio_file_id"] for row in page.rows))
+    link(request, response, page.next)
     return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next)
-
-
-def _link(request: Request, response: Response, following: str | None) -> None:
-    """Link to the next page with the same filters (RFC 8288)."""
-    if following:
-        # The client's own parameters, repeated ones too.
-        query = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
-        response.headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("after", following)])}>; rel="next"'

@@ -18,7 +18,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callytics.api.telemetry.meters import REQUEST, Metrics
+from callytics.agents import asking
+from callytics.api.telemetry.meters import Metrics
 from callytics.postgres.errors import sqlstate
 
 LOGGER = logging.getLogger("callytics.api")
@@ -119,7 +120,7 @@ class RequestLog:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        REQUEST.set(request_id)
+        asking.REQUEST_ID.set(request_id)
         status = CLIENT_GONE
 
         async def send_on(message: Message) -> None:

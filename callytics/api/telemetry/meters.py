@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -16,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from callytics.agents.asking import REQUEST_ID
 from callytics.postgres import PostgreSQLManager
 
 # In seconds, up to the limit of an answer and past it.
@@ -24,8 +24,6 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STATEMENT_BUCKETS = (0.001, 0.0025, *BUCKETS)
 # Of these there are few enough for each to be worth a look.
 SLOW_SECONDS = 0.25
-# The id of the request that this task answers, also in the threads that work for it.
-REQUEST: ContextVar[str] = ContextVar("callytics_request")
 
 # Metric: (field of the pool's statistics, help text). Metrics keep their names: dashboards and alerts use them.
 GAUGES = {
@@ -118,7 +116,7 @@ class Metrics:
 
 
 def _exemplar(seconds: float) -> dict[str, str] | None:
-    request_id = REQUEST.get(None)
+    request_id = REQUEST_ID.get()
     return {"request_id": request_id} if request_id and seconds >= SLOW_SECONDS else None
 
 

@@ -249,3 +249,38 @@ def test_no_password_is_an_argument() -> None:
 def test_the_command_line_starts_without_what_only_agents_need() -> None:
     program = "import sys, callytics.cli; print([m for m in ('argon2', 'jwt', 'psycopg') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.fixture
+def audited(shared_database: Settings, auth: AgentAuth) -> Type:
+    run(auth, "truncate audit_log")
+
+    def run_command(*words: str) -> Result:
+        return invoke(shared_database, "--env-file", "/dev/null", "audit", *words, owner=False)
+
+    return run_command
+
+
+def test_the_trail_is_shown_filtered_and_paged(typed: Type, audited: Type, auth: AgentAuth) -> None:
+    assert audited().stdout == "nothing is on record\n"
+    assert audited("--agent", "nobody").stdout == "nothing is on record\n"
+    add(typed, "--permission", "trainer:read")
+    typed("lock", "kim")
+    run(auth, "insert into audit_log (action, calls) values ('calls.find', array[7, 8, 9, 10])")
+    lines = audited().stdout.splitlines()
+    assert [line.split()[2:] for line in lines[1:]] == [
+        ["-", "calls.find", "done", "7,", "8,", "9", "+1"],
+        ["-", "account.lock", "done", "kim"],
+        ["-", "account.added", "done", "kim"],
+    ]
+    first = json.loads(audited("--json", "--limit", "1").stdout)
+    assert [(one["action"], one["calls"]) for one in first["entries"]] == [("calls.find", [7, 8, 9, 10])]
+    rest = json.loads(audited("--json", "--after", first["next"], "--action", "account").stdout)
+    assert [one["action"] for one in rest["entries"]] == ["account.lock", "account.added"]
+    assert rest["next"] is None
+    assert json.loads(audited("--json", "--call", "10").stdout)["entries"] == first["entries"]
+    assert json.loads(audited("--json", "--until", "2020-01-01").stdout)["entries"] == []
+    assert f"more: --after {first['next']}" in audited("--limit", "1").stdout
+    refused = audited("--after", "x")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "after: is not what 'next' of a page of this list held" in refused.stderr

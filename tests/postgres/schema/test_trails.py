@@ -18,7 +18,7 @@ from callytics.trial.embedded import EmbeddedPostgres
 pytestmark = pytest.mark.slow
 
 Ask = Callable[..., Any]
-TRAILS = ["agent_activity_logs"]
+TRAILS = ["agent_activity_logs", "audit_log"]
 ACCOUNT = """
 with account as (insert into agent_accounts (username, password_hash) values ('kim', 'x') returning id)
 insert into agent_profiles (account_id, full_name, first_name, last_name, department, position)

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.support.filling import ENDLESS, fill
+from tests.support.filling import MONTHLY, fill
 from tests.support.migrating import others_at_work, up
 
 ROWS = 200_000
@@ -223,9 +223,9 @@ def test_a_month_is_like_its_table(owner: Connection) -> None:
 
 
 def test_months_ahead_are_kept_for_every_endless_table(owner: Connection) -> None:
-    assert ask(owner, "select keep_partitions_ahead(2)") == 3 * len(ENDLESS)
+    assert ask(owner, "select keep_partitions_ahead(2)") == 3 * len(MONTHLY)
     assert ask(owner, "select keep_partitions_ahead(2)") == 0
-    assert ask(owner, "select keep_partitions_ahead(3)") == len(ENDLESS)
+    assert ask(owner, "select keep_partitions_ahead(3)") == len(MONTHLY)
     with owner.cursor() as cursor:
         cursor.execute("insert into utterances (text) values ('a') returning tableoid::regclass::text")
         assert cursor.fetchone() == (ask(owner, "select to_char(now() at time zone 'UTC', '\"utterances_\"YYYY_MM')"),)
