@@ -207,10 +207,18 @@ if unwanted:
         units=[f"callytics-backup-{job}.{kind}" for job in unwanted for kind in ("timer", "service")],
     )
 if is_database and not data.backup_on:
-    files.file(name="Let PostgreSQL archive nothing", path=server_file, present=False)
+    # Not a file that is removed: PostgreSQL takes a setting that is gone, and needs a restart, for a mistake.
+    conf(
+        name="Let PostgreSQL archive nothing",
+        src="backup.conf.j2",
+        dest=server_file,
+        group="postgres",
+        mode="0640",
+        settings={"archive_mode": "off"},
+    )
     files.file(name="Say nothing of backups", path=f"{data.app_settings_folder}/backup.toml", present=False)
     server_settings.in_force(
         name="Run PostgreSQL without archiving",
         cluster=data.postgres_cluster,
-        files=[f"/etc/postgresql/{data.postgres_cluster}/conf.d"],
+        files=[server_file],
     )

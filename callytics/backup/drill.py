@@ -57,6 +57,20 @@ class Drill:
         return found | ended
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What a drill restores: a backup, to a moment or to the end of the archive, and what must be there.
+
+    ``known`` has the tables' checksums as of the backup; ``last`` is the newest second. A drill that is led to a
+    moment has neither: both are of other times.
+    """
+
+    backup: Backup
+    moment: datetime | None = None
+    known: Moment | None = None
+    last: Moment | None = None
+
+
 def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
     """Restore into a scratch folder, prove it, and remove it, whatever happens; what was found is recorded.
 
@@ -65,21 +79,11 @@ def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
     """
     with _alone(place) as folder:
         _remove_leftovers(place, folder)
-        found = pgbackrest.backups(place)
         result = Drill(datetime.now(UTC), restore.shown(moment))
-        with ledger.ledger(place) as connection:
-            known = ledger.newest(connection, [one.label for one in found]) if moment is None else None
-            backup = next((one for one in found if known and one.label == known.label), None)
-            chosen = backup or restore.choose(found, moment)
-            result.label = chosen.label
-            restore.refuse_without_room(folder, chosen.size)
-            if moment is None:
-                last: Moment | None = _newest_second(connection, result, progress)
-            else:
-                last = None
+        goal = _goal(place, moment, result, progress)
         scratch = folder / f"drill-{result.began:%Y%m%dT%H%M%S}"
         try:
-            _prove(place, scratch, chosen, known if backup else None, last, moment, result, progress)
+            _prove(Server(place, scratch / "data", scratch / "server"), goal, result, progress)
         except CallyticsError as error:
             result.wrong.append(str(error))
         finally:
@@ -87,6 +91,18 @@ def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
         result.ended = datetime.now(UTC)
         _keep(place, result)
         return result
+
+
+def _goal(place: Place, moment: datetime | None, result: Drill, progress: Progress) -> Goal:
+    found = pgbackrest.backups(place)
+    with ledger.ledger(place) as connection:
+        known = ledger.newest(connection, [one.label for one in found]) if moment is None else None
+        backup = next((one for one in found if known and one.label == known.label), None)
+        backup = backup or restore.choose(found, moment)
+        result.label = backup.label
+        restore.refuse_without_room(Path(place.folder), backup.size)
+        last = _newest_second(connection, result, progress) if moment is None else None
+    return Goal(backup, moment, known, last)
 
 
 def _newest_second(connection: Connection, result: Drill, progress: Progress) -> Moment:
@@ -111,32 +127,22 @@ def _newest_second(connection: Connection, result: Drill, progress: Progress) ->
     return moment
 
 
-def _prove(
-    place: Place,
-    scratch: Path,
-    backup: Backup,
-    known: Moment | None,
-    last: Moment | None,
-    moment: datetime | None,
-    result: Drill,
-    progress: Progress,
-) -> None:
-    scratch.mkdir(mode=0o700)
-    server = Server(place, scratch / "data", scratch / "server")
+def _prove(server: Server, goal: Goal, result: Drill, progress: Progress) -> None:
+    server.data.parent.mkdir(mode=0o700)
     began = time.monotonic()
-    restore.fetch(place, server.data, backup, progress)
+    restore.fetch(server.place, server.data, goal.backup, progress)
     result.rto_seconds = time.monotonic() - began
     try:
-        if known:
-            _compare(server, known, result, progress)
-        elif moment is None:
+        if goal.known:
+            _compare(server, goal.known, result, progress)
+        elif goal.moment is None:
             result.wrong.append(
-                f"backup {backup.label} has no checksums of its tables: writers could not be stopped for a moment then"
+                f"backup {goal.backup.label} has no checksums of its tables: writers could not be stopped for a moment"
             )
         began = time.monotonic()
-        reached = restore.recover(server, moment, progress)
+        reached = restore.recover(server, goal.moment, progress)
         result.rto_seconds = round(result.rto_seconds + time.monotonic() - began, 1)
-        _look_at_moments(server, last, moment if reached else None, result)
+        _look_at_moments(server, goal.last, goal.moment if reached else None, result)
         _ask_doctor(server, result)
         _ask_amcheck(server, result, progress)
     finally:

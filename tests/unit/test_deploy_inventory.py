@@ -196,3 +196,48 @@ def test_every_operation_has_a_name(chapter: Path) -> None:
     ]
     assert calls
     assert all("name" in {keyword.arg for keyword in call.keywords} for call in calls)
+
+
+def test_backups_are_on_the_database_s_host_by_default() -> None:
+    (host,) = inventory().values()
+    assert host["backup_on"] is True
+    assert host["backup_options"] == {"repo1-type": "posix", "repo1-path": "/var/lib/pgbackrest"}
+    assert "backup" not in host["groups"]
+
+
+def test_backups_may_have_a_host_of_their_own() -> None:
+    hosts = inventory(**APART, BACKUP_HOST="10.0.0.31")
+    assert "backup" in hosts["10.0.0.31"]["groups"]
+    assert hosts["10.0.0.11"]["backup_host"] == "10.0.0.31"
+
+
+STORE = {
+    "BACKUP_REPOSITORY": "s3://calls/callytics",
+    "BACKUP_S3_ENDPOINT": "s3.example.com",
+    "BACKUP_S3_REGION": "eu-1",
+    "BACKUP_S3_KEY": "store-key",
+    "BACKUP_S3_SECRET": "store-secret",
+}
+
+
+def test_backups_may_go_to_a_store_whose_login_is_not_shown() -> None:
+    shown = pyinfra("--json", "inventory.py", "debug-inventory", **STORE)
+    assert shown.returncode == 0, shown.stderr
+    assert '"repo1-s3-bucket": "calls"' in shown.stdout
+    assert "store-secret" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"BACKUP_REPOSITORY": "backups"}, "neither an absolute folder nor s3://BUCKET/FOLDER nor off"),
+        ({**STORE, "BACKUP_S3_SECRET": ""}, "BACKUP_S3_SECRET not set"),
+        ({**STORE, **APART, "BACKUP_HOST": "10.0.0.31"}, "exclude each other"),
+        ({"BACKUP_KEEP_DAYS": "0"}, "BACKUP_KEEP_DAYS '0' is not a whole number from 1"),
+        ({"BACKUP_KEY": "change_me"}, "BACKUP_KEY is not set or still a placeholder"),
+        ({**APART, "BACKUP_HOST": "10.0.0.11"}, "BACKUP_HOST serves one database on another host"),
+        ({**APART, "BACKUP_HOST": "10.0.0.31,10.0.0.32"}, "BACKUP_HOST names several hosts"),
+    ],
+)
+def test_backups_that_cannot_work_are_refused(values: dict[str, str], why: str) -> None:
+    assert why in refusal(**values)

@@ -1,0 +1,221 @@
+"""Backups of provisioned hosts are made, proved and restored: on the database's own host, and after it is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyinfra.api import HiddenValue
+
+from benchmarks import restore
+from deploy import environment
+from deploy.operations.pgbackrest import secrets, sections
+from tests.infra.deployment import Deployment
+from tests.infra.lab import Lab, LabHost
+
+STATE = "/var/lib/callytics-backup/state.json"
+KEY = "/etc/pgbackrest/conf.d/callytics.conf"
+
+
+def callytics(host: LabHost, arguments: str, *, code: int = 0) -> Any:
+    """Run ``callytics backup …`` as root and return its document."""
+    answer = host.run(f"callytics backup {arguments}", check=False)
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    return json.loads(answer.stdout) if "--json" in arguments else answer.stdout + answer.stderr
+
+
+def now(deployment: Deployment) -> str:
+    return deployment.superuser(
+        "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US+00:00')"
+    )
+
+
+@pytest.fixture(scope="module")
+def backed_up(alone: Deployment) -> Iterator[Deployment]:
+    """A database with a table of its own, and a backup of it."""
+    alone.superuser("create table probe (id integer primary key); alter table probe owner to callytics_owner")
+    alone.superuser("insert into probe select generate_series(1, 1000); grant all on probe to callytics_user")
+    # The deployment has begun one: this waits for its end, or makes another.
+    alone.database.run("systemctl start callytics-backup-full.service")
+    assert callytics(alone.database, "now --type full --quiet --json")["ok"]
+    yield alone
+    alone.superuser("drop table if exists probe")
+    # What the tests below have failed on purpose is no longer so: the next look finds nothing wrong.
+    alone.database.run(f"rm -f {STATE}; systemctl start callytics-backup-watch.service")
+
+
+def test_the_repository_is_encrypted(backed_up: Deployment) -> None:
+    """Neither the manifest nor the WAL can be read without the key."""
+    found = backed_up.database.run(
+        "grep -rlaE 'backrest-format|callytics' /var/lib/pgbackrest --include='*.info' --include='*.manifest'",
+        check=False,
+    )
+    assert found.stdout == ""
+    assert backed_up.database.run("find /var/lib/pgbackrest -type f | wc -l").stdout.strip() not in ("", "0")
+
+
+def test_the_key_is_in_no_argument_and_no_log(backed_up: Deployment) -> None:
+    key = (backed_up.checkout / ".deploy" / "backup_key").read_text().strip()
+    assert len(key) > 40
+    host = backed_up.database
+    assert host.run(f"stat -c '%U %a' {KEY}").stdout == "postgres 600\n"
+    seen = host.run(
+        "journalctl --no-pager -o cat; cat /var/log/pgbackrest/*; cat /var/log/postgresql/*.log; ps axww"
+    ).stdout
+    assert "pgbackrest" in seen
+    assert key not in seen
+    assert backed_up.first_run is not None
+    assert key not in backed_up.first_run.output
+
+
+def test_archiving_works_and_is_up_to_date(backed_up: Deployment) -> None:
+    assert callytics(backed_up.database, "check --json")["wrong"] == []
+
+
+def test_the_newest_backup_is_listed_with_the_state(backed_up: Deployment) -> None:
+    found = callytics(backed_up.database, "list --json")
+    assert found["backups"][-1]["type"] == "full"
+    assert found["state"]["newest_backup"] == found["backups"][-1]["label"]
+
+
+def test_a_copy_of_a_second_is_restored_beside_the_database(backed_up: Deployment) -> None:
+    """What was deleted afterwards is in the copy, and only there."""
+    moment = now(backed_up)
+    backed_up.superuser("delete from probe where id > 10")
+    copy = "/var/lib/postgresql/copy"
+    found = callytics(backed_up.database, f"restore --to {moment} --into {copy} --quiet --json")
+    assert found["reached"]
+    control = f"cd / && runuser -u postgres -- /usr/lib/postgresql/15/bin/pg_ctl -D {copy} -w -l {copy}/log"
+    backed_up.database.run(f"{control} -o '-k {copy} -p 5499' start >/dev/null")
+    psql = f"cd / && runuser -u postgres -- psql -XqAt -h {copy} -p 5499 -d callytics -f -"
+    there = backed_up.database.run(psql, input="select count(*) from probe").stdout
+    backed_up.database.run(f"{control} -m fast stop && rm -r {copy}")
+    assert (there, backed_up.superuser("select count(*) from probe")) == ("1000\n", "10")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("restore --to 2001-01-01T00:00:00 --into /var/lib/postgresql/copy", "is before the end of the oldest backup"),
+        ("restore --to 2201-01-01T00:00:00 --into /var/lib/postgresql/copy", "is yet to come"),
+        ("restore --into /var/lib/postgresql/15", "is there already"),
+        ("--config /nowhere list", "has no backups that Callytics has set up"),
+    ],
+)
+def test_what_cannot_be_restored_is_said_in_one_line(backed_up: Deployment, arguments: str, why: str) -> None:
+    said = callytics(backed_up.database, arguments, code=1)
+    assert why in said
+    assert said.count("\n") == 1
+    assert backed_up.database.run("ls -A /var/lib/postgresql").stdout.split() == ["15"]
+
+
+def test_a_drill_proves_the_newest_backup_and_leaves_nothing(backed_up: Deployment) -> None:
+    """It compares the tables, finds the newest second, and its record is in the database and in the metrics."""
+    callytics(backed_up.database, "now --quiet")
+    # What a drill that was killed has left.
+    backed_up.database.run(
+        "cd /var/lib/callytics-backup && install -d -o postgres -g postgres drill-killed drill-killed/data"
+    )
+    found = callytics(backed_up.database, "drill --quiet --json")
+    assert found["passed"], found["wrong"]
+    assert found["tables"] > 40
+    assert found["rows"] > 0
+    assert found["rto_seconds"] > 0
+    assert 0 <= found["rpo_seconds"] <= 90
+    assert backed_up.database.run("ls /var/lib/callytics-backup").stdout.split() == [
+        "callytics_backup.prom",
+        "drill.lock",
+        "state.json",
+    ]
+    assert backed_up.superuser("select passed from backups.drills order by id desc limit 1") == "t"
+    metrics = backed_up.database.run("cat /var/lib/callytics-backup/callytics_backup.prom").stdout
+    assert "callytics_backup_drill_passed 1.000" in metrics
+
+
+def test_a_drill_finds_what_is_not_as_it_was(backed_up: Deployment) -> None:
+    """The record says that there was one row more: a restore that lost it must not pass."""
+    backed_up.superuser(
+        "update backups.ledger set tables = jsonb_set(tables, '{public.topics,0}', "
+        "to_jsonb((tables #>> '{public.topics,0}')::bigint + 1)) where tables is not null"
+    )
+    answer = backed_up.database.run("callytics backup drill --quiet --json", check=False)
+    assert answer.returncode == 4, answer.stderr
+    assert [line for line in json.loads(answer.stdout)["wrong"] if line.startswith("public.topics has")]
+    backed_up.database.run(f"rm {STATE}")
+    callytics(backed_up.database, "now --quiet")
+
+
+def test_archiving_that_fails_is_noticed_and_goes_on_after_the_repair(backed_up: Deployment) -> None:
+    host = backed_up.database
+    host.run("mv /var/lib/pgbackrest /var/lib/pgbackrest.away")
+    answer = host.run("callytics backup check", check=False)
+    host.run("mv /var/lib/pgbackrest.away /var/lib/pgbackrest")
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Error: ")
+    callytics(host, "check")
+
+
+def test_the_database_goes_back_to_a_second_and_its_data_from_before_stays(backed_up: Deployment) -> None:
+    moment = now(backed_up)
+    backed_up.superuser("truncate probe")
+    found = callytics(backed_up.database, f"restore --to {moment} --yes --quiet --json")
+    assert backed_up.superuser("select count(*) from probe") == "10"
+    assert backed_up.database.run(f"test -s {found['before']}/PG_VERSION", check=False).returncode == 0
+    backed_up.database.run(f"rm -r {found['before']}")
+    assert not backed_up.run("deploy/backup.py").failed
+
+
+def test_backups_that_are_off_leave_nothing_running(backed_up: Deployment) -> None:
+    backed_up.set(BACKUP_REPOSITORY="off")
+    try:
+        assert not backed_up.run("deploy/backup.py").failed
+        assert backed_up.superuser("show archive_mode") == "off"
+        assert (
+            backed_up.database.run("systemctl list-timers --all | grep -c callytics-backup", check=False).stdout
+            == "0\n"
+        )
+        assert "has no backups" in callytics(backed_up.database, "list", code=1)
+        assert not backed_up.run("deploy/backup.py").changed
+    finally:
+        backed_up.set(BACKUP_REPOSITORY="")
+        backed_up.run("deploy/backup.py")
+    assert backed_up.superuser("show archive_mode") == "on"
+
+
+def test_the_settings_of_a_store_are_those_that_pgbackrest_knows(
+    backed_up: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No such store can be had here: pgBackRest reads every option, and fails only at reaching it."""
+    store = {"ENDPOINT": "127.0.0.1:9", "REGION": "eu-1", "KEY": "a key", "SECRET": "a secret", "STYLE": "path"}
+    values = {f"BACKUP_S3_{name}": value for name, value in store.items()}
+    monkeypatch.setattr(environment, "VALUES", values | {"BACKUP_REPOSITORY": "s3://bucket/calls"})
+    shared = {"postgres_cluster": "15/main", "postgres_port": 5432}
+    data = SimpleNamespace(**shared, **environment.backups() | {"backup_key": HiddenValue("k" * 40)})
+    settings = "".join(
+        f"[{section}]\n" + "".join(f"{name}={value}\n" for name, value in options.items())
+        for section, options in sections(data, "both").items()
+    )
+    text = settings + secrets(data, None)().unmask()
+    host = backed_up.database
+    host.run("mkdir -m 755 /tmp/store; umask 077; cat >/tmp/store.conf; chown postgres /tmp/store.conf", input=text)
+    pgbackrest = "pgbackrest --config=/tmp/store.conf --config-include-path=/tmp/store --stanza=callytics"
+    answer = host.run(f"cd / && runuser -u postgres -- {pgbackrest} --io-timeout=2 check", check=False)
+    host.run("rm -r /tmp/store.conf /tmp/store")
+    said = answer.stdout + answer.stderr
+    assert "unable to connect to '127.0.0.1:9'" in said
+    assert "invalid option" not in said
+
+
+@pytest.mark.slow
+def test_a_lost_host_is_restored_to_a_second_with_every_row_that_was_acknowledged(lab: Lab, tmp_path: Path) -> None:
+    """The repository is on another host, by TLS; the new host is provisioned by the same command."""
+    outcome = restore.measure(lab, tmp_path, seconds=5, writers=2, gibibytes=0)
+    assert outcome.due > 0
+    assert outcome.missing == []
+    assert outcome.too_young == []
+    assert "The repository holds another cluster's backups" in outcome.said
+    assert outcome.rpo < 90
