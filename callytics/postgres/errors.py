@@ -76,6 +76,12 @@ KINDS: dict[str, tuple[type[CallyticsError], str]] = {
     "08": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
     "57P": (DatabaseUnavailable, "the connection to PostgreSQL was lost ({line}): {then}"),
     "53": (LacksResources, "PostgreSQL lacks resources ({line}): free some, then {then}"),
+    # What is short is told by words that lc_messages translates.
+    "53200": (
+        LacksResources,
+        "PostgreSQL is out of memory ({line}): free some or, if that is shared memory, raise max_locks_per_transaction "
+        "and restart it; then {then}",
+    ),
     "53100": (DiskFull, "PostgreSQL has no disk space left: free some, then {then}"),
     "53300": (
         DatabaseUnavailable,

@@ -9,16 +9,14 @@ it. So whatever ends an import, the same command finds out from the records what
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC
 from pathlib import Path
 
 from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, SnapshotUnreadable, SourceError
 from callytics.importer.catching_up.difference import validate
-from callytics.importer.convert.zones import Reading, months_around
+from callytics.importer.convert.zones import Reading
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
@@ -27,6 +25,7 @@ from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import MappedWork, Work, recorded_works, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.plan.zones import Choice, table_records, time_names
+from callytics.importer.preparation import large_targets, prepare
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition, SourceRecord
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
@@ -100,7 +99,7 @@ def plan_files(settings: Settings, files: Sequence[Path], options: Options, prog
             works += unrecorded_works(source, columns, options.zone)
         targets = {work.target for work in works if isinstance(work, MappedWork)}
         found = session.target.definitions(sorted(targets))
-        found += session.target.primary_keys(sorted(_large_targets(session, works) & targets))
+        found += session.target.primary_keys(sorted(large_targets(session, works) & targets))
         definitions = [Definition(0, *definition) for definition in found]
         return _plan(session, works, definitions)
 
@@ -343,7 +342,7 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
         for record in ledger.sources(run)
         for work in recorded_works(ledger, record, Path(record.snapshot_path), limits)
     ]
-    _prepare(session, run, works)
+    prepare(session, run, works, outcome)
     plan = _plan(session, works, ledger.definitions_to_restore(run))
     # Workers alter these tables on connections of their own, and would wait for locks that this one still holds.
     session.connection.commit()
@@ -390,50 +389,12 @@ def _run(session: Session, plan: Plan, actions: ImportActions) -> None:
     pool.run(watch)
 
 
-def _prepare(session: Session, run: int, works: Sequence[Work]) -> None:
-    """Create partitions, and defer indexes and keys. Commits.
-
-    Definitions are recorded in the transaction that drops them, so that a crash can't lose one.
-    """
-    target = session.target
-    todo = [work.conversion for work in works if isinstance(work, MappedWork) and not work.record.loaded_at]
-    for conversion in todo:
-        if target.is_partitioned(conversion.target):
-            days = conversion.source.days(conversion.table_mapping)
-            months = sorted({day[:7] for day in days}) if conversion.zone is UTC else months_around(days)
-            target.ensure_months(conversion.target, months)
-    targets = {conversion.target for conversion in todo}
-    _defer(session, run, target.definitions(sorted(targets)))
-    # After the foreign keys: PostgreSQL does not drop a primary key that one of them depends on.
-    _defer(session, run, target.primary_keys(sorted(_large_targets(session, works) & targets)))
-    session.connection.commit()
-
-
 def _validate_again(session: Session, run: int, works: Sequence[Work]) -> None:
     """Validate the foreign keys that earlier imports left NOT VALID: their parents may have come with this one."""
     targets = {work.target for work in works if isinstance(work, MappedWork)}
     own = {(key.table_name, key.name) for key in session.ledger.not_validated(run)}
     left = Staging(session.connection).not_validated(targets)
     validate(session, run, [key for key in left if (key.table, key.name) not in own])
-
-
-def _large_targets(session: Session, works: Sequence[Work]) -> set[str]:
-    """Return the tables that many rows go to, if their ids are certainly unique.
-
-    Only these can do without their primary key during the load: with duplicates it could not be built afterwards,
-    while a duplicate that meets the key is rejected as a row.
-    """
-    rows: Counter[str] = Counter()
-    for work in works:
-        rows[work.target] += work.record.source_rows
-    uncertain = {work.target for work in works if not (isinstance(work, MappedWork) and work.key_is_unique)}
-    return {target for target in rows if rows[target] >= session.options.limits.large_table_rows} - uncertain
-
-
-def _defer(session: Session, run: int, definitions: Sequence[tuple[str, str, str, str]]) -> None:
-    for kind, table, name, definition in definitions:
-        session.ledger.add_definition(run, kind, table, name, definition)
-        session.target.defer(kind, table, name)
 
 
 def _set_sequences(session: Session, works: Sequence[Work]) -> None:

@@ -136,7 +136,32 @@ select pg_try_advisory_lock(%s)
 -- name: is_empty
 select not exists (select from {table})
 
--- name: ensure_month
+-- name: missing_months
+-- Of these months those without a partition, and for how many more partitions the server has locks. It makes room for
+-- max_locks_per_transaction of each session, workers of its own included, and any session may use it all
+-- (https://www.postgresql.org/docs/15/runtime-config-locks.html).
+select
+    array(
+        select month
+        from unnest(%(months)s::text[]) as month
+        where to_regclass('public.' || quote_ident(%(table)s || '_' || replace(month, '-', '_'))) is null
+        order by month
+    ),
+    greatest(
+        0,
+        current_setting('max_locks_per_transaction')::int
+        * (
+            current_setting('max_connections')::int
+            + current_setting('max_prepared_transactions')::int
+            + current_setting('autovacuum_max_workers')::int
+            + current_setting('max_worker_processes')::int
+            + current_setting('max_wal_senders')::int
+        )
+        / %(locks)s
+        - (select count(*) from pg_class where relispartition and relkind = 'r')
+    )
+
+-- name: make_month
 select ensure_month_partitions(%(table)s, %(first_day)s, %(first_day)s)
 
 -- name: orphans

@@ -117,7 +117,9 @@ class Staging:
             SQL.run(self.connection, "analyze_keys", **stage.parts)
             if target.is_partitioned(stage.target):
                 months = SQL.rows(self.connection, "months", **stage.parts)
-                target.ensure_months(stage.target, [month for (month,) in months])
+                made, _left = target.missing_months(stage.target, [month for (month,) in months])
+                for month in made:
+                    target.make_month(stage.target, month)
         if "topics" in self.stages:
             SQL.run(self.connection, "keep_topic", **self.stages["topics"].parts)
 
