@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import SourceError
 from callytics.importer.convert.chunks import Chunk, Conversion, Converter
 from callytics.importer.costs import Costs, costs_of
+from callytics.importer.limits import Reached, limits_of
 from callytics.importer.options import Options, Progress
 from callytics.importer.plan.zones import Choice, chosen_readings, declared_readings
 from callytics.importer.source.mapping import SourceTable, TableMapping, databases, missing_databases
@@ -87,6 +88,8 @@ class Profile:
     disagreements: list[Disagreement] = field(default_factory=list)
     # What can't be read of the file, each with its cause.
     unreadable: list[str] = field(default_factory=list)
+    # The limits that it meets, and what becomes of what meets them.
+    limits: list[Reached] = field(default_factory=list)
 
     @property
     def is_foreign(self) -> bool:
@@ -149,6 +152,7 @@ def profile_file(
     profile.databases = sorted(databases(source.mapping_names))
     profile.other_databases = sorted(missing_databases(source.mapping_names))
     profile.unreadable += source.unreadable
+    profile.limits += limits_of(source)
     conversions: list[Conversion] = []
     for table in source.tables:
         table_mappings = source.table_mappings[table.name]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from callytics.importer.limits import LIMITS
 from callytics.postgres.errors import HINTS
 from tests.support.manual import KOREAN_PAGES, MANUAL, text_of
 from tests.support.messages import messages
@@ -23,6 +24,11 @@ def explained(page: Path) -> set[str]:
     """Return what stands between backticks in the page's entries."""
     entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
     return {code for entry in entries for code in re.findall(r"`([^`]+)`", entry)}
+
+
+def limit_lines() -> set[str]:
+    """Return the line of each limit of a file, with ``…`` for what differs."""
+    return {f"{re.sub(r'{[^}]*}', '…', one.what)}: {one.remedy}" for one in LIMITS.values()}
 
 
 def is_covered(message: str, lines: set[str]) -> bool:
@@ -44,6 +50,11 @@ def test_every_hint_of_a_failed_connection_is_explained(page: Path) -> None:
 
 
 @both
+def test_every_limit_is_explained(page: Path) -> None:
+    assert limit_lines() - explained(page) == set()
+
+
+@both
 def test_no_line_is_explained_that_no_longer_exists(page: Path) -> None:
     lines = {line for line in explained(page) - GENERAL if "…" in line and not line.startswith("ALTER ")}
-    assert lines - {message for _, message in messages()} == set()
+    assert lines - {message for _, message in messages()} - limit_lines() == set()

@@ -39,6 +39,8 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
     if profile.is_foreign:
         yield "No table of Callytics: is it the right file? An import refuses it without --unmapped."
     yield from profile.unreadable
+    for reached in profile.limits:
+        yield f"{'REFUSED ' if reached.then == 'refused' else ''}{reached.line}"
     yield from _absent_lines(profile)
     for shared in profile.shared:
         yield _shared_line(shared.table, shared.target, shared.rows, "are")

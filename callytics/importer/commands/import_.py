@@ -17,6 +17,7 @@ from callytics import __version__
 from callytics.exceptions import DatabaseUnavailable, SnapshotUnreadable, SourceError
 from callytics.importer.catching_up.difference import validate
 from callytics.importer.convert.zones import Reading
+from callytics.importer.limits import refuse_beyond
 from callytics.importer.options import PHASE, Options, Progress
 from callytics.importer.outcome import Outcome
 from callytics.importer.plan.graph import Plan
@@ -25,7 +26,7 @@ from callytics.importer.plan.importing import ImportActions, ImportPlan
 from callytics.importer.plan.work import MappedWork, Work, recorded_works, unrecorded_works
 from callytics.importer.plan.workers import Worker, WorkerPool
 from callytics.importer.plan.zones import Choice, table_records, time_names
-from callytics.importer.preparation import large_targets, prepare
+from callytics.importer.preparation import large_targets, note_room, prepare
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition, SourceRecord
 from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
@@ -120,6 +121,7 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
             session.connection.commit()
             confirm()
         _note_missing(session, sources, outcome)
+        note_room(session, snapshots, outcome)
         run = _begin(session, sources, snapshots, outcome.runs)
         _check_snapshots(session, run)
     _finish(session, run, outcome)
@@ -185,6 +187,7 @@ def _admitted(session: Session, snapshot: Snapshot, others: Sequence[Source], ou
         source.refuse_empty()
     else:
         source.refuse_foreign()
+    refuse_beyond(source.tables, source.label)
     if not session.options.again:
         outcome.notes += _refuse_copy(session, source, others)
     outcome.notes.extend(source.unreadable)

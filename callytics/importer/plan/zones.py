@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from callytics.exceptions import SourceError
 from callytics.importer.convert.zones import Reading
+from callytics.importer.limits import refuse_beyond
 from callytics.importer.records.entries import TableRecord
 from callytics.importer.records.ledger import UNMAPPED
 from callytics.importer.source.mapping import TableMapping
@@ -105,8 +106,10 @@ def table_records(
 ) -> Iterator[TableRecord]:
     """Yield a record for each source table and target, whose number and offsets are still to be given.
 
-    ``counts`` are the rows of each table, which are counted otherwise.
+    ``counts`` are the rows of each table, which are counted otherwise. Raises ``SourceError`` where a record can't hold
+    the name of a table.
     """
+    refuse_beyond(source.tables, source.label)
     counts = source.counts if counts is None else counts
     for table in source.tables:
         rows = counts[table.name]

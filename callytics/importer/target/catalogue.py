@@ -122,6 +122,11 @@ class Target:
         made = missing[-room:] if room else []
         return made, missing[: len(missing) - len(made)]
 
+    def data_directory(self) -> Path | None:
+        """Return the folder of the server's data, on its machine; None where this role may not know it."""
+        found = SQL.rows(self.connection, "data_directory")
+        return Path(found[0][0]) if found else None
+
     def make_month(self, table: str, month: str) -> None:
         """Make the partition for rows of a month of a partitioned table; nothing where it exists."""
         SQL.run(self.connection, "make_month", {"table": table, "first_day": f"{month}-01"})

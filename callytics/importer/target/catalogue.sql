@@ -161,6 +161,11 @@ select
         - (select count(*) from pg_class where relispartition and relkind = 'r')
     )
 
+-- name: data_directory
+-- Where the server keeps its data, if this role may know it.
+select current_setting('data_directory')
+where pg_has_role('pg_read_all_settings', 'usage')
+
 -- name: make_month
 select ensure_month_partitions(%(table)s, %(first_day)s, %(first_day)s)
 

@@ -66,7 +66,8 @@ def raised(code: str) -> str:
     ("code", "kind", "words"),
     [
         ("53100", DatabaseUnavailable, "PostgreSQL has no disk space left: free some, then do it again"),
-        ("53200", DatabaseUnavailable, "PostgreSQL lacks resources (told 53200): free some, then do it again"),
+        ("53000", DatabaseUnavailable, "PostgreSQL lacks resources (told 53000): free some, then do it again"),
+        ("53200", DatabaseUnavailable, "PostgreSQL is out of memory (told 53200): free some or, if that is shared"),
         ("53300", DatabaseUnavailable, "PostgreSQL has no connection left (told 53300): raise max_connections, or"),
         ("57P03", DatabaseUnavailable, "the connection to PostgreSQL was lost (told 57P03): do it again"),
         ("08006", DatabaseUnavailable, "the connection to PostgreSQL was lost (told 08006): do it again"),
