@@ -51,7 +51,8 @@ class Account:
     """An account as administrators see it, without its password's hash.
 
     ``password`` is the kind of that hash: argon2id, pbkdf2 (imported, until the next login) or unusable.
-    ``permissions`` are the current ones, ``sessions`` counts the current logins. An account without a profile, whose
+    ``permissions`` are the current ones, ``scope`` which calls they show, ``sessions`` counts the current logins. An
+    account without a profile, whose
     ``agent_id`` is None, can't log in.
     """
 
@@ -69,6 +70,7 @@ class Account:
     last_login_at: datetime | None
     password: str
     permissions: list[dict[str, Any]]
+    scope: str
     sessions: int
 
     @property
@@ -254,6 +256,20 @@ class AgentAccounts:
             self._log_change(agent_id, "revoke", permission=permission_type)
 
     arevoke = as_async(revoke)
+
+    def scope(self, username: str, scope: str) -> None:
+        """Let an agent who may view analyses see their own calls, those of their team, or all; at once.
+
+        Raises AgentError for a scope that does not exist, and an account without a profile.
+        """
+        if scope not in permissions.SCOPES:
+            raise AgentError(f"scope '{scope}' does not exist: use one of {', '.join(permissions.SCOPES)}")
+        with self.postgres.transaction():
+            agent_id = self._agent_id(username)
+            self._run("scope", agent_id=agent_id, scope=scope)
+            self._log_change(agent_id, "scope", None, permission=f"calls:{scope}")
+
+    ascope = as_async(scope)
 
     def list_agents(self) -> list[Account]:
         """Return every account in order of username, including those without a profile."""

@@ -81,6 +81,11 @@ where agent_id = %(agent_id)s and permission_type = %(permission_type)s and is_a
 insert into agent_permissions (agent_id, permission_type, permission_level, granted_by, expires_at)
 values (%(agent_id)s, %(permission_type)s, %(level)s, %(granted_by)s, %(expires_at)s)
 
+-- name: scope
+insert into agent_scopes as here (agent_id, scope)
+values (%(agent_id)s, %(scope)s)
+on conflict (agent_id) do update set scope = %(scope)s, created_at = now()
+
 -- name: log_change
 -- What was done to an agent's account; the sources have one type of activity that fits.
 with logged as (
@@ -117,6 +122,7 @@ select
         ),
         '[]'
     ) as permissions,
+    coalesce((select o.scope from agent_scopes as o where o.agent_id = p.id), 'all') as scope,
     (
         select count(*)
         from agent_sessions as s

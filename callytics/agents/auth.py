@@ -53,6 +53,8 @@ class Agent:
     full_name: str
     session_id: str
     permissions: Mapping[str, str]
+    # Which calls the agent may see: own, team or all.
+    scope: str = "all"
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,18 @@ class AgentAuth:
         """
         if not allows(agent.permissions, permission_type, level):
             raise NotPermitted(f"this takes the permission {permission_type}:{level}: ask an administrator for it")
+
+    def visible(self, agent: Agent) -> list[str] | None:
+        """Return by whose names the calls are known that an agent may see, or None where that is all calls.
+
+        It is what the agent's scope says, but for the permission admin, which sees everything.
+        """
+        if agent.scope == "all" or allows(agent.permissions, "admin", "read"):
+            return None
+        values = {"agent_id": agent.id, "scope": agent.scope}
+        return [row["full_name"] for row in self.postgres.execute_query(SQL["visible"], values)]
+
+    avisible = as_async(visible)
 
     def confirm(self, agent: Agent, password: str, *, ip_address: str | None = None) -> str:
         """Check the password of an agent who is logged in, and return its hash; raise LoginRefused for a wrong one.

@@ -222,7 +222,8 @@ select
         select coalesce(jsonb_object_agg(r.permission_type, r.permission_level), '{}')
         from agent_rights as r
         where r.agent_id = p.id
-    ) as permissions
+    ) as permissions,
+    coalesce((select o.scope from agent_scopes as o where o.agent_id = p.id), 'all') as scope
 from agent_sessions as s
 join agent_accounts as a on a.id = s.account_id
 join agent_profiles as p on p.account_id = a.id
@@ -249,3 +250,32 @@ with logged as (
 )
 insert into audit_log (action, agent_id, request_id)
 values ('logout', %(agent_id)s, %(request_id)s)
+
+-- name: visible
+-- By whose names the calls are known that an agent may see. A team is a text of the profile, within a department, or
+-- one of which both are members. A call knows its agent by name alone: a name that somebody else has as well, who is
+-- not one of these, shows nobody anything.
+with seen as (
+    select p.id
+    from agent_profiles as p
+    where p.id = %(agent_id)s
+    union
+    select p.id
+    from agent_profiles as me
+    join agent_profiles as p on p.team = me.team and p.department = me.department
+    where me.id = %(agent_id)s and me.team <> '' and %(scope)s = 'team'
+    union
+    select theirs.agent_id
+    from agent_team_memberships as mine
+    join agent_teams as t on t.id = mine.team_id and t.is_active
+    join agent_team_memberships as theirs on theirs.team_id = mine.team_id
+    where mine.agent_id = %(agent_id)s
+        and %(scope)s = 'team'
+        and mine.is_active and (mine.left_date > current_date) is not false
+        and theirs.is_active and (theirs.left_date > current_date) is not false
+)
+select p.full_name
+from agent_profiles as p
+where p.full_name <> ''
+group by p.full_name
+having bool_and(p.id in (select id from seen))

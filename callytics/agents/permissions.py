@@ -7,6 +7,8 @@ from collections.abc import Mapping
 # As the CHECK of agent_permissions has them: another one could be asked for, but never granted.
 TYPES = ("audio_upload", "analysis_view", "report_generation", "admin", "supervisor", "trainer")
 LEVELS = ("read", "write", "admin")
+# Which calls an agent may see who may view analyses.
+SCOPES = ("own", "team", "all")
 
 
 def allows(permissions: Mapping[str, str], permission_type: str, level: str) -> bool:

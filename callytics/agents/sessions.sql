@@ -5,7 +5,7 @@ select
     opened.ip_address, opened.user_agent
 from agent_sessions as s
 left join lateral (
-    select l.ip_address, l.user_agent
+    select l.id, l.ip_address, l.user_agent
     from agent_activity_logs as l
     where
         l.agent_id = %(agent_id)s and l.session_id = s.id and l.activity_type = 'login'
@@ -14,7 +14,8 @@ left join lateral (
     limit 1
 ) as opened on true
 where s.account_id = %(account_id)s and s.revoked_at is null and least(s.expires_at, s.idle_at) > now()
-order by s.issued_at desc, s.id
+-- Several may begin within a second.
+order by s.issued_at desc, opened.id desc nulls last, s.id
 
 -- name: end
 -- One session, or with null all of them.

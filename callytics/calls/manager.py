@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from callytics.calls.finding.search import Search
 from callytics.calls.reading import Reading
 from callytics.calls.recordings import Recordings
@@ -18,3 +20,7 @@ class MultiDatabaseManager(Recordings, Sessions, Reading, Search):
     message names index and field (``segments[3].start_time: is required``) but no value. A recording or session that
     does not exist raises AnalysisNotFound. Rows are dicts by column, times are datetimes with a zone.
     """
+
+    def seen_by(self, visible: Sequence[str] | None) -> MultiDatabaseManager:
+        """Return a manager that reads the calls of these agents only, known by their names; with None, of all."""
+        return MultiDatabaseManager(self.postgres, visible)

@@ -3,37 +3,37 @@
 -- name: audio_file
 select *
 from audio_files
-where id = %(id)s
+where id = %(id)s and {visible}
 
 -- name: audio_file_by_path
 -- The newest recording of a path.
 select *
-from audio_files
-where file_path = %(file_path)s
-order by coalesce(created_at, '-infinity') desc, id desc
+from audio_files as a
+where a.file_path = %(file_path)s and {visible_a}
+order by coalesce(a.created_at, '-infinity') desc, a.id desc
 limit 1
 
 -- name: audio_features
 select f.*, t.name as topic
 from audio_features as f
 left join topics as t on t.id = f.topic_id
-where f.audio_file_id = %(id)s
+where f.audio_file_id = %(id)s and {visible}
 
 -- name: audio_metrics
 select *
 from audio_metrics
-where audio_file_id = %(id)s
+where audio_file_id = %(id)s and {visible}
 
 -- name: speaker_segments
 select *
 from speaker_segments
-where audio_file_id = %(id)s
+where audio_file_id = %(id)s and {visible}
 order by start_time, id
 
 -- name: transcriptions
 select *
 from transcriptions
-where audio_file_id = %(id)s
+where audio_file_id = %(id)s and {visible}
 order by start_time, id
 
 -- name: transcript
@@ -69,20 +69,24 @@ uttered_there as (
         and not exists (select from uttered)
 )
 select *
-from transcribed
-union all
-select *
-from uttered
-union all
-select *
-from uttered_there
+from (
+    select *
+    from transcribed
+    union all
+    select *
+    from uttered
+    union all
+    select *
+    from uttered_there
+) as said
+where {visible}
 order by start_time, sequence, id
 
 -- name: session_by_audio_file
 -- The newest session of a recording.
 select *
 from consultation_sessions
-where audio_file_id = %(id)s
+where audio_file_id = %(id)s and {visible}
 order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 
@@ -120,6 +124,7 @@ from (
     from communication_quality as q
     where q.audio_path = (select file_path from audio_files where id = %(id)s) and q.audio_file_id is null
 ) as found
+where {visible}
 order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 
@@ -127,6 +132,10 @@ limit 1
 select *
 from communication_quality
 where audio_path = %(audio_path)s
+    and (
+        %(visible)s::text[] is null
+        or exists (select from audio_files as a where a.file_path = %(audio_path)s and {visible_a})
+    )
 order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 
@@ -140,6 +149,7 @@ from (
     from consultation_analysis as c
     where c.audio_path = (select file_path from audio_files where id = %(id)s) and c.audio_file_id is null
 ) as found
+where {visible}
 order by coalesce(created_at, '-infinity') desc, id desc
 limit 1
 

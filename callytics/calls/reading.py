@@ -91,7 +91,11 @@ class Reading(OnCalls):
     aget_complete_analysis_result = as_async(get_complete_analysis_result)
 
     def get_analysis_statistics(self) -> list[Row]:
-        """Return the consultation analyses counted by business type, classification and result."""
+        """Return the consultation analyses counted by business type, classification and result.
+
+        Raises NotPermitted for a manager that does not see all calls.
+        """
+        self.scope.refuse_all_calls()
         return self._all("analysis_statistics")
 
     aget_analysis_statistics = as_async(get_analysis_statistics)
@@ -112,10 +116,10 @@ class Reading(OnCalls):
     aget_database_stats = as_async(get_database_stats)
 
     def _one(self, name: str, **values: Any) -> Row | None:
-        return self.postgres.execute_query(SQL[name], values, fetch="one")
+        return self.postgres.execute_query(self.scope.text(SQL, name), self.scope.values(values), fetch="one")
 
     def _all(self, name: str, **values: Any) -> list[Row]:
-        return self.postgres.execute_query(SQL[name], values)
+        return self.postgres.execute_query(self.scope.text(SQL, name), self.scope.values(values))
 
     def _consultation_quality(self, audio_file_id: int) -> dict[str, Any]:
         session = self.get_session_by_audio_file_id(audio_file_id)

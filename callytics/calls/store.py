@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import errors
 
 from callytics.calls.parts import Part, checked, identifier
+from callytics.calls.scope import Scope
 from callytics.exceptions import AnalysisNotFound, InvalidAnalysis
 from callytics.postgres import PostgreSQLManager, Row
 from callytics.postgres.sql import Composed, Queries, quote
@@ -111,11 +112,16 @@ def _places(rows: Sequence[Row], columns: Sequence[str]) -> Composed:
 
 
 class OnCalls:
-    """The base of the parts of MultiDatabaseManager."""
+    """The base of the parts of MultiDatabaseManager.
 
-    def __init__(self, postgres: PostgreSQLManager) -> None:
+    With ``visible`` it reads the calls only that are known by one of these agents' names; any other call, and what
+    belongs to it, is as if it were not there. Storing is not limited by it.
+    """
+
+    def __init__(self, postgres: PostgreSQLManager, visible: Sequence[str] | None = None) -> None:
         self._postgres = postgres
         self._store = Store(postgres)
+        self.scope = Scope(visible)
 
     @property
     def postgres(self) -> PostgreSQLManager:

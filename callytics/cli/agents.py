@@ -26,6 +26,8 @@ MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"])
 SESSION_HEAD = ("SESSION", "SINCE", "ENDS", "IF NOT USED", "FROM", "PROGRAM")
 HEAD = ("USERNAME", "NAME", "DEPARTMENT", "POSITION", "STATE", "LAST LOGIN", "PERMISSIONS")
 
+WHICH = {"own": "their own calls", "team": "the calls of their team", "all": "all calls"}
+
 password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
 )
@@ -169,6 +171,21 @@ def agent_revoke(env_file: Path, username: str, types: tuple[str, ...]) -> None:
     click.echo(f"{username} has no {', '.join(types)} any more")
 
 
+@agent.command("scope")
+@click.argument("username")
+@click.argument("scope", type=click.Choice(["own", "team", "all"]))
+@click.pass_obj
+def agent_scope(env_file: Path, username: str, scope: str) -> None:
+    """Say which calls an agent sees whose permissions show analyses.
+
+    own: those whose consultation names the agent; team: those of the agent's team as well; all: every call, as without
+    this command. The permission admin sees every call.
+    """
+    with _accounts(env_file) as accounts:
+        accounts.scope(username, scope)
+    click.echo(f"{username} sees {WHICH[scope]}")
+
+
 @agent.command("list", cls=Printing)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_obj
@@ -261,6 +278,8 @@ def _cells(account: Account) -> tuple[str, ...]:
     if account.locked_until and state == "locked":
         state = f"locked until {_minute(account.locked_until)}"
     permissions = ", ".join(f"{held['type']}:{held['level']}" for held in account.permissions)
+    if account.scope != "all":
+        permissions += f" ({WHICH[account.scope]})"
     person = (account.full_name or "", account.department or "", account.position or "")
     return (account.username, *person, state, _minute(account.last_login_at), permissions)
 

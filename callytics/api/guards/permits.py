@@ -16,6 +16,7 @@ from callytics.agents.trail import Entry, Outcome
 from callytics.api import service
 from callytics.api.guards.waiting import bounded, departure
 from callytics.api.telemetry.logs import CLIENT_GONE
+from callytics.calls import MultiDatabaseManager
 from callytics.exceptions import NotAuthenticated, NotPermitted
 
 # For OpenAPI only: Permitted does the work.
@@ -100,6 +101,7 @@ def permitted(permission_type: str | None = None, level: str = "read") -> type[A
                 try:
                     if permission_type:
                         auth.require(agent, permission_type, level)
+                        request.state.visible = await auth.avisible(agent) if agent.scope != "all" else None
                     response = await handle(request)
                 except NotPermitted:
                     await _note(request, action, "refused")
@@ -151,6 +153,11 @@ def entry(request: Request, action: str, outcome: Outcome = "done", calls: Seque
 def shown(request: Request, calls: Iterable[int | None]) -> None:
     """Tell the trail which calls the answer shows."""
     request.state.calls = sorted({call for call in calls if call is not None})
+
+
+def calls(request: Request) -> MultiDatabaseManager:
+    """Return the calls as far as the agent who is logged in may see them: any other is as if it were not there."""
+    return service.of(request).databases.seen_by(request.state.visible)
 
 
 def agent(request: Request) -> Agent:

@@ -121,7 +121,7 @@ async def find_calls(request: Request, response: Response, wanted: Annotated[Cal
     """Return a page of calls. Calls stored in the meantime do not shift the pages."""
     ours = service.of(request)
     with ours.metrics.searching("calls") if wanted.search is not None else nullcontext():
-        page = await ours.databases.afind_calls(**wanted.model_dump())
+        page = await permits.calls(request).afind_calls(**wanted.model_dump())
     permits.shown(request, (row["id"] for row in page.rows))
     link(request, response, page.next)
     return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
@@ -132,9 +132,9 @@ async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:
     """Return a page of utterances that contain all the words."""
-    ours = service.of(request)
-    with ours.metrics.searching("transcripts"):
-        page = await ours.databases.asearch_transcripts(wanted.search, wanted.after, wanted.limit, snippets=True)
+    found = permits.calls(request).asearch_transcripts
+    with service.of(request).metrics.searching("transcripts"):
+        page = await found(wanted.search, wanted.after, wanted.limit, snippets=True)
     permits.shown(request, (row["audio_file_id"] for row in page.rows))
     link(request, response, page.next)
     return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next)

@@ -1,6 +1,27 @@
 -- Conditions of find_calls in search.sql, by name; each is an expression, not a statement, so that no linter reads
 -- them.
 
+-- name: visible
+-- Whether a call is one of those that a reader may see: any of its sessions names one of the agents.
+exists (
+    select
+    from consultation_sessions as seen
+    where seen.audio_file_id = {call} and seen.agent_name = any(%(visible)s::text[])
+)
+
+-- name: visible_utterance
+-- The same of an utterance, which may know its recording by path only: then it is shown with the newest of that path.
+case
+    when u.audio_file_id is not null then {by_id}
+    else (
+        select {by_path}
+        from audio_files as there
+        where there.file_path = u.audio_path
+        order by coalesce(there.created_at, '-infinity') desc, there.id desc
+        limit 1
+    )
+end
+
 -- name: calls_after
 (coalesce(a.created_at, '-infinity'::timestamptz), a.id) < (%(after_time)s::timestamptz, %(after_id)s)
 

@@ -91,13 +91,14 @@ class Search(OnCalls):
         }
         session = {"agent": agent, "consultation_type": consultation_type, "analysis_status": analysis_status}
         values = filters | {field: searched(value) for field, value in session.items()} | _after_call(position)
+        values = self.scope.values(values)
         # One more than asked for: whether it is there tells whether there is a next page.
         values["limit"] = check_limit(limit) + 1
         # A search without words, such as "?!": no call holds what was not asked for.
         if not values["query"] and search is not None:
             return Page([], None)
         if search is None:
-            rows = self.postgres.execute_query(SQL.text("find_calls", conditions=_conditions(values)), values)
+            rows = self.postgres.execute_query(SQL.text("find_calls", conditions=self._conditions(values)), values)
         else:
             with self._by_index():
                 rows = self._calls_that_say(values)
@@ -122,7 +123,7 @@ class Search(OnCalls):
         if not words:
             return Page([], None)
         with self._by_index():
-            rows = Said(self.postgres, words).page(position, most)
+            rows = Said(self.postgres, words, self.scope).page(position, most)
             if snippets:
                 self._add_snippets(rows[:limit], words)
         return make_page("said", rows, limit, ["id", "source_number"])
@@ -140,15 +141,20 @@ class Search(OnCalls):
         found: list[int] = []
         position: dict[str, Any] = {}
         for step in self._steps(values["query"]):
-            query = SQL.text("next_calls", conditions=_conditions(values | {"query": None} | position))
+            query = SQL.text("next_calls", conditions=self._conditions(values | {"query": None} | position))
             calls = self.postgres.execute_query(query, values | position | {"limit": step.calls * most})
             found += self._saying(step.query, calls, values["query"])
             if len(found) >= most or len(calls) < step.calls * most:
                 return self._calls(found[:most])
             position = {"after_time": moment(calls[-1]), "after_id": calls[-1]["id"]}
         rest = values | position | {"limit": most - len(found)}
-        query = SQL.text("find_calls", conditions=_conditions(rest))
+        query = SQL.text("find_calls", conditions=self._conditions(rest))
         return self._calls(found) + self.postgres.execute_query(query, rest)
+
+    def _conditions(self, values: Mapping[str, Any]) -> Composed:
+        """Return the scope's and those of the given filters only, so that the planner can use the index of each."""
+        used = [name for name, given in FILTERS.items() if any(values[value] is not None for value in given)]
+        return Composed(" and ".join([self.scope.condition("a.id"), *(CONDITIONS[name] for name in used)]))
 
     def _steps(self, words: str) -> Sequence[Step]:
         values = {"query": words, "rows": SAMPLED_ROWS}
@@ -164,8 +170,9 @@ class Search(OnCalls):
         return [call for call in ids if call in saying]
 
     def _calls(self, ids: Sequence[int]) -> list[Row]:
-        values = {"ids": list(ids), "limit": len(ids)}
-        return self.postgres.execute_query(SQL.text("find_calls", conditions=Composed(CONDITIONS["calls_ids"])), values)
+        values = self.scope.values({"ids": list(ids), "limit": len(ids)})
+        conditions = Composed(f"{self.scope.condition('a.id')} and {CONDITIONS['calls_ids']}")
+        return self.postgres.execute_query(SQL.text("find_calls", conditions=conditions), values)
 
     def _add_snippets(self, rows: Sequence[Row], words: str) -> None:
         values = {"texts": [row["text"] for row in rows], "query": words}
@@ -188,12 +195,6 @@ class Search(OnCalls):
         plain, *others = PHRASE.split(_searchable(text))
         value = {"text": " ".join([plain, *others[1::2]]), "phrases": others[::2]}
         return str(self.postgres.execute_query(SQL["prefix_query"], value, fetch="val"))
-
-
-def _conditions(values: Mapping[str, Any]) -> Composed:
-    """Return the conditions of the given filters only, so that the planner can use the index of each."""
-    used = [name for name, given in FILTERS.items() if any(values[value] is not None for value in given)]
-    return Composed(" and ".join([CONDITIONS[name] for name in used] or ["true"]))
 
 
 def _after_call(position: Position | None) -> dict[str, Any]:

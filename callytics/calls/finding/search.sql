@@ -190,6 +190,7 @@ with hits as materialized (
         and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) >= (%(from_time)s::timestamptz, %(from_id)s)
         and (t.created_at <= %(before_time)s::timestamptz or t.created_at is null)
         and (t.created_at >= %(from_time)s::timestamptz or %(from_time)s = '-infinity')
+        and {visible_t}
 )
 select
     'transcriptions' as source,
@@ -231,6 +232,7 @@ with hits as materialized (
         and (coalesce(u.created_at, '-infinity'::timestamptz), u.id) >= (%(from_time)s::timestamptz, %(from_id)s)
         and (u.created_at <= %(before_time)s::timestamptz or u.created_at is null)
         and (u.created_at >= %(from_time)s::timestamptz or %(from_time)s = '-infinity')
+        and {visible_u}
 )
 select
     'utterances' as source,

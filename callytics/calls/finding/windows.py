@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from callytics.calls.finding.paging import EARLIEST, Position, moment
+from callytics.calls.scope import Scope
 from callytics.postgres import PostgreSQLManager, Row
 from callytics.postgres.sql import Composed, Queries
 
@@ -58,9 +59,10 @@ NEWEST = Position(LATEST, (LARGEST_ID, TRANSCRIPTION))
 class Said:
     """What was said with some words in it, a full-text query whose words are prefixes."""
 
-    def __init__(self, postgres: PostgreSQLManager, words: str) -> None:
+    def __init__(self, postgres: PostgreSQLManager, words: str, scope: Scope) -> None:
         self.postgres = postgres
         self.words = words
+        self.scope = scope
 
     def page(self, before: Position, limit: int) -> list[Row]:
         """Return the newest ``limit`` hits below a position, of one time and id the transcription first."""
@@ -91,13 +93,15 @@ class Said:
         Utterances are asked for only where the transcriptions leave room, since each hit in them may be one of those
         that generation 3 keeps twice, and to find that out costs more than to find the hit.
         """
-        values = window.values() | {"query": self.words, "limit": limit}
+        values = self.scope.values(window.values() | {"query": self.words, "limit": limit})
         row_by_row = Composed("is true" if window.row_by_row else "")
-        transcribed = self.postgres.execute_query(SQL.text("transcribed", row_by_row=row_by_row), values)
+        transcribed = self.postgres.execute_query(self.scope.text(SQL, "transcribed", row_by_row=row_by_row), values)
         if len(transcribed) == limit:
             values |= {"from_time": moment(transcribed[-1]), "from_id": transcribed[-1]["id"]}
         below = Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<")
-        uttered = self.postgres.execute_query(SQL.text("uttered", row_by_row=row_by_row, below=below), values)
+        uttered = self.postgres.execute_query(
+            self.scope.text(SQL, "uttered", row_by_row=row_by_row, below=below), values
+        )
         return sorted(transcribed + uttered, key=_order, reverse=True)[:limit]
 
     def _rows_before(self, before: Position, rows: int) -> Position:
