@@ -160,6 +160,9 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
     def init_database(self) -> None:
         """Create yoyo's tables, after ours: yoyo passes over what refuses them, and then misses them."""
+        # A table of an older yoyo's, or of another program, which yoyo would begin to alter.
+        if not SQL.value(self.connection, "relation_exists", {"name": "_yoyo_version"}):
+            self._refuse_another_program()
         try:
             SQL.run(self.connection, "create_contents_table")
         except errors.UniqueViolation:
@@ -348,11 +351,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         CREATE … IF NOT EXISTS would take it for ours. A migration of which all is there was applied by a run that was
         killed before it was marked.
         """
-        if foreign := versions.unknown(self.connection):
-            raise Refused(
-                f"database {self.settings.database} has migrations of another program ({foreign[0]}): give Callytics a "
-                "database of its own, and set POSTGRES_DB to it"
-            )
+        self._refuse_another_program()
         ids = {migration.id for migration in missing}
         known = {name for one in read() if one.id not in ids for name in _relations(one)}
         for migration in missing:
@@ -365,6 +364,13 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
                     f"already, and not from Callytics: rename or drop {'it' if len(taken) == 1 else 'them'}, or set "
                     "POSTGRES_DB to a database of its own"
                 )
+
+    def _refuse_another_program(self) -> None:
+        if foreign := versions.unknown(self.connection):
+            raise Refused(
+                f"database {self.settings.database} has migrations of another program ({foreign[0]}): give Callytics a "
+                "database of its own, and set POSTGRES_DB to it"
+            )
 
     def _remember(self, migration: Migration) -> None:
         content = {"migration": migration.id, "sha256": versions.sha256(Path(migration.path))}
