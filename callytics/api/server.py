@@ -135,7 +135,7 @@ def listen(host: str, port: int) -> socket.socket:
         place = f"[{host}]:{port}" if _is_ipv6(host) else f"{host}:{port}"
         reason = error.strerror or "it is no address of this machine"
         raise ListenError(
-            f"can't listen on {place}: {reason}: set API_HOST and API_PORT, or --host and --port"
+            f"can't listen on {place} ({reason}): set API_HOST and API_PORT, or --host and --port"
         ) from None
 
 

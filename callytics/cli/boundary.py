@@ -127,4 +127,4 @@ def _is_of_the_place(error: OSError) -> bool:
 
 def _explained(error: OSError) -> str:
     what = error.filename if error.filename is not None else "the output"
-    return f"{what} can't be used: {error.strerror or error}: correct its place, its permissions or the room it has"
+    return f"{what} can't be used ({error.strerror or error}): correct its place, its permissions or the room it has"

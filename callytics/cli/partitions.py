@@ -12,6 +12,7 @@ import click
 from callytics import archives
 from callytics.cli.boundary import Printing
 from callytics.cli.schema import as_json_option, echo_result
+from callytics.cli.terminal.outcomes import counted
 from callytics.cli.terminal.tables import Table, echo
 from callytics.cli.trial import at_terminal
 from callytics.postgres.text import path_text, shown_json, sized
@@ -29,7 +30,7 @@ def partitions() -> None:
     # Ten years at most: each month is a table, and a typing mistake would make thousands.
     "--months",
     type=click.IntRange(0, 120),
-    default=3,
+    default=months_of.MONTHS,
     show_default=True,
     help="How many months after the current one.",
 )
@@ -42,7 +43,7 @@ def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
     their month's.
     """
     made = months_of.make_ahead(Settings.load(env_file=env_file), months)
-    said = [*made, f"{len(made)} partitions made" if made else "Every partition is there already"]
+    said = [*made, f"{counted(len(made), 'partition')} made" if made else "Every partition is there already"]
     echo_result({"ok": True, "made": made}, said, as_json)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from callytics.cli.boundary import Printing
+from callytics.cli.terminal.outcomes import counted
 from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
 from callytics.postgres.text import shown_json
@@ -34,7 +35,7 @@ def migrate(env_file: Path, check: bool, as_json: bool) -> None:
     if check:
         _check_migrations(settings, as_json)
     applied = migrate_database(settings, report=lambda line: echo([line], err=as_json))
-    said = f"{len(applied)} migrations applied" if applied else "Every migration is applied already"
+    said = f"{counted(len(applied), 'migration')} applied" if applied else "Every migration is applied already"
     echo_result({"ok": True, "applied": applied}, [said], as_json)
 
 

@@ -93,4 +93,5 @@ def server_stop(folder: Path, remove: bool, yes: bool) -> None:
     if not yes and at_terminal():
         click.confirm(f"Delete the PostgreSQL in {folder} with every database in it?", abort=True, err=True)
     kept = private.remove()
-    click.echo(f"PostgreSQL in {folder} is removed" + (f"; {', '.join(kept)} in there was kept" if kept else ""))
+    others = f"; kept is what is not its own: {', '.join(kept)}" if kept else ""
+    click.echo(f"PostgreSQL in {folder} is removed{others}")

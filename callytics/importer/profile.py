@@ -134,8 +134,8 @@ class Profile:
         first = self.findings[0] if self.findings else None
         reason = f"{first.table}.{first.column}: {first.what}" if first else f"{unmapped[0]} has columns without a home"
         raise SourceError(
-            f"{self.path} is not clean ({reason}; {len(self.findings)} findings, {len(unmapped)} tables with unmapped "
-            "columns): see 'callytics inspect', or import without --strict"
+            f"{self.path} is not clean ({reason}; findings: {len(self.findings)}, tables with unmapped columns: "
+            f"{len(unmapped)}): see 'callytics inspect', or import without --strict"
         )
 
 

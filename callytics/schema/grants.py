@@ -71,7 +71,10 @@ def _compared(settings: Settings) -> Iterator[tuple[Connection, list[Difference]
         _refuse_another_login(connection, settings)
         # Before anything is locked: a busy database must not wait for us for long.
         SQL.run(connection, "patience")
-        SQL.run(connection, "application", {"application": roles.application(settings)})
+        application = roles.application(settings)
+        if settings.owner_user:
+            _refuse_missing(connection, application)
+        SQL.run(connection, "application", {"application": application})
         before = _privileges(connection)
         SQL.run(connection, "revoke")
         SQL.run(connection, "grant")
@@ -87,6 +90,14 @@ def _refuse_another_login(connection: Connection, settings: Settings) -> None:
     if found["owner"] != found["login"]:
         raise MigrationError(
             f"the tables of database {settings.database} are {found['owner']}'s: set POSTGRES_OWNER_USER to it"
+        )
+
+
+def _refuse_missing(connection: Connection, application: str) -> None:
+    """Raise MigrationError for a role that is not there: all that the usual one has would be revoked for nothing."""
+    if not SQL.value(connection, "exists", {"role": application}):
+        raise MigrationError(
+            f"role {application} does not exist, so no privilege was changed: create it, or correct POSTGRES_USER"
         )
 
 

@@ -6,6 +6,9 @@ select set_config('lock_timeout', '5s', true), pg_advisory_xact_lock(hashtext('c
 -- Whom grant_to_callytics_roles() grants what the application needs, in this transaction.
 select set_config('callytics.application', %(application)s, true)
 
+-- name: exists
+select to_regrole(quote_ident(%(role)s)) is not null
+
 -- name: owner
 -- Who owns the procedure that grants, and who asks; no row before the migrations are applied.
 select pg_get_userbyid(proowner) as owner, current_user::text as login

@@ -9,7 +9,7 @@ our settings, so that any password works and the owner's credentials are used, a
   runs, so that a row without a run can be removed.
 - yoyo knows a migration by its name. Here its content is remembered too, and an edited one is refused.
 
-That is the price of yoyo: eleven of its methods are overridden, two of them private, so that setup.cfg's bound on its
+That is the price of yoyo: twelve of its methods are overridden, two of them private, so that setup.cfg's bound on its
 version is a real one. Look at each of them before raising it.
 """
 
@@ -38,7 +38,7 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import roles, versions
+from callytics.schema import partitions, roles, versions
 from callytics.schema.catalogue import catalogue
 from callytics.schema.readiness import fitness
 from callytics.settings import Settings, forget_libpq
@@ -85,9 +85,9 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
     """Apply every migration that is missing, as the owner, and return their ids.
 
     Waits for another run to end. Each migration is committed together with its mark, so that a killed run is gone on
-    with by the next one; building indexes concurrently, which no transaction can hold, is repaired first. Raises
-    MigrationError when a migration fails or was edited after it was applied, or when the database is not what they make
-    after the last of them; and DatabaseUnavailable.
+    with by the next one; building indexes concurrently, which no transaction can hold, is repaired first. The months'
+    partitions come last. Raises MigrationError when a migration fails or was edited after it was applied, or when the
+    database is not what they make after the last of them; and DatabaseUnavailable.
     """
     with _errors("the migrations", settings), Backend(settings=settings, report=report) as backend:
         versions.check_not_newer(backend.connection)
@@ -188,6 +188,12 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         self._refuse_others(missing)
         return missing
 
+    def apply_migrations(self, migrations: MigrationList, force: bool = False) -> None:
+        """Apply migrations; where none is left, make the months' partitions, which a killed run may have missed."""
+        super().apply_migrations(migrations, force)
+        if not versions.pending(self.connection):
+            self._until_unlocked(self._make_partitions)
+
     def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:
         """Apply a migration and mark it, in one transaction if it allows for one."""
         self.report(f"Applying {migration.id}")
@@ -236,6 +242,10 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             migration.process_steps(self, "rollback", force=force)
             self.log_migration(migration, "rollback")
             self.unmark_one(migration, log=False)
+
+    def _make_partitions(self) -> None:
+        if SQL.value(self.connection, "make_partitions", {"months": partitions.MONTHS}):
+            self.report(f"Partitions made for this month and the next {partitions.MONTHS}")
 
     def _until_unlocked(self, run: Callable[[], None]) -> None:
         """Run again while a table is too busy to be locked; nobody waits behind us between two attempts."""
@@ -306,8 +316,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
         One table missing of many is not what a rollback leaves: somebody dropped it, which is not for us to repair.
         """
-        found = self._found(migration)
-        return (bool(found) and not any(found)) or any(
+        return (bool(found := self._found(migration)) and not any(found)) or any(
             SQL.value(
                 self.connection, "missing_index", {"index": index, "table": table, "kind": "r" if concurrently else "p"}
             )
@@ -322,8 +331,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         return bool(recorded and SQL.value(self.connection, "deferred_index", {"index": index}))
 
     def _is_there(self, migration: Migration) -> bool:
-        found = self._found(migration)
-        return bool(found) and all(found)
+        return bool(found := self._found(migration)) and all(found)
 
     def _found(self, migration: Migration) -> list[bool]:
         """Return of every table, view and routine that a migration creates whether it is there."""
@@ -407,7 +415,7 @@ def read() -> MigrationList:
 
 def _created(migration: Migration) -> Iterator[tuple[str, str]]:
     """Yield every table, view and routine that a migration creates, after the query that tells whether it is there."""
-    text = _text(migration)
+    text = Path(migration.path).read_text(encoding="utf-8")
     for name in CREATED["relation"].findall(text):
         yield "relation_exists", name
     for name in CREATED["routine"].findall(text):
@@ -421,11 +429,7 @@ def _relations(migration: Migration) -> list[str]:
 
 def _created_indexes(migration: Migration) -> list[tuple[str, str, str]]:
     """Return of every index that a migration builds how (concurrently, or ""), its name and its table."""
-    return CREATED_INDEX.findall(_text(migration))
-
-
-def _text(migration: Migration) -> str:
-    return Path(migration.path).read_text(encoding="utf-8")
+    return CREATED_INDEX.findall(Path(migration.path).read_text(encoding="utf-8"))
 
 
 def _to_stderr(line: str) -> None:

@@ -90,3 +90,7 @@ drop index concurrently {index}
 -- What a table has on record of each applied migration.
 select migration_id, {column}
 from {table}
+
+-- name: make_partitions
+-- A busy table is tried again instead of waited for: whoever reads it next would wait behind us.
+select case when set_config('lock_timeout', '3s', true) is not null then public.keep_partitions_ahead(%(months)s) end

@@ -12,6 +12,8 @@ from callytics.postgres.sql import Queries
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
+# A timer that fails for a whole quarter is noticed before rows go to the default partitions.
+MONTHS = 3
 
 
 def make_ahead(settings: Settings, months: int) -> list[str]:

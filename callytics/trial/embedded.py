@@ -335,7 +335,7 @@ def start_private(folder: Path) -> None:
     try:
         server.start()
     except OSError as error:
-        raise DatabaseUnavailable(f"{folder} can't hold a server: {error.strerror}: choose another") from None
+        raise DatabaseUnavailable(f"{folder} can't hold a server ({error.strerror}): choose another") from None
     env_file = folder / ".env"
     if not env_file.exists() or Settings.load({}, env_file).port != server.port:
         env_file.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ from callytics.settings import Settings
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 STATEMENT_TIMEOUT = "30s"
 OLD_TRANSACTION = "1 hour"
+MISSING_ROLE = "create the role, or correct POSTGRES_USER, then look again"
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,9 @@ def _examine(probe: Probe) -> Iterator[Finding]:
             # Without its tables the schema is the finding, and was named already.
             found = [] if behind else [Finding(name, "error", *_missing(error))]
             all_is_well = "can't be told before the migrations are applied"
+        except errors.UndefinedObject as error:
+            # The privileges of a role that is not there: POSTGRES_USER is wrong, or comes before the role.
+            found = [Finding(name, "warning", f"could not be told: {error.diag.message_primary}", MISSING_ROLE)]
         except errors.InsufficientPrivilege:
             found = []
             all_is_well = f"not for {probe.settings.user} to see: only the owner's login shows it"

@@ -147,7 +147,7 @@ def test_undo_of_the_first_import_leaves_the_codes_to_the_second(seoul: Installa
     outcome = seoul.undo(1)
     assert outcome.exit_code == 0
     assert rehearsed.changes == outcome.changes
-    assert "business_type_codes: 11 rows that import 2 has as well: left to it" in outcome.notes
+    assert "business_type_codes: 11 rows that import 2 has as well, and keeps" in outcome.notes
     assert sum(row["handed_over"] for row in outcome.changes) == 36
     assert (busan.problems(), busan.verify().exit_code) == ([], 0)
     assert all(table.shared == 0 for table in busan.verify().tables)
@@ -205,7 +205,7 @@ def test_sync_of_the_first_file_parts_what_is_no_longer_equal(seoul: Installatio
     outcome = seoul.sync()
     assert outcome.exit_code == 0
     assert [note for note in outcome.notes if "import 2" in note] == [
-        "business_type_codes: 1 row that import 2 had as well are others now, and its own are rejected: see "
+        "business_type_codes: 1 row that import 2 had as well changed here, so that import's are rejected: see "
         "'callytics report --import 2'"
     ]
     assert seoul.verify().exit_code == 0
@@ -278,7 +278,7 @@ def test_every_command_names_what_is_shared(seoul: Installation, busan: Installa
     korean = busan.said("report", "--import", 2, "--lang", "ko")
     assert "36개 행은 같은 값으로 이미 저장되어 있었습니다." in korean
     undone = busan.said("undo", 1, "--yes")
-    assert "business_type_codes: 11 rows that import 2 has as well: left to it" in undone
+    assert "business_type_codes: 11 rows that import 2 has as well, and keeps" in undone
 
 
 def test_a_conflict_names_both_rows(seoul: Installation, busan: Installation) -> None:

@@ -298,6 +298,15 @@ def test_imports_are_the_owner_s_to_see(database: Settings, killed_import: Conne
     assert found(replace(database, owner_user=None), "imports") == []
 
 
+def test_a_role_that_is_not_there(database: Settings) -> None:
+    """Nobody can log in as it, and its privileges cannot be asked for: findings, like everything that is wrong."""
+    missing = replace(database, user="nobody_yet")
+    assert found(missing, "connection")[0][0] == "error"
+    missed = 'could not be told: role "nobody_yet" does not exist'
+    told = [one for one in examine(missing).findings if one.what == missed]
+    assert {one.fix for one in told} == {"create the role, or correct POSTGRES_USER, then look again"}
+
+
 def test_month_without_a_partition(database: Settings, owner: Connection) -> None:
     run(owner, "select keep_partitions_ahead(3)")
     assert found(database, "partitions") == []

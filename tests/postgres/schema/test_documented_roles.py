@@ -68,7 +68,7 @@ def test_after_the_documented_steps_the_doctor_has_nothing_to_say(
                 cursor.execute(statement)
     settings = settings_of(server)
     write_sample(tmp_path / "file.sqlite", generation=2, calls=3, seed=1)
-    for command in ("migrate", "partitions ahead", "import --yes file.sqlite", "verify file.sqlite"):
+    for command in ("migrate", "import --yes file.sqlite", "verify file.sqlite"):
         result = invoke(settings, *command.split())
         assert result.exit_code == 0, result.output
     examined = invoke(settings, "doctor", "--json")

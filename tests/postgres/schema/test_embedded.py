@@ -218,7 +218,7 @@ def test_removal_keeps_what_start_did_not_make(private: Callable[..., EmbeddedPo
     server.stop()
     answer = CliRunner().invoke(cli, ["server", "stop", "--remove", "--yes", str(server.folder)])
     assert answer.exit_code == 0, answer.output
-    assert answer.stdout.endswith(f"is removed; {ORIGINAL}, server in there was kept\n")
+    assert answer.stdout.endswith(f"is removed; kept is what is not its own: {ORIGINAL}, server\n")
     assert (server.folder / ORIGINAL).read_text() == "calls"
     assert (server.home / "notes").read_text() == "mine"
     assert not server.data.exists()

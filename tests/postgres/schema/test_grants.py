@@ -189,6 +189,12 @@ def test_whoever_does_not_own_the_tables_is_refused(database: Settings) -> None:
 
 
 @pytest.mark.quick
+def test_a_role_that_is_not_there_costs_no_other_its_rights(database: Settings) -> None:
+    with pytest.raises(MigrationError, match="role nobody_yet does not exist, so no privilege was changed: create it"):
+        grants.apply(replace(database, user="nobody_yet"))
+    assert grants.check(database) == []
+
+
 def test_the_command_names_the_differences_then_puts_them_right(
     callytics: Callable[..., Result], execute: Callable[[str], None]
 ) -> None:
@@ -236,12 +242,12 @@ def test_migrate_names_what_is_missing_and_applies_nothing(
 
 
 def test_partitions_of_the_months_to_come_are_made_once(callytics: Callable[..., Result]) -> None:
-    made = json.loads(callytics("partitions", "ahead", "--months", "2", "--json").stdout)["made"]
+    made = json.loads(callytics("partitions", "ahead", "--months", "6", "--json").stdout)["made"]
     assert len(made) >= len(MONTHLY) * 2
     assert {name[:-8] for name in made} == {*MONTHLY}
-    again = callytics("partitions", "ahead", "--months", "2")
+    again = callytics("partitions", "ahead", "--months", "6")
     assert (again.exit_code, again.stdout) == (0, "Every partition is there already\n")
-    more = callytics("partitions", "ahead")
+    more = callytics("partitions", "ahead", "--months", "7")
     assert more.exit_code == 0
     assert more.stdout.splitlines()[-1] == f"{len(MONTHLY)} partitions made"
     assert len(more.stdout.splitlines()) == len(MONTHLY) + 1

@@ -21,7 +21,7 @@ from yoyo.exceptions import LockTimeout
 
 from callytics.exceptions import MigrationError
 from callytics.postgres import connect
-from callytics.schema import migrate, versions
+from callytics.schema import migrate, partitions, versions
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.catalogue import catalogue, rows
@@ -453,6 +453,25 @@ def test_yoyo_apply_as_typed(empty_database: Settings, owner: Connection) -> Non
     assert versions.pending(owner) == IDS
 
 
+NEXT_MONTH = (
+    "select to_regclass(to_char(now() at time zone 'UTC' + interval '1 month', '\"utterances_\"YYYY_MM'))::text"
+)
+
+
+def test_migrations_make_the_partitions_of_this_month_and_the_next(empty_database: Settings, owner: Connection) -> None:
+    """Also where a run was killed after the last migration; a run that stops before it makes none."""
+    up(empty_database, IDS[-2])
+    assert ask(owner, NEXT_MONTH) is None
+    assert "Partitions made for this month and the next 3" in yoyo(empty_database, "apply").stderr.splitlines()
+    months = f"select keep_partitions_ahead({partitions.MONTHS})"
+    assert ask(owner, months) == 0
+    run(owner, f"drop table {ask(owner, NEXT_MONTH)}")
+    told: list[str] = []
+    assert migrate.migrate(empty_database, report=told.append) == []
+    assert told == ["Partitions made for this month and the next 3"]
+    assert ask(owner, months) == 0
+
+
 def test_yoyo_apply_without_an_owner(empty_database: Settings, owner: Connection) -> None:
     """Without POSTGRES_OWNER_USER the application's role migrates, and owns what it made."""
     run(owner, "grant create on schema public to callytics_user")
@@ -483,7 +502,7 @@ def test_the_application_works_with_the_calls_and_with_nothing_else(database: Se
     application = connect(database)
     run(application, "insert into audio_files (file_name) values ('a.wav')")
     assert ask(application, "select count(*) from audio_files") == 1
-    assert ask(application, "select keep_partitions_ahead(0)") == 5
+    assert ask(application, "select keep_partitions_ahead(4)") == 5
     run(application, "insert into utterances (audio_file_id, text) values (1, 'a')")
     for statement in ("delete from _yoyo_migration", "create table mine (id bigint)", "select from imports.runs"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):

@@ -195,7 +195,9 @@ def test_a_full_disk_is_one_line(command: str, here: Place) -> None:
             check=False,
         )
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("Error: the output can't be used: No space left on device: correct")
+    assert ended.stderr.splitlines()[-1].startswith(
+        "Error: the output can't be used (No space left on device): correct"
+    )
 
 
 def test_a_service_goes_on_when_nobody_reads_its_log(here: Place) -> None:

@@ -38,7 +38,7 @@ def hand_over(connection: Connection, stages: Iterable[Stage], found: Sequence[F
         for table, run, rows in handed:
             by_table[table].deleted -= rows
             by_table[table].handed_over += rows
-            lines.append(f"{stage.target}: {_rows(rows)} import {run} has as well: left to it")
+            lines.append(f"{stage.target}: {_rows(rows)} import {run} has as well, and keeps")
     return lines
 
 
@@ -64,7 +64,7 @@ def _part(connection: Connection, pair: MappedPair, own: Sequence[int]) -> Itera
     }
     for run, rows in SQL.rows(connection, "part", parameters, **parts):
         yield (
-            f"{conversion.target}: {_rows(rows)} import {run} had as well are others now, and its own are rejected: "
+            f"{conversion.target}: {_rows(rows)} import {run} had as well changed here, so that import's are rejected: "
             f"see 'callytics report --import {run}'"
         )
 
