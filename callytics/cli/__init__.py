@@ -21,6 +21,7 @@ from callytics.cli import (
     partitions,
     schema,
     serving,
+    status,
     top,
     trial,
 )
@@ -37,6 +38,7 @@ COMMANDS = (
     schema.grants,
     partitions.partitions,
     schema.doctor,
+    status.status,
     top.top,
     trial.sample,
     trial.server,

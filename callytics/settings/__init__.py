@@ -21,6 +21,7 @@ __all__ = [
     "PLACEHOLDER",
     "REQUIRED",
     "SECRETS",
+    "Addresses",
     "Problem",
     "ServiceSettings",
     "Settings",
@@ -168,6 +169,22 @@ class ServiceSettings:
             api_names=tuple(value(values, "API_NAMES").replace(",", " ").lower().split()),
             cors_origins=tuple(value(values, "CORS_ORIGINS").replace(",", " ").split()),
         )
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the service and Prometheus answer over HTTP; None for what is not configured."""
+
+    service: str | None = None
+    prometheus: str | None = None
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE) -> Addresses:
+        """Read ``env_file`` and the environment, which wins; a service that listens everywhere is asked from here."""
+        values, _problems = read(environ, env_file)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(value(values, "API_HOST"), value(values, "API_HOST"))
+        service = f"http://{f'[{host}]' if ':' in host else host}:{value(values, 'API_PORT')}"
+        return cls(service if values.get("JWT_SECRET_KEY") else None, value(values, "PROMETHEUS_URL") or None)
 
 
 def read(

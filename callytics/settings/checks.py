@@ -123,6 +123,9 @@ def _check_service(values: Mapping[str, str], where: str) -> Iterator[Problem]:
         if not re.fullmatch(r"https?://[^/\s*]+", origin):
             text = f"CORS_ORIGINS '{origin}' is not an origin: write it as https://name, with a port where it has one"
             yield Problem("error", text)
+    url = value(values, "PROMETHEUS_URL")
+    if url and not re.fullmatch(r"https?://[^\s@]+", url):
+        yield Problem("error", "PROMETHEUS_URL is not an address: write it as http://name:port, without a password")
 
 
 def _is_strong(key: str) -> bool:

@@ -28,6 +28,7 @@ OPTIONAL = {
     "API_PORT": "8000",
     "API_NAMES": "",
     "CORS_ORIGINS": "",
+    "PROMETHEUS_URL": "",
 }
 # Masked in what is shown and taken out of errors. The superuser's and the two after it are for those who make the
 # roles: hosts' provisioning and Docker Compose.

@@ -122,6 +122,7 @@ def test_env_show_masks_passwords_and_tells_where_each_value_is_from(monkeypatch
         "API_PORT=81  # .env",
         "API_NAMES=  # not set",
         "CORS_ORIGINS=  # not set",
+        "PROMETHEUS_URL=  # not set",
     ]
 
 

@@ -155,6 +155,10 @@ def test_placeholder_passwords_are_refused(password: str) -> None:
             "and port",
         ),
         (
+            {"PROMETHEUS_URL": "http://me:secret@watch:9090"},
+            "error: PROMETHEUS_URL is not an address: write it as http://name:port, without a password",
+        ),
+        (
             {"CORS_ORIGINS": "https://calls.example, *"},
             "error: CORS_ORIGINS '*' is not an origin: write it as https://name, with a port where it has one",
         ),
