@@ -24,7 +24,7 @@ from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer import Limits
-from callytics.importer.source import snapshot
+from callytics.importer.source import copying
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
 from tests.support import commands
@@ -139,7 +139,7 @@ class OddTrial:
         with closing(sqlite3.connect(self.file, isolation_level=None)) as other:
             other.execute("begin exclusive")
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(snapshot, "LOCK_TIMEOUT_SECONDS", 0.1)
+                patch.setattr(copying, "LOCK_TIMEOUT_SECONDS", 0.1)
                 result = self._command(limits, "import", self.file, "--yes", "--unmapped", "--quiet", codes=(0, 1, 3))
             if "is locked" not in result.stderr:
                 self.found.append(f"a locked file: {result.output}")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from callytics.importer.source import snapshot
+from callytics.importer.source import copying
 from callytics.settings import Settings
 from tests.support.installation import Installation, write
 
@@ -218,7 +218,7 @@ def test_snapshot_folder_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> No
 def test_exclusive_lock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that another program holds for itself is waited for, but not for ever."""
     file = write(desk.folder / "calls.sqlite", AUDIO)
-    monkeypatch.setattr(snapshot, "LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(copying, "LOCK_TIMEOUT_SECONDS", 0.2)
     with closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("begin exclusive")
         with desk.nothing_written():
