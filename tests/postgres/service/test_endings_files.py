@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from callytics.cli import cli
 from callytics.cli import imports as import_commands
-from callytics.importer.source import snapshot
+from callytics.importer.source import copying
 from callytics.settings import Settings
 from tests.support.commands import environment
 from tests.support.endings import KEY, Place, error_of, place, process, run
@@ -48,7 +48,7 @@ def test_a_locked_file_is_said_and_waited_for(
     command: str, here: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in (("LOCK_TIMEOUT_SECONDS", 1.0), ("NOTICE_SECONDS", 0.2), ("TRY_SECONDS", 0.1)):
-        monkeypatch.setattr(snapshot, name, seconds)
+        monkeypatch.setattr(copying, name, seconds)
     file = folder / f"{FILES[command]}.sqlite"
     with closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("begin exclusive")
