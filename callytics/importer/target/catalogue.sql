@@ -46,8 +46,9 @@ select
 select exists(select from {table} where id between %(first)s and %(last)s)
 
 -- name: open_references
--- The columns that refer to a table by a foreign key which is not valid: they may hold ids that the table does not
--- have. Each with the table that an import fills, of which it may be a partition, and that one's key.
+-- The columns that refer to a table's ids by a foreign key which is not valid: they may hold ids that the table does not
+-- have; codes refer by their text. Each with the table that an import fills, of which it may be a partition, and that
+-- one's key.
 select
     k.conrelid::regclass::text as child,
     c.attname as referring,
@@ -61,7 +62,8 @@ select
     ) as key
 from pg_constraint as k
 join pg_attribute as c on c.attrelid = k.conrelid and c.attnum = k.conkey[1]
-where k.contype = 'f' and k.confrelid = %(table)s::regclass and not k.convalidated
+join pg_attribute as p on p.attrelid = k.confrelid and p.attnum = k.confkey[1]
+where k.contype = 'f' and k.confrelid = %(table)s::regclass and p.attname = 'id' and not k.convalidated
 
 -- name: lost_ids
 -- The lowest and the highest id by which rows refer to one that is not there and will not come: their own import had

@@ -161,6 +161,20 @@ def test_undo_of_the_first_import_leaves_the_codes_to_the_second(seoul: Installa
     assert seoul.all(EVERY_CODE) == []
 
 
+def test_codes_whose_class_is_missing_are_in_nobody_s_way(seoul: Installation, busan: Installation) -> None:
+    """Details refer to their class by its text, not by an id that another file could be given."""
+    assert seoul.undo(1).exit_code == 0
+    seoul.write("delete from classification_type_codes")
+    assert seoul.import_().exit_code == 0
+    orphans = (
+        "select count(*) from pg_constraint "
+        "where conrelid = 'detail_classification_codes'::regclass and contype = 'f' and not convalidated"
+    )
+    assert seoul.one(orphans) == 1
+    assert busan.import_().exit_code == 0
+    assert (busan.problems(), busan.verify().exit_code) == ([], 0)
+
+
 def test_a_third_installation_follows_the_second(seoul: Installation, busan: Installation) -> None:
     """What two imports share is handed to the first of them, and still shared by the other."""
     write_sample(seoul.folder / "daegu.sqlite", generation=2, calls=2, seed=5)
