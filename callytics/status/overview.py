@@ -241,7 +241,7 @@ PARTS: dict[str, Callable[[Connection], Iterator[Line]]] = {
 
 def _alerts(addresses: Addresses) -> Iterator[Line]:
     if addresses.prometheus is None:
-        yield Line("alerts", "none", "nobody watches (PROMETHEUS_URL is not set)", "hosts: deploy/monitoring.py")
+        yield Line("alerts", "none", "nobody watches (PROMETHEUS_URL is not set)")
         return
     try:
         found = firing(addresses.prometheus)
@@ -251,8 +251,6 @@ def _alerts(addresses: Addresses) -> Iterator[Line]:
         return
     for alert in found:
         level: Level = "error" if alert["severity"] == "critical" else "warning"
-        yield Line(
-            "alerts", level, f"{alert['name']}: {alert['summary']}", "the manual's page on monitoring says what to do"
-        )
+        yield Line("alerts", level, f"{alert['name']}: {alert['summary']}")
     if not found:
         yield Line("alerts", "ok", "none")

@@ -74,22 +74,3 @@ select
 from backups.drills
 order by id desc
 limit 1
-
--- name: growth
--- Rows of each of the last twelve months of what grows without end, as the planner believes.
-select
-    parent.relname::text as name,
-    to_char(month.first, 'YYYY-MM') as month,
-    greatest(coalesce(leaf.reltuples, 0), 0)::bigint as rows
-from pg_partitioned_table as p
-join pg_class as parent on parent.oid = p.partrelid
-cross join
-    lateral (
-        select date_trunc('month', now() at time zone 'UTC') - make_interval(months => back) as first
-        from generate_series(0, 11) as back
-    ) as month
-left join
-    pg_class as leaf
-    on leaf.relnamespace = parent.relnamespace and leaf.relname = parent.relname || to_char(month.first, '_YYYY_MM')
-where parent.relnamespace = 'public'::regnamespace
-order by parent.relname, month.first

@@ -46,9 +46,9 @@ select
 select exists(select from {table} where id between %(first)s and %(last)s)
 
 -- name: open_references
--- The columns that refer to a table's ids by a foreign key which is not valid: they may hold ids that the table does not
--- have; codes refer by their text. Each with the table that an import fills, of which it may be a partition, and that
--- one's key.
+-- The columns that refer to a table's ids by a foreign key which is not valid: they may hold ids that the table does
+-- not have; codes refer by their text. Each with the table that an import fills, of which it may be a partition, and
+-- that one's key.
 select
     k.conrelid::regclass::text as child,
     c.attname as referring,
