@@ -137,7 +137,7 @@ class AgentAccounts:
     def check_known(self, username: str) -> None:
         """Raise AgentError for an agent who does not exist, before anybody is asked for a password."""
         with self.postgres.transaction():
-            self._find(username)
+            self._locked(username)
 
     def set_password(self, username: str, password: str) -> None:
         """Replace a password, end every session of the account, and lift a lock caused by wrong passwords.
@@ -147,7 +147,7 @@ class AgentAccounts:
         passwords.refuse_unfit(password, username)
         password_hash = self.passwords.hash(password)
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             self._run("set_password", account_id=account["id"], password_hash=password_hash)
             self._run("forget_guesses", account_id=account["id"])
             self._run("revoke_sessions", account_id=account["id"], reason="password")
@@ -157,9 +157,8 @@ class AgentAccounts:
 
     def sessions(self, username: str) -> list[Session]:
         """Return an agent's logins in force, the newest first."""
-        with self.postgres.transaction():
-            account = self._find(username)
-            return sessions.in_force(self.postgres, account["id"], account["agent_id"])
+        account = self._find(username)
+        return sessions.in_force(self.postgres, account["id"], account["agent_id"])
 
     asessions = as_async(sessions)
 
@@ -169,7 +168,7 @@ class AgentAccounts:
         Raises AgentError, and ends none, where one of them is not in force.
         """
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             ended = [(one, sessions.end(self.postgres, account["id"], one)) for one in session_ids or (None,)]
             for session_id, found in ended:
                 if session_id is not None and not found:
@@ -185,7 +184,7 @@ class AgentAccounts:
     def lock(self, username: str) -> None:
         """Refuse an agent's logins until ``unlock``, and end every session of the account."""
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             self._run("lock", account_id=account["id"])
             self._run("revoke_sessions", account_id=account["id"], reason="lock")
             self._log_change(account["agent_id"], "lock")
@@ -198,7 +197,7 @@ class AgentAccounts:
         Raises AgentError for an account that is inactive or pending: see ``activate``.
         """
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             if account["account_status"] in ("inactive", "pending"):
                 status = account["account_status"]
                 raise AgentError(f"agent '{username}' is {status}, not locked: 'agent unlock --activate' lets it in")
@@ -211,7 +210,7 @@ class AgentAccounts:
     def activate(self, username: str) -> None:
         """Allow an agent's logins, whether the account was locked, inactive or pending."""
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             self._run("unlock", account_id=account["id"])
             self._run("forget_guesses", account_id=account["id"])
             self._run("set_profile_active", account_id=account["id"], is_active=True)
@@ -222,7 +221,7 @@ class AgentAccounts:
     def deactivate(self, username: str) -> None:
         """Close the account of an agent who has left: account and profile become inactive, every session ends."""
         with self.postgres.transaction():
-            account = self._find(username)
+            account = self._locked(username)
             self._run("deactivate", account_id=account["id"])
             self._run("set_profile_active", account_id=account["id"], is_active=False)
             self._run("revoke_sessions", account_id=account["id"], reason="deactivation")
@@ -298,13 +297,18 @@ class AgentAccounts:
         self._run("grant", agent_id=agent_id, granted_by=granted_by, **asdict(grant))
 
     def _agent_id(self, username: str) -> int:
-        agent_id = self._find(username)["agent_id"]
+        agent_id = self._locked(username)["agent_id"]
         if agent_id is None:
             raise AgentError(f"account '{username}' has no profile, so it can't hold permissions")
         return int(agent_id)
 
-    def _find(self, username: str) -> dict[str, Any]:
+    def _locked(self, username: str) -> dict[str, Any]:
         """Return an account, its row locked until the transaction ends: two changes at once take turns."""
+        self.postgres.execute_query(SQL["lock"], looked_up(username), fetch="none")
+        return self._find(username)
+
+    def _find(self, username: str) -> dict[str, Any]:
+        """Return an account for who only looks, which works on a server that takes no writes as well."""
         found = self.postgres.execute_query(SQL["find"], looked_up(username), fetch="one")
         if found is None:
             raise AgentError(f"there is no agent '{username}': 'callytics agent list' shows who there is")

@@ -1,10 +1,16 @@
 -- name: find
--- The account of a username, locked until the transaction ends.
+-- The account of a username.
 select a.id, a.account_status, p.id as agent_id
 from agent_accounts as a
 left join agent_profiles as p on p.account_id = a.id
 where a.id = account_named(%(username)s, %(folded)s)
-for no key update of a
+
+-- name: lock
+-- Lock the account of a username until the transaction ends: two changes at once take turns.
+select id
+from agent_accounts
+where id = account_named(%(username)s, %(folded)s)
+for no key update
 
 -- name: is_taken
 -- Also by one that only reads alike.

@@ -231,7 +231,8 @@ class AgentAuth:
     def _enter(self, attempt: _Attempt, password_hash: str, password: str) -> LoginSession | None:
         """Open a session, or return None if the account has changed since its hash was read."""
         current = self.passwords.is_current(password_hash)
-        session_id = secrets.token_urlsafe(24)
+        # Typed on command lines, where a word must not begin with a hyphen.
+        session_id = secrets.token_hex(24)
         parameters = {
             **_values(attempt),
             "is_known": bool(attempt.is_known),

@@ -133,7 +133,9 @@ def listen(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         place = f"[{host}]:{port}" if _is_ipv6(host) else f"{host}:{port}"
-        reason = error.strerror or "it is no address of this machine"
+        # Python appends to the reason which address it was.
+        known = error.errno or 0
+        reason = os.strerror(known) if known > 0 else error.strerror or "it is no address of this machine"
         raise ListenError(
             f"can't listen on {place} ({reason}): set API_HOST and API_PORT, or --host and --port"
         ) from None

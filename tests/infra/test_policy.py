@@ -121,7 +121,7 @@ def test_partitions_are_made_ahead(apart: Deployment, app: Host) -> None:
     assert app.service("callytics-partitions.timer").is_enabled
     assert app.service("callytics-partitions.timer").is_running
     ahead = "to_char(now() + interval '3 months', 'YYYY_MM')"
-    assert apart.superuser(f"select count(*) from pg_class where relname ~ {ahead} and relkind = 'r'") == "4"
+    assert apart.superuser(f"select count(*) from pg_class where relname ~ {ahead} and relkind = 'r'") == "5"
 
 
 def test_data_has_checksums(apart: Deployment) -> None:

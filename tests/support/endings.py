@@ -28,6 +28,9 @@ WITH_DATABASE = {
     "migrate": "",
     "grants": "",
     "partitions ahead": "",
+    "partitions list": "",
+    "partitions archive": "2020-01 --yes",
+    "partitions restore": "2020-01",
     "import": "calls.sqlite --yes",
     "verify": "calls.sqlite",
     "sync": "calls.sqlite",
@@ -42,12 +45,20 @@ WITH_DATABASE = {
     "agent grant": "kim trainer:read",
     "agent revoke": "kim trainer",
     "agent list": "",
+    "agent scope": "kim all",
+    "agent sessions": "kim",
+    "agent end": "kim",
+    "audit": "",
 }
-# These need no database; doctor makes a finding of whatever is wrong with one.
+# These need no database; doctor, status and top show whatever is wrong with one.
 WITHOUT_DATABASE = {
-    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor"),
+    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor", "status", "top"),
     *("server start", "server status", "server stop"),
 }
+# These work where a host has its backups: tests/infra/test_backup.py.
+ON_HOSTS = {f"backup {name}" for name in ("now", "list", "check", "drill", "restore", "watch")}
+# Another agent than the one that is there.
+OTHER = {"agent add": WITH_DATABASE["agent add"].replace("kim", "lee")}
 KEY = {"JWT_SECRET_KEY": "a key of an agent's login, long enough 0123456789"}
 PASSWORD = "A long-enough-Passw0rd!\n"
 
@@ -159,5 +170,5 @@ def place(databases: Databases, template: Settings, folder: Path) -> Iterator[Pl
             sqlite.execute("update utterances set text = 'changed' where id = (select min(id) from utterances)")
         added = run("agent add", settings)
         assert added.exit_code == 0, added.output
-        yield Place(folder, settings, {"sync": "later.sqlite", "import": "new.sqlite --yes", "undo": "2 --yes"})
+        yield Place(folder, settings, {"sync": "later.sqlite", "import": "new.sqlite --yes", "undo": "2 --yes"} | OTHER)
         shutil.rmtree(snapshots)

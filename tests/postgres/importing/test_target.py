@@ -10,7 +10,7 @@ from callytics.settings import Settings
 from scripts.columns import columns_text
 from tests.support.installation import Installation
 
-APPLICATIONS_OWN = {"agent_login_places", "agent_sessions", "idempotency_keys"}
+APPLICATIONS_OWN = {"agent_login_places", "agent_scopes", "agent_sessions", "audit_log", "idempotency_keys"}
 
 
 def test_declared_columns_are_the_catalogue_s(database: Settings) -> None:

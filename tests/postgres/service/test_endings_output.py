@@ -18,7 +18,7 @@ from callytics.cli.boundary import Printing
 from callytics.importer import Options, import_files
 from callytics.settings import Settings
 from tests.support.commands import PROGRAM, environment, start
-from tests.support.endings import KEY, Place, commands, place, process, run
+from tests.support.endings import KEY, ON_HOSTS, Place, commands, place, process, run
 from tests.support.installation import quiet, write
 from tests.support.servers import Databases, execute
 
@@ -44,8 +44,13 @@ def here(databases: Databases, template: Settings, tmp_path_factory: pytest.Temp
         assert import_files(prepared.settings, [later], options, quiet).exit_code == 3
         with closing(sqlite3.connect(later)) as sqlite, sqlite:
             sqlite.execute("update \"메모😀é\" set x = 'z'")
-        arguments = "kimé😀 --last-name 김 --first-name 😀 --department é --position e --password-stdin"
+        arguments = "kimé --last-name 김 --first-name 😀 --department é --position e --password-stdin"
         assert run("agent add", prepared.settings, arguments).exit_code == 0
+        # As an import may bring it: a new username has no such letters.
+        execute(
+            prepared.settings,
+            "update agent_accounts set username = 'kimé😀', folded_name = null where username = 'kimé'",
+        )
         yield prepared
 
 
@@ -109,7 +114,7 @@ def printing() -> set[str]:
         command = cli
         for part in name.split():
             command = command.commands[part]  # type: ignore[attr-defined]
-        if isinstance(command, Printing):
+        if isinstance(command, Printing) and name not in ON_HOSTS:
             found.add(name)
     return found
 
@@ -119,6 +124,7 @@ WORKING = {
     "migrate": "",
     "grants": "",
     "partitions ahead": "",
+    "partitions archive": "--keep 1200",
     "import": "calls.sqlite --yes",
     "verify": "calls.sqlite",
     "sync": "later.sqlite",
@@ -130,17 +136,26 @@ WORKING = {
     "agent unlock": "kim",
     "agent grant": "kim trainer:read",
     "agent revoke": "kim trainer",
+    "agent scope": "kim all",
+    "agent end": "kim",
     "env init": "",
     "sample": "--generation 2 --calls 1 written.sqlite",
     "server start": "private",
     "server stop": "private",
 }
-PRINTING = {"inspect": "calls.sqlite", "completion": "bash", "server status": "private"}
+PRINTING = {
+    "agent sessions": "kim",
+    "top": "--once",
+    "inspect": "calls.sqlite",
+    "completion": "bash",
+    "server status": "private",
+}
 
 
 @pytest.mark.quick
 def test_every_command_is_here() -> None:
-    assert set(commands()) == printing() | set(WORKING) | {"serve"}
+    # What a month takes to be restored is in test_archives.
+    assert set(commands()) == printing() | set(WORKING) | ON_HOSTS | {"serve", "partitions restore"}
 
 
 def without_reader(command: str, arguments: str, here: Place, together: bool) -> tuple[int, bytes]:

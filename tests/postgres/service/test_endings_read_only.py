@@ -12,7 +12,15 @@ from tests.support.servers import Databases, as_standby, migrated, private_serve
 
 REMEDY = "let POSTGRES_HOST name the primary, or every host of the cluster"
 # These only read.
-READING = {"report": "", "agent list": "kim", "verify": "the verdict is not recorded there"}
+READING = {
+    "report": "",
+    "agent list": "kim",
+    "agent sessions": "",
+    "audit": "",
+    "partitions ahead": "Every partition is there already",
+    "partitions list": "transcriptions",
+    "verify": "the verdict is not recorded there",
+}
 
 
 @pytest.fixture(scope="module")

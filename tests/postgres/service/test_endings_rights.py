@@ -18,8 +18,19 @@ pytestmark = pytest.mark.slow
 
 STRANGER = {"user": "stranger", "password": "unknown", "owner_user": "stranger", "owner_password": "unknown"}
 OWNER = "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
+NEEDS_OWNER = (
+    "partitions list",
+    "import",
+    "verify",
+    "sync",
+    "undo",
+    "timezone",
+    "report",
+    "partitions archive",
+    "partitions restore",
+)
 # Whoever owns the tables can do what the others must be granted.
-WITHOUT_PRIVILEGES = dict.fromkeys(("import", "verify", "sync", "undo", "timezone", "report"), OWNER) | {
+WITHOUT_PRIVILEGES = dict.fromkeys(NEEDS_OWNER, OWNER) | {
     "migrate": "GRANT CREATE ON SCHEMA public TO stranger",
     "grants": "set POSTGRES_OWNER_USER to it",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callytics.trial.sample import write_sample
-from tests.support.endings import WITH_DATABASE, WITHOUT_DATABASE, commands, error_of, run
+from tests.support.endings import ON_HOSTS, WITH_DATABASE, WITHOUT_DATABASE, commands, error_of, run
 
 NOT_SET = "POSTGRES_HOST is not set: put it into {} ('callytics env init' writes a file)"
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_command_is_forgotten() -> None:
-    assert set(commands()) == set(WITH_DATABASE) | WITHOUT_DATABASE
+    assert set(commands()) == set(WITH_DATABASE) | WITHOUT_DATABASE | ON_HOSTS
 
 
 @pytest.mark.parametrize("command", [*WITH_DATABASE, "doctor"])
@@ -53,7 +53,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("command", sorted(WITHOUT_DATABASE - {"doctor"}))
+@pytest.mark.parametrize("command", sorted(WITHOUT_DATABASE - {"doctor", "status", "top"}))
 def test_commands_that_need_no_database(command: str, folder: Path) -> None:
     arguments, words, code = ALONE[command]
     # Where nothing could be reached.

@@ -77,8 +77,10 @@ def test_without_a_key_it_does_not_start(own_database: Settings, tmp_path: Path,
 def test_on_an_address_that_is_taken_it_does_not_start(own_database: Settings, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        is_one_line(refused(own_database, tmp_path, "--port", port), saying=f"127.0.0.1:{port}: Address already in use")
-    is_one_line(refused(own_database, tmp_path, "--host", "192.0.2.1"), saying="can't listen on 192.0.2.1:0 (")
+        is_one_line(
+            refused(own_database, tmp_path, "--port", port), saying=rf"127.0.0.1:{port} \(Address already in use\)"
+        )
+    is_one_line(refused(own_database, tmp_path, "--host", "192.0.2.1"), saying=r"can.t listen on 192.0.2.1:0 \(")
 
 
 def test_a_database_lost_between_check_and_start_is_one_line_too(
