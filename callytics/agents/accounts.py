@@ -304,7 +304,7 @@ class AgentAccounts:
 
     def _locked(self, username: str) -> dict[str, Any]:
         """Return an account, its row locked until the transaction ends: two changes at once take turns."""
-        self.postgres.execute_query(SQL["lock"], looked_up(username), fetch="none")
+        self.postgres.execute_query(SQL["hold"], looked_up(username), fetch="none")
         return self._find(username)
 
     def _find(self, username: str) -> dict[str, Any]:

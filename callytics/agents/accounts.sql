@@ -5,8 +5,8 @@ from agent_accounts as a
 left join agent_profiles as p on p.account_id = a.id
 where a.id = account_named(%(username)s, %(folded)s)
 
--- name: lock
--- Lock the account of a username until the transaction ends: two changes at once take turns.
+-- name: hold
+-- Lock the row of a username until the transaction ends: two changes at once take turns.
 select id
 from agent_accounts
 where id = account_named(%(username)s, %(folded)s)
