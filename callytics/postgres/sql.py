@@ -156,6 +156,9 @@ def _composed(part: Part, connection: Any) -> str:
 @cache
 def _texts(path: Path) -> dict[str, str]:
     _, *parts = NAME.split(path.read_text(encoding="utf-8"))
+    # Of two queries with one name a dict would keep the last without a word.
+    if len(set(parts[::2])) < len(parts[::2]):
+        raise ValueError(f"two queries of {path.name} have the same name")
     return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
 
 

@@ -121,6 +121,14 @@ class Served:
         """Return the log, each line of which must be JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def requests(self, number: int) -> list[dict[str, Any]]:
+        """Return the log's lines of requests, once there are so many: a line follows its answer."""
+        deadline = time.monotonic() + SECONDS
+        while len(found := [line for line in self.lines() if line["message"] == "request"]) < number:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
+        return found
+
     def end(self) -> None:
         """Kill the process, where it still runs."""
         self.client.close()

@@ -72,6 +72,13 @@ def test_the_text_of_a_query_has_its_sentence(queries: Queries) -> None:
         queries["nothing"]
 
 
+def test_two_queries_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.sql"
+    path.write_text("-- name: lock\nselect 1\n\n-- name: lock\nselect 2\n")
+    with pytest.raises(ValueError, match=r"two queries of twice\.sql have the same name"):
+        Queries(path)
+
+
 def test_both_databases_read_what_is_quoted_as_it_was(connection: Connection) -> None:
     query = f"select {literal(ODD)} as {quote(ODD)}, {literal(chr(39) + chr(92))}"
     with connection.cursor() as cursor:
