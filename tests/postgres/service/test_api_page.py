@@ -15,6 +15,7 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, accounts_of, agents_of
 from tests.support.browser import Browser, Page
+from tests.support.pooling import eventually
 from tests.support.servers import start_again
 from tests.support.serving import Served, kill_server, served
 
@@ -113,8 +114,8 @@ def test_an_agent_sees_the_report_and_leaves_no_session(browser: Browser, servic
     assert page.overflowing() == []
     assert page.errors() == []
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
-    service_lines = [line["route"] for line in service.lines() if line["message"] == "request"]
-    assert "/auth/logout" in service_lines
+    # A line of the log follows its answer.
+    assert eventually(lambda: "/auth/logout" in [line.get("route") for line in service.lines()])
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
