@@ -1,8 +1,5 @@
 -- Months of the partitioned tables: what there is, what goes to files, and what comes back.
 
--- name: try_lock
-select pg_try_advisory_lock(%(lock)s)
-
 -- name: unfinished
 -- Imports that were cut off, whose tables may lack indexes and keys.
 select id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from callytics.postgres.connect import connected
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Queries
 from callytics.schema import versions
-from callytics.schema.readiness.importing import IMPORT_LOCK, check_ready, import_connection
+from callytics.schema.readiness.importing import check_ready, hold_import_lock, import_connection
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_name("archives.sql"))
 MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-LOCK_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,10 @@ def owners_session(settings: Settings) -> Iterator[Connection]:
     """
     with translated(settings, owner=True), closing(import_connection(settings)) as connection:
         check_ready(connection)
-        _lock(connection)
+        hold_import_lock(connection)
         _refuse_unfinished([run for (run,) in SQL.rows(connection, "unfinished")])
         connection.commit()
         yield connection
-
-
-def _lock(connection: Connection) -> None:
-    for _ in range(LOCK_ATTEMPTS):
-        if SQL.value(connection, "try_lock", {"lock": IMPORT_LOCK}):
-            return
-        connection.rollback()
-        # The server takes a moment to notice that a killed import is gone.
-        time.sleep(0.5)
-    raise TargetError("another import is running on this database: wait until it is done")
 
 
 def _refuse_unfinished(runs: Sequence[int]) -> None:

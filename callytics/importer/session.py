@@ -21,7 +21,7 @@ from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_fo
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
 from callytics.postgres.text import shell_word
-from callytics.schema.readiness.importing import check_connections, check_ready, import_connection
+from callytics.schema.readiness.importing import check_connections, check_ready, hold_import_lock, import_connection
 from callytics.settings import Settings
 
 ONLY_IT_TELLS = "since only it tells what was imported and what was changed afterwards"
@@ -157,7 +157,7 @@ def open_session(
             check_connections(session.connection, options.jobs)
             # Before any question about runs or files: the answer must hold until the command ends.
             if lock:
-                session.target.lock()
+                hold_import_lock(session.connection)
             yield session
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -20,11 +19,9 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import TargetError
 from callytics.importer.convert.columns import ARROW_TYPES
 from callytics.postgres.sql import Composed, Queries, quote
-from callytics.schema.readiness.importing import IMPORT_LOCK
 
 SQL = Queries(Path(__file__).with_name("catalogue.sql"))
 COLUMNS = Path(__file__).with_name("columns.toml")
-LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
 # How the definition of a primary key's index begins: no other unique index is deferred.
 PRIMARY_KEY = "CREATE UNIQUE INDEX"
 # Partitions are made for imported rows of these months; others go to the default partition, or one wrong clock would
@@ -52,19 +49,6 @@ class Target:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-
-    def lock(self) -> None:
-        """Hold the import lock until the connection closes; `TargetError` when another import keeps it.
-
-        Waits a little: the server takes a moment to notice that a killed import is gone.
-        """
-        for _ in range(LOCK_ATTEMPTS):
-            if SQL.value(self.connection, "try_lock", (IMPORT_LOCK,)):
-                return
-            # Between the attempts no transaction is open: CREATE INDEX CONCURRENTLY elsewhere would wait for its end.
-            self.connection.rollback()
-            time.sleep(LOCK_SECONDS)
-        raise TargetError("another import is running on this database: wait until it is done")
 
     def columns(self, table: str) -> dict[str, str]:
         """Return the columns that can be written and their types; a type outside the exact pairs is refused."""

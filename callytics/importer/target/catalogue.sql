@@ -132,9 +132,6 @@ select pid, phase, sample_blks_scanned, sample_blks_total, 0, 0
 from pg_stat_progress_analyze
 where pid = any(%(pids)s)
 
--- name: try_lock
-select pg_try_advisory_lock(%s)
-
 -- name: is_empty
 select not exists (select from {table})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
@@ -17,6 +18,7 @@ SQL = Queries(Path(__file__).with_name("importing.sql"))
 # Key of the advisory lock that an import holds. A release with another one would import beside a running import of
 # this one, so it never changes.
 IMPORT_LOCK = 7226_0117_2001
+LOCK_ATTEMPTS, LOCK_SECONDS = 10, 0.5
 
 
 def import_connection(settings: Settings) -> Connection:
@@ -47,6 +49,20 @@ def check_ready(connection: Connection, *, writes: bool = True) -> None:
             f"role {user} does not own the tables, so it may not import: set POSTGRES_OWNER_USER and "
             "POSTGRES_OWNER_PASSWORD to the role that migrates"
         )
+
+
+def hold_import_lock(connection: Connection) -> None:
+    """Hold the import lock until the connection closes; `TargetError` when another import keeps it.
+
+    Waits a little: the server takes a moment to notice that a killed import is gone.
+    """
+    for _ in range(LOCK_ATTEMPTS):
+        if SQL.value(connection, "try_lock", (IMPORT_LOCK,)):
+            return
+        # Between the attempts no transaction is open: CREATE INDEX CONCURRENTLY elsewhere would wait for its end.
+        connection.rollback()
+        time.sleep(LOCK_SECONDS)
+    raise TargetError("another import is running on this database: wait until it is done")
 
 
 def check_connections(connection: Connection, jobs: int) -> None:

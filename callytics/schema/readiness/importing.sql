@@ -7,6 +7,9 @@ select
     set_config('callytics.importing', 'on', false),
     set_config('client_connection_check_interval', '500ms', false)
 
+-- name: try_lock
+select pg_try_advisory_lock(%s)
+
 -- name: free_connections
 -- What allows the fewest connections to this role, this one included, and by which setting.
 select *
