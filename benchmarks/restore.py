@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.infra.deployment import Deployment
 from tests.infra.lab import NETWORK, Lab, LabHost, base_system, lacks
 
+LOST = "lost"
 PAYLOAD = "x" * 2000
 # Four more writers than anybody has rows: each counts in its own range.
 RANGE = 10**12
@@ -156,7 +157,8 @@ def archived(deployment: Deployment) -> None:
 def measure(lab: Lab, folder: Path, seconds: float, writers: int, gibibytes: float) -> Outcome:
     """Do all of it; what was not as it must be is in the outcome."""
     outcome = Outcome()
-    repository, database = lab.host("repository"), lab.host("database")
+    # A name of its own: the lab of a test run has other hosts that must not be destroyed.
+    repository, database = lab.host("repository"), lab.host(LOST)
     deployment = prepare(folder, database, repository)
     deployment.run()
     fill(deployment, gibibytes)
@@ -171,11 +173,11 @@ def measure(lab: Lab, folder: Path, seconds: float, writers: int, gibibytes: flo
         archived(deployment)
         time.sleep(2)
         destroyed = time.time()
-        lab.down("database")
+        lab.down(LOST)
     outcome.acknowledged = len(work.acknowledged)
 
     began = time.monotonic()
-    new = lab.host("database")
+    new = lab.host(LOST)
     deployment = rehoused(deployment, new)
     run = deployment.run()
     outcome.said = run.output

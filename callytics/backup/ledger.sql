@@ -183,6 +183,10 @@ select pg_is_in_recovery() and pg_get_wal_replay_pause_state() = 'paused'
 -- Whether the server still recovers.
 select pg_is_in_recovery()
 
+-- name: forget_restore_command
+-- What pgBackRest's restore writes into postgresql.auto.conf.
+alter system reset restore_command
+
 -- name: identifier
 -- The cluster's own number, which initdb draws and a restore keeps.
 select system_identifier

@@ -107,6 +107,7 @@ def recover(server: Server, moment: datetime | None, progress: Progress) -> bool
         reached = False
         server.start()
         server.wait("in_recovery", False)
+    server.forget_archive()
     progress("replay the archive", 1, 1)
     return reached
 

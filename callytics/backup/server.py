@@ -8,10 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from callytics.backup.ledger import SQL
 from callytics.backup.pgbackrest import command
@@ -100,6 +102,13 @@ class Server:
             raise RecoveryEnded(f"{TOO_SHORT}: choose an earlier time")
         raise BackupError(f"the restored cluster does not start: {_last_error(said)}")
 
+    def forget_archive(self) -> None:
+        """Take back the ``restore_command`` that pgBackRest wrote: it would stay for good."""
+        with closing(self._connect()) as connection:
+            # ALTER SYSTEM can't run in a transaction.
+            connection.autocommit = True
+            SQL.run(connection, "forget_restore_command")
+
     def stop(self) -> None:
         """Stop it, at once if it does not stop by itself; nothing happens if it does not run."""
         if self.process is None or self.process.poll() is not None:
@@ -157,9 +166,7 @@ class Server:
 
     def _answer(self, query: str) -> bool | None:
         try:
-            connection = psycopg2.connect(
-                host=self.socket, port=PORT, dbname=self.place.database, user=self.place.account, connect_timeout=5
-            )
+            connection = self._connect()
         except psycopg2.OperationalError:
             # Not yet: whether it ever will is told by the process.
             return None
@@ -169,6 +176,11 @@ class Server:
             return None
         finally:
             connection.close()
+
+    def _connect(self) -> Connection:
+        return psycopg2.connect(
+            host=self.socket, port=PORT, dbname=self.place.database, user=self.place.account, connect_timeout=5
+        )
 
     def _account(self) -> dict[str, Any]:
         entry = self.place.entry()

@@ -163,12 +163,10 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         # A table of an older yoyo's, or of another program, which yoyo would begin to alter.
         if not SQL.value(self.connection, "relation_exists", {"name": "_yoyo_version"}):
             self._refuse_another_program()
-        try:
+        # IF NOT EXISTS only looks beforehand: of two runs at once, one would fail for what the other has just made.
+        with self._advisory_lock():
             SQL.run(self.connection, "create_contents_table")
-        except errors.UniqueViolation:
-            # Another run has made it meanwhile: IF NOT EXISTS only looks beforehand.
-            self.connection.rollback()
-        super().init_database()
+            super().init_database()
 
     def ensure_internal_schema_updated(self) -> None:
         """Create yoyo's tables, and ours: the contents of what is applied."""
