@@ -38,6 +38,9 @@ CONFIGURATION = {
     "log_timezone": "UTC",
     # `_complaint` looks for English words.
     "lc_messages": "C",
+    # Nobody's words in the log: a statement that fails holds its values, and an error's detail quotes rows.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 
 

@@ -24,6 +24,9 @@ from tests.support.needs import lacking
 
 # Nothing here outlives a test run, so nothing needs to reach a disk.
 VOLATILE = {
+    # As PostgreSQL has them: what a test does not find in the log was never sent.
+    "log_min_error_statement": "error",
+    "log_error_verbosity": "default",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",

@@ -18,7 +18,7 @@ from callytics.postgres.errors import translated
 from callytics.postgres.sql import Part, Queries
 from callytics.schema import roles
 from callytics.schema.catalogue import catalogue
-from callytics.schema.doctor import differences
+from callytics.schema.doctor import differences, logs
 from callytics.schema.doctor import findings as words
 from callytics.schema.doctor.findings import Fact, Finding, Level, Site, Words, counted
 from callytics.schema.readiness.importing import IMPORT_LOCK
@@ -321,6 +321,13 @@ def _check_settings(probe: Probe) -> Iterator[Words]:
     yield from probe.told("free_connections", words.free_connections)
 
 
+def _check_log(probe: Probe) -> Iterator[Words]:
+    names = {"settings": [*logs.SETTINGS]}
+    # Each role may have settings of its own.
+    facts = [fact for owner in (False, True) for fact in probe.facts("settings", names, owner=owner)]
+    yield from dict.fromkeys(logs.settings(facts, probe.site))
+
+
 def _check_sequences(probe: Probe) -> Iterator[Words]:
     for identity in probe.facts("identities"):
         table, name = identity["relation"], identity["sequence_name"]
@@ -373,6 +380,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "partitions": (_check_partitions, "this month's and the next are there, no row waits in a default partition"),
     "sequences": (_check_sequences, "every id stands once, and every next one is larger"),
     "settings": (_check_settings, "the settings that matter are right"),
+    "log": (_check_log, "the server's log holds no statements with their values"),
     "disk": (_asked(size=words.size, slots=words.slot, archiving=words.archiving), ""),
     "transactions": (_check_transactions, f"none is older than {OLD_TRANSACTION}"),
 }

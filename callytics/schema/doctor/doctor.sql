@@ -358,7 +358,7 @@ where first is not null
 
 -- name: settings
 -- As other sessions have them: ours has set some for itself.
-select name, reset_val as setting
+select name, reset_val as setting, source, quote_ident(current_user) as role
 from pg_settings
 where name = any(%(settings)s)
 

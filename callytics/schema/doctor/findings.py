@@ -93,12 +93,6 @@ SETTINGS = {
         "times without an offset are taken for that zone's",
         "set timezone = 'UTC' and reload",
     ),
-    "log_statement": Rule(
-        ("none", "ddl"),
-        "warning",
-        "what is said in calls is written to the log",
-        "set log_statement = 'ddl' or 'none' and reload",
-    ),
 }
 
 

@@ -19,9 +19,9 @@ from psycopg2.extensions import connection as Connection
 from callytics import cli
 from callytics.postgres import connect
 from callytics.schema import grants, migrate, partitions
-from callytics.schema.doctor import doctor
+from callytics.schema.doctor import doctor, logs
 from callytics.schema.doctor.doctor import Diagnosis, examine
-from callytics.schema.doctor.findings import Finding
+from callytics.schema.doctor.findings import Finding, Site
 from callytics.schema.readiness.importing import IMPORT_LOCK
 from callytics.settings import Settings, libpq
 from callytics.trial.embedded import EmbeddedPostgres
@@ -377,7 +377,6 @@ def test_forgotten_transaction(database: Settings, monkeypatch: pytest.MonkeyPat
         ("password_encryption", "md5", "error"),
         ("track_counts", "off", "error"),
         ("timezone", "Asia/Seoul", "warning"),
-        ("log_statement", "mod", "warning"),
     ],
 )
 def test_setting_of_a_database(database: Settings, superuser: Connection, name: str, value: str, level: str) -> None:
@@ -385,6 +384,67 @@ def test_setting_of_a_database(database: Settings, superuser: Connection, name: 
     run(superuser, f"alter database {database.database} set {name} = '{value}'")
     (new,) = set(found(database, "settings")) - set(before)
     assert (new[0], new[1].partition(":")[0].lower()) == (level, f"{name} is {value.lower()}")
+
+
+# A setting, and a value of it with which the server's log would hold what people said.
+TALKATIVE = {
+    "log_min_error_statement": "error",
+    "log_error_verbosity": "default",
+    "log_statement": "mod",
+    "log_min_duration_statement": "5s",
+    "log_min_duration_sample": "0",
+    "log_transaction_sample_rate": "0.1",
+    "log_parameter_max_length_on_error": "-1",
+    "debug_print_plan": "on",
+    "auto_explain.log_min_duration": "1s",
+}
+PLACES = {
+    "database {database}": "DATABASE {database}",
+    "role callytics_owner": "ROLE callytics_owner",
+    "role callytics_user in database {database}": "ROLE callytics_user IN DATABASE {database}",
+}
+
+
+@pytest.fixture
+def quiet(database: Settings, superuser: Connection) -> Settings:
+    for statement in ("log_min_error_statement = panic", "log_error_verbosity = terse"):
+        run(superuser, f"alter database {database.database} set {statement}")
+    run(superuser, f"alter database {database.database} set session_preload_libraries = 'auto_explain'")
+    return database
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", TALKATIVE)
+def test_what_would_log_words_is_named_and_put_right(
+    quiet: Settings, as_superuser: Callable[..., None], superuser: Connection, name: str, place: str
+) -> None:
+    assert found(quiet, "log") == []
+    where = place.format(database=quiet.database)
+    # A role outlives the database.
+    as_superuser(f"alter {where} set {name} = '{TALKATIVE[name]}'", f"alter {where} reset all")
+    ((level, what),) = found(quiet, "log")
+    assert (level, what.partition(": ")[0].partition(" is ")[0]) == ("warning", name)
+    fix = fix_of(quiet, "log").removeprefix("as a superuser, or as the provider lets you: ")
+    assert fix.startswith(f"ALTER {PLACES[place].format(database=quiet.database)} SET {name} = ")
+    run(superuser, fix)
+    assert found(quiet, "log") == []
+
+
+def test_as_postgresql_comes_its_log_would_hold_words(database: Settings) -> None:
+    whats = [what.partition(":")[0] for _level, what in found(database, "log")]
+    assert whats == ["log_error_verbosity is default", "log_min_error_statement is error"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("none", False), ("ddl", False), ("ddl, role", False), ("write", True), ("ddl,write", True), ("all", True)],
+)
+def test_an_audit_of_statements(setting: str, said: bool) -> None:
+    fact = {"name": "pgaudit.log", "setting": setting, "source": "configuration file", "role": "r"}
+    site = Site("application", "owner", "application", "owner", '"the calls"', 1)
+    assert [what for _level, what, _fix in logs.settings([fact], site)] == (
+        [f"pgaudit.log is {setting}: what is said in calls is written to the server's log"] if said else []
+    )
 
 
 def test_settings_of_a_server_that_may_lose_everything(database: Settings) -> None:

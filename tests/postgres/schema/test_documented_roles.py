@@ -17,7 +17,7 @@ from callytics.trial.embedded import EmbeddedPostgres
 from callytics.trial.sample import write_sample
 from tests.support.commands import invoke
 from tests.support.places import REPOSITORY
-from tests.support.servers import private_server, settings_for, superuser
+from tests.support.servers import execute, private_server, settings_for, superuser
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +35,17 @@ def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 def statements(page: str) -> list[str]:
     """Return the statements of a page's role block, with the passwords that the shell would put in."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    (block,) = re.findall(r"<<SQL\n(create role.*?)\nSQL\n", text, flags=re.DOTALL)
+    (block,) = re.findall(r"<<SQL\n((?:set log_[^\n]*\n)?create role.*?)\nSQL\n", text, flags=re.DOTALL)
     for name, password in PASSWORDS.items():
         block = block.replace(f"${name}", password)
     return [statement for statement in block.splitlines() if statement]
+
+
+def parameters(page: str) -> list[str]:
+    """Return what a page says to set where the provider keeps the server's parameters."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(r"```ini\n(log_.*?)\n```", text, flags=re.DOTALL)
+    return block.splitlines()
 
 
 def settings_of(server: EmbeddedPostgres) -> Settings:
@@ -61,6 +68,9 @@ def test_after_the_documented_steps_the_doctor_has_nothing_to_say(
     if page.endswith("platforms.md"):
         superuser(server, ADMIN)
         login = {"user": "admin", "password": "admin"}
+        for parameter in parameters(page):
+            superuser(server, f"alter system set {parameter}")
+        superuser(server, "select pg_reload_conf()")
     with closing(psycopg2.connect(server.superuser_conninfo(), **login)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -76,3 +86,9 @@ def test_after_the_documented_steps_the_doctor_has_nothing_to_say(
     findings = json.loads(examined.stdout)["findings"]
     found = [one for one in findings if one["level"] != "ok" and one["check"] != "settings"]
     assert [(one["check"], one["what"], one["fix"]) for one in found] == []
+    words = "고객이 한 말"
+    with pytest.raises(psycopg2.IntegrityError):
+        execute(settings, "insert into utterances (text, audio_file_id) values (%s, -1)", words, owner=False)
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    assert [secret for secret in (words, *PASSWORDS.values()) if secret in log] == []
+    assert "violates foreign key" in log
