@@ -1,4 +1,4 @@
-"""What odd SQLite files do to the importer: drawn without end, each tried with every command.
+"""What odd SQLite files do to the importer: drawn without end, each tried with every command, some of them killed.
 
     python benchmarks/fuzz.py [--minutes N] [--seed N] [--keep FOLDER]
 
@@ -8,6 +8,7 @@ the file is kept. Exit code 1 where anything was found. The server is private an
 
 from __future__ import annotations
 
+import random
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,9 @@ from tests.support.servers import Databases, migrated, private_server, superuser
 
 FILES_A_SEED = 12
 PROGRESS_SECONDS = 30
+KILLED = 4
+"""Of so many imports one is killed in its middle, and goes on."""
+KILL_SECONDS = 0.8, 3.0
 
 
 @dataclass
@@ -73,6 +77,8 @@ class Fuzzing:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         database = self.database or self.databases.copy(self.template)
         trial = OddTrial(database, folder, self.folder / "ordinary.sqlite", thorough=number % 3 == 1)
+        if number % KILLED == 0:
+            trial.killed = random.Random(seed + number).uniform(*KILL_SECONDS)
         try:
             found = trial.run(odd, after=number % 4 == 0, small=number % 5 != 0)
         except Exception as error:

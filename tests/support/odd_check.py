@@ -25,7 +25,7 @@ from tests.support.independent import (
     raw_form,
     storage_class,
 )
-from tests.support.odd_files import quoted
+from tests.support.odd_files import FOREIGN, quoted, rename
 
 CANONICAL = {name.lower(): name for name in (*KEPT, "Topic", "File", "Utterance", "audio_properties")}
 TOO_DEEP = 400
@@ -55,6 +55,10 @@ class Rejected:
 
 def problems(file: Path, connection: Connection, run: int) -> list[str]:
     """Compare every value of a file with what an import left in PostgreSQL; return what is wrong."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as sqlite:
+        sqlite.text_factory = Text
+        # Python's sqlite3 takes no other name.
+        rename(sqlite, FOREIGN[1], FOREIGN[0].encode())
     with closing(sqlite3.connect(file)) as sqlite:
         sqlite.text_factory = Text
         return list(OddCheck(sqlite, connection, run).problems())
@@ -71,7 +75,8 @@ class OddCheck:
             "from imports.tables t join imports.sources s on s.id = t.source_id where s.run_id = %s"
         )
         for table, number, target, unmapped, offsets, rows in self._all(query, run):
-            self.kept.setdefault(table, []).append(Kept(number, target, frozenset(unmapped or ()), offsets, rows))
+            columns = frozenset(map(_name, unmapped or ()))
+            self.kept.setdefault(_name(table), []).append(Kept(number, target, columns, offsets, rows))
 
     def problems(self) -> Iterator[str]:
         """Yield everything that is wrong."""
@@ -117,7 +122,9 @@ class OddCheck:
 
     def _unmapped(self, kept: Kept, rows: list[Row]) -> Iterator[str]:
         texts = self._all("select source_row::text from imports.unmapped where table_id = %s", kept.id)
-        found = Counter(identity(decoded_row(text)) for (text,) in texts)
+        found = Counter(
+            identity({_name(name): value for name, value in decoded_row(text).items()}) for (text,) in texts
+        )
         wanted = Counter(identity({name: row[name] for name in kept.unmapped}) for row in rows)
         if found != wanted:
             yield f"imports.unmapped differs: {list(wanted - found)[:2]} became {list(found - wanted)[:2]}"[:600]
@@ -211,7 +218,7 @@ class OddCheck:
         for column, reason, storage, raw, row in self._all(
             f"select {columns} from imports.rejected where table_id = %s", kept.id
         ):
-            key = identity({name.lower(): value for name, value in decoded_row(row).items()})
+            key = identity({_name(name).lower(): value for name, value in decoded_row(row).items()})
             found.setdefault(key, []).append(Rejected(column, reason, storage, None if raw is None else bytes(raw)))
         return found
 
@@ -232,6 +239,11 @@ class OddCheck:
             cursor.execute("set timezone = 'UTC'")
             cursor.execute(query, values or None)
             return cursor.fetchall()
+
+
+def _name(recorded: str) -> str:
+    """Return a name as it is in the copy, by how records write bytes that are no UTF-8."""
+    return recorded.replace("".join(f"\\x{byte:02x}" for byte in FOREIGN[1]), FOREIGN[0])
 
 
 def plainly_fits(value: Any, kind: str) -> bool:

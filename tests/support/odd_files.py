@@ -15,6 +15,10 @@ HEADER_RESERVED, FIRST_PAGE_CONTENT = 20, 105
 """Where a file says how many bytes of each page are not SQLite's, and where the first page's content begins."""
 
 
+FOREIGN = ("CP949_08", "메모비고".encode("cp949"))
+"""A name that Python's sqlite3 can write, and what a file holds in its place: a name in bytes that are no UTF-8."""
+
+
 class Text(bytes):
     """TEXT by its bytes, which need not be valid in the file's encoding."""
 
@@ -54,6 +58,7 @@ class OddFile:
     freelist: bool = False
     damage: Damage | None = None
     locked: bool = False
+    name: bytes = b"odd.sqlite"
 
     def __repr__(self) -> str:
         # Some values are long: whoever wants to see them has the file.
@@ -75,6 +80,8 @@ def write_odd(path: Path, odd: OddFile) -> None:
                 sqlite.execute("pragma wal_autocheckpoint = 0")
             for table in odd.tables:
                 _write_table(sqlite, table)
+            if odd.encoding == "UTF-8" and not odd.damage:
+                rename(sqlite, FOREIGN[0].encode(), FOREIGN[1])
             _free_pages(sqlite, odd)
             if odd.journal == "hot":
                 _leave_journal(sqlite)
@@ -123,6 +130,32 @@ def _write_table(sqlite: sqlite3.Connection, table: OddTable) -> None:
     for statement in table.after:
         with suppress(sqlite3.Error):
             sqlite.execute(statement)
+
+
+def rename(sqlite: sqlite3.Connection, name: bytes, other: bytes) -> None:
+    """Give what has one name, or has it in its statement, another of the same length, which need not be UTF-8."""
+    replaced = "{0} = cast(replace(cast({0} as blob), ?1, ?2) as text)"
+    changes = ", ".join(map(replaced.format, ("name", "tbl_name", "sql")))
+    sqlite.execute("pragma writable_schema = on")
+    # Only where there is something to change: a schema that was written to is another file.
+    sqlite.execute(f"update sqlite_master set {changes} where instr(cast(sql as blob), ?1)", (name, other))
+    sqlite.execute("pragma writable_schema = off")
+
+
+def change(path: Path, odd: OddFile) -> None:
+    """Change, remove and add rows of a file's tables, as an application goes on; what SQLite refuses is left out."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as sqlite:
+        for table in odd.tables:
+            name, first, last = (quoted(one) for one in (table.name, table.columns[0], table.columns[-1]))
+            others = ", ".join(map(quoted, table.columns[1:])) or first
+            for statement in (
+                f"delete from {name} where {first} in (select {first} from {name} limit 1)",
+                f"update {name} set {last} = 'changed ' || {last} where rowid % 2",
+                f"update {name} set {others.split(', ')[0]} = 7 where rowid % 3 = 0",
+                f"insert into {name} ({others}) select {others} from {name} limit 2",
+            ):
+                with suppress(sqlite3.Error):
+                    sqlite.execute(statement)
 
 
 def _free_pages(sqlite: sqlite3.Connection, odd: OddFile) -> None:

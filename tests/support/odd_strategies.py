@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from callytics.trial.sample import write_sample
 from tests.support.independent import FLAGS, JSON_COLUMNS, JSON_IN_SOME
-from tests.support.odd_files import Damage, OddFile, OddTable, Text, quoted
+from tests.support.odd_files import FOREIGN, Damage, OddFile, OddTable, Text, quoted
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -27,7 +27,11 @@ NAMES = [
     "pragma_table_info", "abs", "count", "sqlite", "SQLITEX", "mapped", "source_rowid", "imports", "unmapped",
     "rejected", "Ä", "ä", "İ", "ſ", "K", "é", "e\u0301", "0", "-1", "null", "true", "rowid", "pg_class",
     "public.audio_files", "\\", "a;drop table b", "\ufeff", "\x7f", "😀", "utterances_x", "sqlite_master2",
-    "x.y", "values",
+    "x.y", "values", FOREIGN[0], f"{FOREIGN[0]} 2",
+]  # fmt: skip
+FILE_NAMES = [
+    b"odd \xff\xfe.sqlite", "odd 상담.sqlite".encode("cp949"), "odd 상담.sqlite".encode(), b"odd\n\x1b[31m.sqlite",
+    b"odd" + b"x" * 230, b"odd'%s{}\"$(x)?#.sqlite", b"odd\\xff.db", "odd\u202e.sqlite".encode(), b"odd file:.sqlite",
 ]  # fmt: skip
 COLUMN_NAMES = [
     *NAMES, "_rowid_", "oid", "ROWID", "number of the row", "id", "ID", "number", "table_id", "speaker_role",
@@ -128,6 +132,17 @@ DOCUMENT = st.one_of(
 )
 BLOB = st.sampled_from([b"", b"\0", b"1", b"true", b"2024-07-01", b"{}", b"\xff" * 40]) | st.binary(max_size=30)
 ANYTHING = st.one_of(st.none(), INTEGER, REAL, DATE, STRING, DOCUMENT, BLOB)
+# Of several megabytes.
+LARGE = st.sampled_from(
+    [
+        Text(b"x" * 3_000_000),
+        Text("가😀".encode() * 700_000),
+        Text(b"\xff" * 2_000_000),
+        bytes(4_000_000),
+        Text(b"[" + b"1, " * 1_000_000 + b"1]"),
+        Text(b'{"a": "' + b"y" * 5_000_000 + b'"}'),
+    ]
+)
 
 
 def values_for(column: str, declared: str, table: str) -> st.SearchStrategy[Any]:
@@ -160,6 +175,7 @@ def odd_files(draw: Draw) -> OddFile:
         freelist=draw(st.booleans()),
         damage=draw(_damages()) if draw(_rarely(5)) else None,
         locked=draw(_rarely(25)),
+        name=draw(st.sampled_from(FILE_NAMES)) if draw(_rarely(4)) else b"odd.sqlite",
     )
 
 
@@ -284,6 +300,8 @@ def _rows(draw: Draw, sample: Sample, names: list[str]) -> tuple[tuple[Any, ...]
         for place in places:
             name = names[place]
             values[place] = draw(values_for(name.lower(), kinds.get(name.lower(), ""), sample.name))
+        if draw(_rarely(40)):
+            values[draw(st.integers(0, len(names) - 1))] = draw(LARGE)
         found.append(tuple(values))
     return tuple(found)
 
@@ -330,7 +348,7 @@ def _foreign(draw: Draw) -> OddTable:
     defined = ", ".join(f"{quoted(column)}{types}" for column in columns)
     wide = len(columns) > 5
     width = len(columns[:5])
-    row = st.tuples(*[ANYTHING] * width)
+    row = st.tuples(*[ANYTHING | LARGE if draw(_rarely(40)) else ANYTHING] * width)
     rows = draw(st.lists(row, max_size=3 if wide else MOST_ROWS))
     statement = f"create table {quoted(name)} ({defined}{key}){end}"
     return OddTable(name, (statement,), tuple(columns[:5]), tuple(rows))

@@ -12,8 +12,10 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from tests.support import commands
 from tests.support.catalogue import catalogue
 from tests.support.installation import contents
 from tests.support.odd_check import problems
-from tests.support.odd_files import OddFile, write_odd
+from tests.support.odd_files import OddFile, change, write_odd
 
 SMALL = Limits(chunk_rows=3, piece_rows=4, large_table_rows=5)
 SECONDS = 90
@@ -85,14 +87,18 @@ class OddTrial:
     ordinary: Path
     # Also catch up, import a second time, report.
     thorough: bool = True
+    # After so many seconds the import is killed, and has to go on.
+    killed: float | None = None
     found: list[str] = field(default_factory=list)
+    name: bytes = b"odd.sqlite"
 
     @property
     def file(self) -> Path:
-        return self.folder / "odd.sqlite"
+        return self.folder / os.fsdecode(self.name)
 
     def run(self, odd: OddFile, *, after: bool = False, small: bool = True) -> list[str]:
         """Try a file, ``after`` the ordinary one or before it; return what is wrong, nothing where all is right."""
+        self.name = odd.name
         write_odd(self.file, odd)
         limits = SMALL if small else Limits()
         with closing(psycopg2.connect(self.settings.conninfo(owner=True))) as connection, _changes(self.folder):
@@ -125,6 +131,8 @@ class OddTrial:
         if odd.locked and odd.journal == "delete" and not odd.damage:
             self._try_locked(limits)
         arguments = ("import", self.file, "--yes", "--unmapped", "--quiet")
+        if self.killed is not None:
+            self._kill(connection, arguments, self.killed)
         code = self._command(limits, *arguments, codes=(0, 1, 3), odd=odd).exit_code
         if self._bytes() != written:
             self.found.append("the file, or what is beside it, was written to")
@@ -133,7 +141,30 @@ class OddTrial:
             self._compare("a refused import left something", was, self._state(connection))
         elif run != earlier:
             self._check_imported(connection, limits, run, code)
+            if self.thorough and not odd.damage:
+                self._check_synced(connection, limits, run, odd)
         return run
+
+    def _kill(self, connection: Connection, arguments: tuple[object, ...], seconds: float) -> None:
+        """Kill an import in its middle, and wait until the server has noticed."""
+        process = commands.start(self.settings, *arguments, folder=self.folder)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        query = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        deadline = time.monotonic() + SECONDS
+        while _one(connection, query) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _check_synced(self, connection: Connection, limits: Limits, run: int, odd: OddFile) -> None:
+        """Change the file and catch up with it."""
+        change(self.file, odd)
+        code = self._command(limits, "sync", self.file, "--quiet", codes=(0, 3)).exit_code
+        with _truth(self.folder, self.file) as truth:
+            self.found += [f"after a sync: {problem}" for problem in problems(truth, connection, run)]
+        self._command(limits, "verify", self.file, "--quiet", codes=(code,))
 
     def _try_locked(self, limits: Limits) -> None:
         with closing(sqlite3.connect(self.file, isolation_level=None)) as other:
