@@ -50,9 +50,9 @@ WITH_DATABASE = {
     "agent end": "kim",
     "audit": "",
 }
-# These need no database; doctor, status and top show whatever is wrong with one.
+# These need no database; doctor, status, top and metrics show whatever is wrong with one.
 WITHOUT_DATABASE = {
-    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor", "status", "top"),
+    *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor", "status", "top", "metrics"),
     *("server start", "server status", "server stop"),
 }
 # These work where a host has its backups: tests/infra/test_backup.py.

@@ -53,7 +53,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("command", sorted(WITHOUT_DATABASE - {"doctor", "status", "top"}))
+@pytest.mark.parametrize("command", sorted(WITHOUT_DATABASE - {"doctor", "status", "top", "metrics"}))
 def test_commands_that_need_no_database(command: str, folder: Path) -> None:
     arguments, words, code = ALONE[command]
     # Where nothing could be reached.

@@ -1,0 +1,58 @@
+"""The command that tells Prometheus how the database is."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import click
+
+from callytics.cli.boundary import Printing
+from callytics.settings import Settings
+from callytics.status.metrics import Database
+
+
+@click.command(cls=Printing)
+@click.option(
+    "--into",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to replace, such as one of node exporter's textfile collector.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The folder of the server's socket: connect there as the role that is named like this account.",
+)
+@click.option("--port", type=int, default=5432, show_default=True, help="The server's port, with --socket.")
+@click.option("--database", default="callytics", show_default=True, help="The database, with --socket.")
+@click.pass_obj
+def metrics(env_file: Path, output: Path | None, socket: Path | None, port: int, database: str) -> None:
+    """Print how the database is, as Prometheus reads it.
+
+    Replication, WAL and its archiving, transactions and locks, dead rows, partitions ahead, headroom of sequences and
+    transaction ids, invalid indexes, imports, the certificate, and what statements cost, without their texts. What the
+    role may not see, as without pg_monitor, is named as callytics_untold. Writes nothing to the database.
+
+    Exit codes: 0 told, 1 the database does not answer: callytics_database_up is 0 then.
+    """
+    if socket is None:
+        settings = Settings.load(env_file=env_file)
+    else:
+        settings = Settings((str(socket),), port, database, pwd.getpwuid(os.geteuid()).pw_name, password="")
+    found = Database(settings)
+    if output is None:
+        click.echo(found.text(), nl=False)
+    else:
+        _replace(output, found.text())
+    if found.error is not None:
+        raise found.error
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that everybody may read, whole at any moment: the collector may look while it is written."""
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(file)
