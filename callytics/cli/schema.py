@@ -19,7 +19,8 @@ from callytics.schema import grants as privileges
 from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
-from callytics.schema.versions import pending
+from callytics.schema.migrate import roll_back
+from callytics.schema.versions import last, pending
 from callytics.settings import Settings
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
@@ -27,13 +28,20 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 @click.command()
 @click.option("--check", is_flag=True, help="Only list the missing migrations; exit with 1 if there are any.")
+@click.option("--back-to", metavar="MIGRATION", help="Roll back what was applied after this migration.")
 @as_json_option
 @click.pass_obj
-def migrate(env_file: Path, check: bool, as_json: bool) -> None:
-    """Migrate the database to the schema that this version needs."""
+def migrate(env_file: Path, check: bool, back_to: str | None, as_json: bool) -> None:
+    """Migrate the database to the schema that this version needs.
+
+    With --back-to, to the one that an older version needs, before that is installed: rows of the tables that remain are
+    kept.
+    """
     settings = Settings.load(env_file=env_file)
     if check:
         _check_migrations(settings, as_json)
+    if back_to:
+        _roll_back(settings, back_to, as_json)
     applied = migrate_database(settings, report=lambda line: echo([line], err=as_json))
     said = f"{counted(len(applied), 'migration')} applied" if applied else "Every migration is applied already"
     echo_result({"ok": True, "applied": applied}, [said], as_json)
@@ -42,10 +50,18 @@ def migrate(env_file: Path, check: bool, as_json: bool) -> None:
 def _check_migrations(settings: Settings, as_json: bool) -> None:
     """List the missing migrations, and end the command."""
     with connected(settings, owner=True) as connection:
-        missing = pending(connection)
+        missing, newest = pending(connection), last(connection)
     said = [*missing, f"{len(missing)} missing: run 'callytics migrate'"] if missing else ["Every migration is applied"]
-    echo_result({"ok": not missing, "missing": missing}, said, as_json)
+    echo_result({"ok": not missing, "missing": missing, "last": newest}, said, as_json)
     raise click.exceptions.Exit(int(bool(missing)))
+
+
+def _roll_back(settings: Settings, to: str, as_json: bool) -> None:
+    """Roll back what was applied after a migration, and end the command."""
+    undone = roll_back(settings, to, report=lambda line: echo([line], err=as_json))
+    said = f"{counted(len(undone), 'migration')} rolled back" if undone else f"Nothing was applied after {to}"
+    echo_result({"ok": True, "rolled_back": undone}, [said], as_json)
+    raise click.exceptions.Exit(0)
 
 
 @click.command()

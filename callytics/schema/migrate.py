@@ -16,7 +16,6 @@ version is a real one. Look at each of them before raising it.
 from __future__ import annotations
 
 import glob
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +37,7 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
-from callytics.schema import partitions, roles, versions
+from callytics.schema import made, partitions, roles, versions
 from callytics.schema.catalogue import catalogue
 from callytics.schema.readiness import fitness
 from callytics.settings import Settings, forget_libpq
@@ -55,12 +54,6 @@ LOCK_ATTEMPTS = 15
 
 # A transaction is all or nothing: where it already did something, it did everything.
 ALREADY_THERE = (errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateObject, errors.DuplicateFunction)
-
-CREATED = {
-    "relation": re.compile(r"^create (?:or replace )?(?:table|view) (?:if not exists )?([\w.]+)", re.MULTILINE),
-    "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
-}
-CREATED_INDEX = re.compile(r"^create index (concurrently )?if not exists (\w+) on (\w+)", re.MULTILINE)
 
 
 class OwnerCursor(psycopg2.extensions.cursor):
@@ -98,6 +91,23 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
             backend.apply_migrations(missing)
         _check_result(backend, bool(missing))
     return [migration.id for migration in missing]
+
+
+def roll_back(settings: Settings, to: str, *, report: Report) -> list[str]:
+    """Roll back every migration that was applied after ``to``, the newest first, as the owner, and return their ids.
+
+    What counts is when they were applied, not their numbers. Rows of tables that remain are kept. Raises MigrationError
+    where ``to`` is not applied, or one of them is another version's or has no way back, before any is rolled back; and
+    as :func:`migrate` does.
+    """
+    with _errors("the way back", settings), Backend(settings=settings, report=report) as backend:
+        refuse_read_only(backend.connection)
+        with backend.lock():
+            later = versions.later(backend.connection, to)
+            known = read()
+            versions.check_way_back(later)
+            backend.rollback_migrations(backend.to_rollback(known.filter(lambda one: one.id in later)))
+    return later
 
 
 class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
@@ -289,7 +299,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
     def _drop_invalid_indexes(self, migrations: MigrationList) -> None:
         """Drop indexes whose building was interrupted, and unmark their migrations, so that they are built again."""
         for migration in migrations:
-            for _, index, table in _created_indexes(migration):
+            for _, index, table in made.indexes(migration):
                 if SQL.value(self.connection, "invalid_index", {"index": index}):
                     self._drop_invalid_index(index, table)
                     self._unmark(migration)
@@ -319,7 +329,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
                 self.connection, "missing_index", {"index": index, "table": table, "kind": "r" if concurrently else "p"}
             )
             and not self._is_deferred(index)
-            for concurrently, index, table in _created_indexes(migration)
+            for concurrently, index, table in made.indexes(migration)
         )
 
     def _is_deferred(self, index: str) -> bool:
@@ -333,7 +343,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
 
     def _found(self, migration: Migration) -> list[bool]:
         """Return of every table, view and routine that a migration creates whether it is there."""
-        return [SQL.value(self.connection, query, {"name": name}) for query, name in _created(migration)]
+        return [SQL.value(self.connection, query, {"name": name}) for query, name in made.created(migration)]
 
     def _unmark(self, migration: Migration) -> None:
         if self.is_applied(migration):
@@ -359,9 +369,9 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """
         self._refuse_another_program()
         ids = {migration.id for migration in missing}
-        known = {name for one in read() if one.id not in ids for name in _relations(one)}
+        known = {name for one in read() if one.id not in ids for name in made.relations(one)}
         for migration in missing:
-            names = set(_relations(migration)) - known
+            names = set(made.relations(migration)) - known
             known |= names
             taken = fitness.taken(self.connection, names)
             if taken and len(taken) < len(names):
@@ -409,25 +419,6 @@ def _check_result(backend: Backend, applied: bool) -> None:
 def read() -> MigrationList:
     """Return this version's migrations as yoyo reads them."""
     return read_migrations(glob.escape(str(next(iter(versions.migrations().values())).parent)))
-
-
-def _created(migration: Migration) -> Iterator[tuple[str, str]]:
-    """Yield every table, view and routine that a migration creates, after the query that tells whether it is there."""
-    text = Path(migration.path).read_text(encoding="utf-8")
-    for name in CREATED["relation"].findall(text):
-        yield "relation_exists", name
-    for name in CREATED["routine"].findall(text):
-        yield "routine_exists", name
-
-
-def _relations(migration: Migration) -> list[str]:
-    """Return every table and view that a migration creates; routines are replaced."""
-    return [name for query, name in _created(migration) if query == "relation_exists"]
-
-
-def _created_indexes(migration: Migration) -> list[tuple[str, str, str]]:
-    """Return of every index that a migration builds how (concurrently, or ""), its name and its table."""
-    return CREATED_INDEX.findall(Path(migration.path).read_text(encoding="utf-8"))
 
 
 def _to_stderr(line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from callytics.exceptions import MigrationError, NewerSchema, NotMigrated
 from callytics.postgres.sql import Connection, Queries
@@ -75,13 +77,43 @@ def unknown(connection: Connection) -> list[str]:
     return sorted(_recorded(connection, APPLIED, "migration_id").keys() - migrations().keys())
 
 
+def check_way_back(ids: Iterable[str]) -> None:
+    """Raise NewerSchema for a migration that is not this version's, MigrationError for one that has no rollback."""
+    known = migrations()
+    for migration in ids:
+        if migration not in known:
+            raise NewerSchema(
+                f"migration {migration} is of a newer version of Callytics: go back with that version's command"
+            )
+        if not known[migration].with_suffix(".rollback.sql").is_file():
+            raise MigrationError(f"migration {migration} can't be rolled back: restore a backup from before it")
+
+
+def last(connection: Connection) -> str | None:
+    """Return the id of the migration that was applied last, by the clock; None where none is."""
+    applied = _recorded(connection, APPLIED, "applied_at_utc")
+    return max(applied, key=lambda one: (applied[one], one), default=None)
+
+
+def later(connection: Connection, to: str) -> list[str]:
+    """Return the ids of what was applied after the migration ``to``, the newest first; nothing is written or locked.
+
+    Raises MigrationError where ``to`` is not applied.
+    """
+    applied = _recorded(connection, APPLIED, "applied_at_utc")
+    if to not in applied:
+        raise MigrationError(f"migration {to} is not applied: name one that is, or leave everything as it is")
+    by_time = sorted(applied, key=lambda one: (applied[one], one), reverse=True)
+    return by_time[: by_time.index(to)]
+
+
 def sha256(path: Path) -> str:
     """Return the digest of a migration's SQL, the same wherever git has put other line ends."""
     # Read as text, which turns CR LF into LF.
     return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
 
 
-def _recorded(connection: Connection, table: str, column: str) -> dict[str, str]:
+def _recorded(connection: Connection, table: str, column: str) -> dict[str, Any]:
     """Return a column of what is recorded of each applied migration, by the migration's id."""
     if not SQL.value(connection, "relation_exists", {"name": table}):
         return {}

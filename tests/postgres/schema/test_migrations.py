@@ -19,7 +19,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 from yoyo.exceptions import LockTimeout
 
-from callytics.exceptions import MigrationError
+from callytics.exceptions import MigrationError, NewerSchema
 from callytics.postgres import connect
 from callytics.schema import migrate, partitions, versions
 from callytics.settings import Settings
@@ -153,6 +153,44 @@ def test_up_down_and_up_on_a_full_database(empty_database: Settings, owner: Conn
     up(empty_database)
     assert catalogue(owner) == again
     assert rows(owner, names) == data
+
+
+def test_the_way_back_is_what_was_applied_since(empty_database: Settings, owner: Connection) -> None:
+    up(empty_database)
+    before = catalogue(owner)
+    assert versions.last(owner) == IDS[-1]
+    assert migrate.roll_back(empty_database, IDS[3], report=silent) == IDS[:3:-1]
+    assert versions.pending(owner) == IDS[4:]
+    assert migrate.roll_back(empty_database, IDS[3], report=silent) == []
+    up(empty_database)
+    assert catalogue(owner) == before
+
+
+def test_the_way_back_goes_by_the_clock(empty_database: Settings, owner: Connection) -> None:
+    """A migration that came late is what an upgrade has brought, whatever its number."""
+    up(empty_database)
+    [late] = [one for one in IDS if one.startswith("0010.")]
+    run(owner, "update _yoyo_migration set applied_at_utc = now() + interval '1 day' where migration_id = %s", late)
+    assert versions.last(owner) == late
+    assert migrate.roll_back(empty_database, IDS[-1], report=silent) == [late]
+    assert versions.pending(owner) == [late]
+
+
+def test_a_way_back_that_is_not_there_is_refused_before_anything_is_done(
+    empty_database: Settings, owner: Connection, own_folder: Path
+) -> None:
+    up(empty_database)
+    before = catalogue(owner)
+    with pytest.raises(MigrationError, match="is not applied"):
+        migrate.roll_back(empty_database, "0000.nothing", report=silent)
+    (own_folder / f"{IDS[-2]}.rollback.sql").unlink()
+    with pytest.raises(MigrationError, match=f"{IDS[-2]} can't be rolled back: restore a backup"):
+        migrate.roll_back(empty_database, IDS[-3], report=silent)
+    for path in own_folder.glob(f"{IDS[-2]}*"):
+        path.unlink()
+    with pytest.raises(NewerSchema, match="newer version"):
+        migrate.roll_back(empty_database, IDS[-3], report=silent)
+    assert catalogue(owner) == before
 
 
 @pytest.mark.parametrize("step", IDS[1:], indirect=True)
