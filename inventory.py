@@ -36,11 +36,16 @@ all = (
         "postgres_database": _database_name,
         **environment.certificates(),
         "app_packages": ["python3", "python3-venv", "ca-certificates", "curl"],
-        # Application hosts have it for the service, database hosts for the backups.
-        "app_folder": "/opt/callytics",
+        # Application hosts have it for the service, database hosts for the backups: releases side by side, and
+        # a link to the one that is used.
+        "app_home": "/opt/callytics",
+        "app_folder": "/opt/callytics/current",
+        "app_kept_releases": 2,
         "app_settings_folder": "/etc/callytics",
         **environment.backups(),
         "backup_packages": ["pgbackrest"],
+        # Before an upgrade: one day, and what a backup may take.
+        "backup_upgrade_hours": 26,
         "backup_database_host": _database_hosts[0],
         "backup_host": next(iter(_backup_hosts), ""),
         "backup_port": policy.BACKUP_PORT,
@@ -96,6 +101,10 @@ app = (
     _app_hosts,
     {
         "app_user": "callytics",
+        "app_accepts_one_way": environment.value("UPGRADE_ONE_WAY") == "yes",
+        # All of them share one database: the first brings it along.
+        "app_first_host": _app_hosts[0],
+        "app_health": environment.health_url(),
         # The names that the servers' certificates carry.
         "app_database_hosts": _database_hosts,
         "app_password": environment.password("POSTGRES_PASSWORD"),

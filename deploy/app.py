@@ -5,9 +5,9 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
-from deploy.operations import application, units
+from deploy.operations import application, releases, units
 from deploy.operations.cluster.server_settings import unit_of
-from deploy.operations.conf import conf
+from deploy.operations.conf import conf, template
 from deploy.operations.secret import keys, secret_files
 from deploy.operations.secret.envfile import env_file
 
@@ -71,23 +71,30 @@ if "app" in host.groups:
         mode=0o600,
     )
 
-    files.directory(name="Make the application's folder", path=data.app_folder, user="root", group="root", mode="0755")
-    application.installed(
-        name="Install Callytics from this checkout",
-        checkout=application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels")),
-        folder=data.app_folder,
-    )
-    files.link(
-        name="Make callytics a command", path="/usr/local/bin/callytics", target=f"{data.app_folder}/bin/callytics"
-    )
+    checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
+    release = checkout.release
 
-    # Once for all application hosts: they share one database.
-    application.migrated(name="Apply the migrations", folder=data.app_folder, env_file=admin_env, _run_once=True)
-    application.granted(
-        name="Give the roles their privileges, no more and no fewer",
-        folder=data.app_folder,
-        env_file=admin_env,
-        _run_once=True,
+    releases.reversible(
+        name="Look whether every new migration has a way back",
+        folder=data.app_home,
+        checkout=checkout,
+        accepted=data.app_accepts_one_way,
+    )
+    for folder in (data.app_home, f"{data.app_home}/releases"):
+        files.directory(name=f"Make {folder}", path=folder, user="root", group="root", mode="0755")
+    releases.taken_over(name="Take over an installation of the older layout", folder=data.app_home)
+    application.installed(
+        name="Install Callytics from this checkout, beside what runs",
+        checkout=checkout,
+        folder=f"{data.app_home}/{release}",
+    )
+    files.put(
+        name="Write the program that switches between releases",
+        src=template("switch_release.py"),
+        dest=f"{data.app_home}/switch_release.py",
+        user="root",
+        group="root",
+        mode="0755",
     )
 
     for unit in UNITS:
@@ -105,11 +112,33 @@ if "app" in host.groups:
         name="Make systemd know the application's units",
         units={unit: [f"/etc/systemd/system/{unit}"] for unit in UNITS},
     )
+    # After systemd knows the units: the service is restarted by it.
+    releases.switched(
+        name="Switch to this version",
+        folder=data.app_home,
+        checkout=checkout,
+        settings=admin_env,
+        unit=SERVICE,
+        url=data.app_health,
+        migrates=host.name == data.app_first_host,
+    )
+    files.link(
+        name="Make callytics a command", path="/usr/local/bin/callytics", target=f"{data.app_folder}/bin/callytics"
+    )
+
+    # Once for all application hosts: they share one database.
+    application.migrated(name="Apply the migrations", folder=data.app_folder, env_file=admin_env, _run_once=True)
+    application.granted(
+        name="Give the roles their privileges, no more and no fewer",
+        folder=data.app_folder,
+        env_file=admin_env,
+        _run_once=True,
+    )
     # Older deployments had a program for what is a command now. It goes after systemd knows the unit that names the
     # command: until then the timer may start it.
     files.file(
         name="Remove the program that made partitions before",
-        path=f"{data.app_folder}/keep_partitions_ahead.py",
+        path=f"{data.app_home}/keep_partitions_ahead.py",
         present=False,
     )
     systemd.service(name="Run the partitions' timer", service=f"{PARTITIONS}.timer", running=True, enabled=True)
@@ -123,3 +152,5 @@ if "app" in host.groups:
             f"{data.app_folder}/installed",
         ],
     )
+    # Last: what was used before stays for as long as the new one has not proved itself.
+    releases.pruned(name="Remove releases that are long past", folder=data.app_home, keep=data.app_kept_releases)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, systemd
 
-from deploy.operations import application, backups, debian_packages, units
+from deploy.operations import application, backups, debian_packages, releases, units
 from deploy.operations.cluster import server_settings
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
@@ -128,13 +128,21 @@ if data.backup_on and is_database:
     )
 
     debian_packages.present(name="Install Python for the backups", packages=data.app_packages)
-    for folder in (data.app_folder, data.app_settings_folder):
+    for folder in (data.app_home, f"{data.app_home}/releases", data.app_settings_folder):
         files.directory(name=f"Make {folder} for the backups", path=folder, user="root", group="root", mode="0755")
-    application.installed(
-        name="Install Callytics for the backups",
-        checkout=application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels")),
-        folder=data.app_folder,
-    )
+    # An application's host has its own, which deploy/app.py switches together with the service.
+    if "app" not in host.groups:
+        checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
+        release = checkout.release
+
+        releases.taken_over(name="Take over a program of the older layout", folder=data.app_home)
+        application.installed(
+            name="Install Callytics for the backups", checkout=checkout, folder=f"{data.app_home}/{release}"
+        )
+        releases.used(name="Use this version for the backups", folder=data.app_home, release=release)
+        releases.pruned(
+            name="Remove releases of the backups that are long past", folder=data.app_home, keep=data.app_kept_releases
+        )
     files.link(
         name="Make callytics a command for the backups",
         path="/usr/local/bin/callytics",

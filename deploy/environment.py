@@ -98,6 +98,13 @@ def service_settings() -> dict[str, str]:
     return {name: value(name) for name in names if value(name)}
 
 
+def health_url() -> str:
+    """Return where a host asks its own service how it is."""
+    listens = value("API_HOST", "127.0.0.1")
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(listens, f"[{listens}]" if ":" in listens else listens)
+    return f"http://{host}:{value('API_PORT', '8000')}/health"
+
+
 def refuse_other_roles() -> None:
     """Raise InventoryError for roles of other names: the migrations grant to these."""
     for variable, role in (("POSTGRES_USER", "callytics_user"), ("POSTGRES_OWNER_USER", "callytics_owner")):

@@ -21,6 +21,10 @@ if "database" in host.groups:
     debian_packages.present(
         name=f"Install PostgreSQL {host.data.postgres_cluster.partition('/')[0]}", packages=host.data.postgres_packages
     )
+    # Otherwise any upgrade of the system would restart the server, at a moment of its own and without a backup.
+    debian_packages.held(
+        name="Hold PostgreSQL's packages: deploy/upgrade.py brings newer ones", packages=host.data.postgres_packages
+    )
 
 if "app" in host.groups:
     debian_packages.present(name="Install Python", packages=host.data.app_packages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,14 @@ class Checkout:
             digest.update(f"{path.relative_to(self.folder)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
+
+    @property
+    def release(self) -> str:
+        """The release's name below the releases' folder, which the sources decide: releases/0.3.0-1a2b3c4d5e6f."""
+        text = (self.folder / "callytics" / "__init__.py").read_text()
+        found = re.search(r'^__version__ = "([\w.+-]+)"$', text, re.MULTILINE)
+        assert found, "callytics/__init__.py names no version"
+        return f"releases/{found[1]}-{self.digest()[:12]}"
 
     def wheel(self, digest: str) -> Path | None:
         """Return the wheel of the sources with this digest, if it was built."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pyinfra import host, logger
 from pyinfra.api import FactBase, OperationError, StringCommand, operation
 
 from deploy.operations.cluster.psql import JsonFact
+from deploy.operations.debian_packages import to_the_end
 
 # The codes of "status" in the document of pgbackrest info: https://pgbackrest.org/command.html#command-info
 FINE, NO_STANZA, NO_BACKUP = 0, 1, 2
@@ -88,6 +90,29 @@ def first_backup(stanza: str, unit: str) -> Generator[StringCommand, None, None]
         yield StringCommand(f"systemctl start --no-block {unit}")
     else:
         host.noop("there is a backup, or it is being made")
+
+
+@operation()
+def recent(stanza: str, hours: int) -> Generator[StringCommand, None, None]:
+    """Make a backup unless the newest is of the last ``hours``; raises OperationError where there is no repository."""
+    found = host.get_fact(Repository, stanza=stanza)
+    if found is None or found["status"]["code"] not in (FINE, NO_BACKUP):
+        raise OperationError(
+            "there is no backup to return to: run 'pyinfra -y inventory.py deploy/site.py', which sets backups up and "
+            "upgrades as well, or set BACKUP_REPOSITORY=off"
+        )
+    elif age_hours(found) < hours:
+        host.noop("there is a recent backup")
+    else:
+        # Another one may be under way (code 50), as after the first deployment.
+        command = f"runuser -u postgres -- pgbackrest --log-level-console=error --stanza={stanza} --type=diff backup"
+        yield to_the_end(f"( cd / && until {command}; do [ $? = 50 ] || exit 1; sleep 2; done )")
+
+
+def age_hours(repository: Mapping[str, Any]) -> float:
+    """Return how old the newest whole backup is."""
+    stops = [backup["timestamp"]["stop"] for backup in repository["backup"] if not backup.get("error")]
+    return (time.time() - max(stops, default=0)) / 3600
 
 
 @operation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 from pyinfra import host
@@ -51,6 +52,72 @@ def present(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
         yield to_the_end(f"{QUIET} apt-get install -y {WAIT} --no-install-recommends {' '.join(missing)}")
     else:
         host.noop(f"{', '.join(packages)} installed")
+
+
+class HeldPackages(FactBase[list[str]]):
+    """Which packages an upgrade of the system leaves as they are."""
+
+    default = list
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return "apt-mark showhold"
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the names."""
+        return output
+
+
+@operation()
+def held(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Have upgrades of the system leave ``packages`` as they are."""
+    known: list[str] = host.get_fact(HeldPackages)
+    missing = sorted(set(packages) - set(known))
+    if missing:
+        yield StringCommand("apt-mark hold", *missing)
+    else:
+        host.noop(f"{', '.join(packages)} held")
+
+
+class ListsAge(FactBase[float]):
+    """How many minutes ago apt asked for news; a very long time if it never did."""
+
+    default = staticmethod(lambda: math.inf)
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return "! cd /var/lib/apt/lists/partial 2>/dev/null || echo $(( $(date +%s) - $(stat -c %Y .) ))"
+
+    def process(self, output: list[str]) -> float:
+        """Return the minutes."""
+        return float(output[0]) / 60
+
+
+@operation()
+def listed(minutes: int) -> Generator[StringCommand, None, None]:
+    """Have apt ask for new versions, unless it did within the last ``minutes``."""
+    if host.get_fact(ListsAge) > minutes:
+        yield to_the_end(f"apt-get update {WAIT}")
+    else:
+        host.noop("apt has asked a moment ago")
+
+
+class Versions(FactBase[dict[str, tuple[str, str]]]):
+    """The installed version of packages, and the one that apt would install."""
+
+    default = dict
+
+    def command(self, packages: Sequence[str]) -> StringCommand:
+        """Return the command that asks."""
+        return StringCommand("LC_ALL=C apt-cache policy", *packages)
+
+    def process(self, output: list[str]) -> dict[str, tuple[str, str]]:
+        """Return the pairs by package."""
+        words = [line.split() for line in output]
+        names = [word[0].rstrip(":") for word, line in zip(words, output, strict=True) if line[:1] not in ("", " ")]
+        found = {kind: [word[1] for word in words if word[0] == kind] for kind in ("Installed:", "Candidate:")}
+        pairs = zip(found["Installed:"], found["Candidate:"], strict=True)
+        return dict(zip(names, pairs, strict=True))
 
 
 def to_the_end(command: str) -> StringCommand:

@@ -52,7 +52,7 @@ def info(deployment: Deployment, role: str, address: str, password: str | None =
 
 def ask(host: LabHost, *questions: tuple[str, str]) -> list[Answer]:
     """Ask several questions, each a connection string and a statement, from an application's host."""
-    command = ["/opt/callytics/bin/python", "-c", f"'{ATTEMPT}'"]
+    command = ["/opt/callytics/current/bin/python", "-c", f"'{ATTEMPT}'"]
     answers = json.loads(host.run(*command, input=json.dumps(questions)).stdout)
     return [Answer(rows, error or "") for rows, error in answers]
 

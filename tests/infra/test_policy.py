@@ -152,7 +152,9 @@ def test_the_application_can_not_read_the_owner_s(apart: Deployment) -> None:
     assert "OWNER" not in apart.app.run("cat /etc/callytics/app.env").stdout
 
 
-@pytest.mark.parametrize("path", ["/etc/callytics/app.env", "/etc/callytics/ca.crt", "/opt/callytics/bin/callytics"])
+@pytest.mark.parametrize(
+    "path", ["/etc/callytics/app.env", "/etc/callytics/ca.crt", "/opt/callytics/current/bin/callytics"]
+)
 def test_the_application_can_not_change_itself(apart: Deployment, path: str) -> None:
     assert change(apart.app, f"test -w {path} || test -w $(dirname {path})") != 0
 

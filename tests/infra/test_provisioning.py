@@ -19,7 +19,7 @@ BOTH = ["alone", "apart"]
 CHAPTERS = sorted(
     path.name
     for path in (REPOSITORY / "deploy").glob("*.py")
-    if path.name not in {"__init__.py", "site.py", "tuning.py", "environment.py", "policy.py"}
+    if path.name not in {"__init__.py", "site.py", "tuning.py", "environment.py", "policy.py", "upgrade.py"}
 )
 
 

@@ -168,7 +168,7 @@ def test_the_key_is_made_once_and_kept_on_the_control_machine(deployment: Deploy
 def test_a_restart_that_a_killed_run_left_out_is_made_up_for(alone: Deployment) -> None:
     """What decides is when the service started, and when its files were written: here, new code was installed."""
     process = shown(alone.app, "MainPID")
-    alone.app.run("touch /opt/callytics/installed")
+    alone.app.run("touch /opt/callytics/current/installed")
     assert set(alone.run("deploy/app.py").changed) == {RESTART}
     assert shown(alone.app, "MainPID") != process
     assert get(alone.app, "/health")[0] == 200

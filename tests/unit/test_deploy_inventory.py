@@ -21,7 +21,7 @@ from tests.support.places import REPOSITORY
 CHAPTERS = sorted(
     path
     for path in (REPOSITORY / "deploy").glob("*.py")
-    if path.stem not in ("site", "tuning", "environment", "policy")
+    if path.stem not in ("site", "tuning", "environment", "policy", "upgrade")
 )
 SECRETS = {
     "POSTGRES_PASSWORD": "user-secret",

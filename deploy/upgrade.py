@@ -1,0 +1,45 @@
+"""Upgrade an installation: a backup that can be returned to, PostgreSQL's newest minor version, then Callytics.
+
+    pyinfra --dry inventory.py deploy/upgrade.py       shows what would be
+    pyinfra -y inventory.py deploy/upgrade.py
+
+What fails goes back by itself. A second run changes nothing, and one that was killed is completed by the next.
+"""
+
+from pathlib import Path
+
+from pyinfra import host, local
+
+from deploy.operations import backups, debian_packages
+from deploy.operations.cluster import minor
+from deploy.operations.hosts import wait_for_each_other
+
+DEPLOY = Path(__file__).parent
+
+data = host.data
+is_database = "database" in host.groups
+keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
+
+debian_packages.mended(name="Complete interrupted package installations before the upgrade")
+if keeps:
+    backups.recent(name="Have a backup to return to", stanza=data.backup_stanza, hours=data.backup_upgrade_hours)
+if data.backup_on and is_database:
+    backups.checked(
+        name="Check that changes arrive in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
+    )
+
+wait_for_each_other(name="Wait until there is a backup")
+
+if is_database:
+    debian_packages.listed(name="Ask for new versions of Debian's packages", minutes=60)
+    minor.upgraded(
+        name="Bring PostgreSQL to its newest minor version",
+        packages=data.postgres_packages,
+        cluster=data.postgres_cluster,
+    )
+
+wait_for_each_other(name="Wait until every database is back")
+
+local.include(str(DEPLOY / "app.py"))
+# The backups' program on database hosts, and what a new version changes of their settings.
+local.include(str(DEPLOY / "backup.py"))
