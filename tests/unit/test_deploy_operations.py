@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,38 +13,15 @@ import pytest
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
 from pyinfra.api import FactBase, FunctionCommand, HiddenValue, OperationError, StringCommand
-from pyinfra.context import ctx_host
 
 from deploy.operations import application, debian_packages, file_times, running_kernel, units
 from deploy.operations.cluster import clusters, databases, machine, server_settings
 from deploy.operations.cluster.psql import JsonFact, identifier, literal, read_query, run_sql
 from deploy.operations.secret import envfile, keys, secret_files
+from tests.support.deploying import Answer, commands
 
 CLUSTER = "15/main"
 SECRET = "p@ss 한국 $HOME `id` %"
-
-
-@contextmanager
-def made_up_host(facts: Mapping[type[FactBase[Any]], Any], *, executing: bool = True) -> Iterator[SimpleNamespace]:
-    """Answer get_fact from ``facts``: a value, or a list of the answers one after the other."""
-
-    def get_fact(fact: type[FactBase[Any]], **_arguments: object) -> Any:
-        answer = facts[fact]
-        return answer.pop(0) if isinstance(answer, list) and answer and isinstance(answer[0], Answer) else answer
-
-    host = SimpleNamespace(get_fact=get_fact, noop=lambda _text: None, state=SimpleNamespace(is_executing=executing))
-    with ctx_host.use(host):
-        yield host
-
-
-class Answer(dict[str, Any]):
-    """What a fact returns at one of several moments."""
-
-
-def commands(operation: Any, *arguments: Any, facts: Mapping[type[FactBase[Any]], Any], **options: Any) -> list[Any]:
-    """Return the commands that an operation yields on a host with these facts."""
-    with made_up_host(facts, **options):
-        return list(operation._inner(*arguments))
 
 
 def shown(command: StringCommand) -> str:

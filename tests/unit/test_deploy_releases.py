@@ -15,7 +15,7 @@ from pyinfra.api import OperationError
 from deploy.operations import application, backups, debian_packages, releases
 from deploy.operations.cluster import minor
 from deploy.operations.releases import FoundReleases, Releases
-from tests.unit.test_deploy_operations import commands
+from tests.support.deploying import commands
 
 NEW, OLD = "releases/0.3.0-b", "releases/0.2.0-a"
 SAID = ["current releases/0.2.0-a", "release .", f"release {OLD}", "migration 0001.tables.sql",

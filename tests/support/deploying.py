@@ -1,0 +1,34 @@
+"""The deployment's operations on a host that is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from pyinfra.api import FactBase
+from pyinfra.context import ctx_host
+
+
+@contextmanager
+def made_up_host(facts: Mapping[type[FactBase[Any]], Any], *, executing: bool = True) -> Iterator[SimpleNamespace]:
+    """Answer get_fact from ``facts``: a value, or a list of the answers one after the other."""
+
+    def get_fact(fact: type[FactBase[Any]], **_arguments: object) -> Any:
+        answer = facts[fact]
+        return answer.pop(0) if isinstance(answer, list) and answer and isinstance(answer[0], Answer) else answer
+
+    host = SimpleNamespace(get_fact=get_fact, noop=lambda _text: None, state=SimpleNamespace(is_executing=executing))
+    with ctx_host.use(host):
+        yield host
+
+
+class Answer(dict[str, Any]):
+    """What a fact returns at one of several moments."""
+
+
+def commands(operation: Any, *arguments: Any, facts: Mapping[type[FactBase[Any]], Any], **options: Any) -> list[Any]:
+    """Return the commands that an operation yields on a host with these facts."""
+    with made_up_host(facts, **options):
+        return list(operation._inner(*arguments))
