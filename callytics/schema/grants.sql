@@ -82,12 +82,23 @@ begin
         execute format('revoke all on %s %s from %s cascade', object.kind, object.name, all_of_them);
     end loop;
     execute format('revoke all on schema imports from %s cascade', all_of_them);
-    execute format(
-        'alter default privileges in schema public, imports revoke all on tables from %s', all_of_them
-    );
-    execute format(
-        'alter default privileges in schema public, imports revoke all on sequences from %s', all_of_them
-    );
+    -- Those of the whole database too. Of routines and types everybody has some by default, which is no grant.
+    for object in
+        select
+            case d.defaclnamespace when 0 then '' else format('in schema %I', d.defaclnamespace::regnamespace::text) end as place,
+            k.name as kind,
+            case when d.defaclobjtype in ('f', 'T') then ours else all_of_them end as grantees
+        from pg_default_acl as d
+        join
+            (values ('r', 'tables'), ('S', 'sequences'), ('n', 'schemas'), ('f', 'routines'), ('T', 'types')) as k (type, name)
+            on k.type = d.defaclobjtype::text
+        where d.defaclrole = quote_ident(current_user)::regrole
+            and (d.defaclnamespace = 0 or d.defaclnamespace::regnamespace::text in ('public', 'imports'))
+    loop
+        if object.grantees is not null then
+            execute format('alter default privileges %s revoke all on %s from %s', object.place, object.kind, object.grantees);
+        end if;
+    end loop;
     if to_regprocedure('public.keep_partitions_ahead(integer)') is not null then
         revoke all on function public.keep_partitions_ahead(integer) from public cascade;
     end if;

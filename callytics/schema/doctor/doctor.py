@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError, DatabaseUnavailable
+from callytics.exceptions import CallyticsError, DatabaseUnavailable, MigrationError, ReadOnlyServer
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Part, Queries
-from callytics.schema import roles
+from callytics.schema import grants, roles
 from callytics.schema.catalogue import catalogue
-from callytics.schema.doctor import differences, logs
+from callytics.schema.doctor import differences, logs, privileges
 from callytics.schema.doctor import findings as words
 from callytics.schema.doctor.findings import Fact, Finding, Level, Site, Words, counted
 from callytics.schema.readiness.importing import IMPORT_LOCK
@@ -87,8 +88,9 @@ Check = Callable[[Probe], Iterator[Words]]
 def examine(settings: Settings) -> Diagnosis:
     """Connect as the application would, as the owner too where its login is configured, and check everything.
 
-    Nothing is written: the connections are read-only, and each statement ends after 30 seconds. A database that
-    can't be reached is a finding, not an exception.
+    Nothing stays written: the connections are read-only, and each statement ends after 30 seconds; privileges are
+    compared by the owner in a transaction that is rolled back. A database that can't be reached is a finding, not an
+    exception.
     """
     with ExitStack() as stack:
         connections = {}
@@ -296,6 +298,23 @@ def _check_roles(probe: Probe) -> Iterator[Words]:
     )
 
 
+def _check_privileges(probe: Probe) -> Iterator[Words]:
+    """Yield what the roles lack, or have by hand: tried out by granting everything anew, and taken back at once."""
+    if _is_behind(probe) or unknown(probe.witness):
+        return
+    try:
+        for found in grants.check(probe.settings):
+            yield from privileges.difference(found, probe.site)
+    except (DatabaseUnavailable, MigrationError, ReadOnlyServer) as error:
+        # Named by the checks of the connection and the server, or the owner's login is not configured.
+        yield "ok", f"can't be compared: {error}", ""
+    except CallyticsError as error:
+        yield "warning", *_apart(str(error))
+    except psycopg2.Error as error:
+        # For example an event trigger that refuses whatever changes privileges.
+        yield "warning", f"could not be compared: {error.diag.message_primary}", "try 'callytics grants --check'"
+
+
 def _check_imports(probe: Probe) -> Iterator[Words]:
     (now,) = probe.facts("import_runs", owner=True)
     for fact in probe.facts("unfinished", owner=True):
@@ -366,6 +385,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
         _asked(trails=words.trail, secrets=words.secret),
         "the application can't change a trail, the roles that look see no secret",
     ),
+    "privileges": (_check_privileges, "every role has what the migrations give it, and no more"),
     "public": (
         _asked(
             public_schema=words.public_schema,

@@ -19,6 +19,7 @@ from callytics.exceptions import MigrationError, PrivilegeMissing
 from callytics.postgres import connect
 from callytics.schema import grants
 from callytics.schema.doctor.doctor import examine
+from callytics.schema.doctor.findings import Finding
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
@@ -112,6 +113,33 @@ DRIFTS = {
     "grant execute on procedure grant_to_callytics_roles() to callytics_user": Difference(
         "excess", "function grant_to_callytics_roles()", "callytics_user", ("EXECUTE",)
     ),
+    "alter default privileges grant select on tables to public": Difference(
+        "excess", "default privileges on new relations belonging to role callytics_owner", "everybody", ("SELECT",)
+    ),
+    "alter default privileges in schema imports grant insert on tables to callytics_user": Difference(
+        "excess",
+        "default privileges on new relations belonging to role callytics_owner in schema imports",
+        "callytics_user",
+        ("INSERT",),
+    ),
+    "alter default privileges in schema public grant execute on routines to callytics_user": Difference(
+        "excess",
+        "default privileges on new functions belonging to role callytics_owner in schema public",
+        "callytics_user",
+        ("EXECUTE",),
+    ),
+    "revoke select on sequence topics_id_seq from callytics_user": Difference(
+        "missing", "sequence topics_id_seq", "callytics_user", ("SELECT",)
+    ),
+    "grant update on sequence topics_id_seq to callytics_user": Difference(
+        "excess", "sequence topics_id_seq", "callytics_user", ("UPDATE",)
+    ),
+    "grant usage on schema imports to callytics_user": Difference(
+        "excess", "schema imports", "callytics_user", ("USAGE",)
+    ),
+    "grant references (name) on topics to callytics_user": Difference(
+        "excess", "column name of table topics", "callytics_user", ("REFERENCES",)
+    ),
     "grant select on topics to callytics_user with grant option": Difference(
         "excess", "table topics", "callytics_user", ("grant option for SELECT",)
     ),
@@ -127,6 +155,55 @@ def test_a_difference_is_named_and_put_right(
     # Looking at it changed nothing.
     assert grants.apply(database) == [DRIFTS[statement]]
     assert grants.check(database) == []
+
+
+def ill(settings: Settings) -> set[Finding]:
+    return {finding for finding in examine(settings).findings if finding.level != "ok"}
+
+
+@pytest.mark.parametrize("statement", DRIFTS)
+def test_the_doctor_names_each_difference_once_and_what_puts_it_right(
+    database: Settings, execute: Callable[[str], None], statement: str
+) -> None:
+    before = ill(database)
+    assert {one.check for one in before} <= {"settings", "public", "log"}
+    execute(statement)
+    new = ill(database) - before
+    name = DRIFTS[statement].object.split()[-1].partition("(")[0]
+    assert [one for one in new if name not in one.what] == []
+    # Three privileges of one table that the application lacks are three lines.
+    assert {one.check for one in new} in ({"privileges"}, {"dml"}, {"public"})
+    assert len(new) == len({one.what for one in new})
+    for finding in new:
+        owner, _, revoke = finding.fix.partition(": ")
+        if owner == "as callytics_owner":
+            execute(revoke)
+        else:
+            assert finding.fix == "run 'callytics grants'"
+            grants.apply(database)
+    assert ill(database) == before
+
+
+def test_an_event_trigger_that_refuses_grants_is_named(database: Settings, superuser: Connection) -> None:
+    with superuser.cursor() as cursor:
+        cursor.execute(
+            "create function refuse() returns event_trigger language plpgsql as "
+            "$$ begin raise exception 'not on Fridays'; end $$; "
+            "create event trigger refuse on ddl_command_start when tag in ('GRANT', 'REVOKE') execute function refuse()"
+        )
+    (finding,) = [one for one in examine(database).findings if one.check == "privileges"]
+    assert finding.level == "warning"
+    assert "not on Fridays" in finding.what
+
+
+def test_the_application_s_login_alone_compares_no_privileges(database: Settings) -> None:
+    alone = replace(database, owner_user=None, owner_password=None)
+    (finding,) = [one for one in examine(alone).findings if one.check == "privileges"]
+    assert (finding.level, finding.what) == (
+        "ok",
+        f"can't be compared: the tables of database {database.database} are callytics_owner's: "
+        "set POSTGRES_OWNER_USER to it",
+    )
 
 
 def test_every_role_of_ours_is_looked_at(
