@@ -133,6 +133,10 @@ def follow(tree: Path, walk: str, arguments: list[str]) -> None:
     print(json.dumps(tracer.figures()), file=sys.stderr)
 
 
+class CannotWalk(Exception):
+    """A command or a request of the checkout failed; holds what it wrote to stderr."""
+
+
 class Walks:
     """The walks of a checkout, on a private PostgreSQL with its tables and an agent."""
 
@@ -145,14 +149,16 @@ class Walks:
     def run(self, *arguments: str, given: str = "", must: bool = True) -> None:
         command = [sys.executable, "-c", "from callytics.cli import main; main()", *arguments]
         done = subprocess.run(command, cwd=self.folder, env=self.environ, input=given, capture_output=True, text=True)
-        assert not must or done.returncode == 0, done.stdout + done.stderr
+        if must and done.returncode:
+            raise CannotWalk(done.stderr)
 
     def figures(self, walk: str, *arguments: str, **changes: str) -> dict[str, int]:
         command = [sys.executable, __file__, str(self.tree), walk, *arguments]
         environ = self.environ | changes
         done = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
         lines = [line for line in done.stderr.splitlines() if line.startswith('{"files"')]
-        assert lines, done.stdout + done.stderr
+        if not lines:
+            raise CannotWalk(done.stderr)
         figures: dict[str, int] = json.loads(lines[-1])
         return figures
 
@@ -210,4 +216,7 @@ if __name__ == "__main__":
     if given.walk:
         follow(given.path, given.walk, given.command)
     else:
-        main(given.path.resolve())
+        try:
+            main(given.path.resolve())
+        except CannotWalk as error:
+            sys.exit(f"{error}Error: {given.path} can't be walked through with {sys.executable}")

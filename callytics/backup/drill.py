@@ -21,6 +21,7 @@ from callytics.backup.pgbackrest import Backup, Progress
 from callytics.backup.place import Place
 from callytics.backup.server import PORT, Server, remove
 from callytics.exceptions import BackupError, CallyticsError
+from callytics.postgres.text import counted
 from callytics.schema.doctor import doctor
 from callytics.settings import Settings
 
@@ -164,7 +165,9 @@ def _compare(server: Server, known: Moment, result: Drill, progress: Progress) -
     server.stop()
     result.tables, result.rows = len(found), sum(rows for rows, _checksum in found.values())
     result.wrong += ledger.differences(known.tables, found)
-    result.checked.append(f"{len(found)} tables with {result.rows:,} rows compared with those of {known.at:%F %T} UTC")
+    result.checked.append(
+        f"{counted(len(found), 'table')} with {counted(result.rows, 'row')} compared with {known.at:%F %T} UTC"
+    )
 
 
 def _look_at_moments(server: Server, last: Moment | None, moment: datetime | None, result: Drill) -> None:
@@ -173,7 +176,7 @@ def _look_at_moments(server: Server, last: Moment | None, moment: datetime | Non
         if last and SQL.one(connection, "moment", {"id": last.id}) is None:
             result.wrong.append(f"what was committed at {last.at:%F %T} UTC is not there")
         if moment and (younger := SQL.value(connection, "beyond", {"until": moment})):
-            result.wrong.append(f"{younger} moments after {restore.shown(moment)} are there")
+            result.wrong.append(f"{counted(younger, 'moment')} after {restore.shown(moment)} should not be there")
         if last:
             result.checked.append(f"the newest second is there: {last.at:%F %T} UTC")
 
@@ -187,7 +190,7 @@ def _ask_doctor(server: Server, result: Drill) -> None:
     diagnosis = doctor.examine(login)
     errors = [f"doctor: {one.what}" for one in diagnosis.findings if one.level == "error"]
     result.wrong += errors
-    result.checked.append(f"doctor: {len(diagnosis.findings)} findings, {len(errors)} errors")
+    result.checked.append(f"doctor: {counted(len(diagnosis.findings), 'check')}, {counted(len(errors), 'error')}")
 
 
 def _ask_amcheck(server: Server, result: Drill, progress: Progress) -> None:

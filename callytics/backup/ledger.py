@@ -23,6 +23,7 @@ from callytics.backup.place import Place
 from callytics.exceptions import BackupError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries
+from callytics.postgres.text import counted
 from callytics.settings import Settings
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
@@ -125,7 +126,9 @@ def differences(before: Tables, after: Tables) -> list[str]:
     found += [f"{name} was not there" for name in after if name not in before]
     for name in before:
         if name in after and list(before[name]) != list(after[name]):
-            found.append(f"{name} has {after[name][0]:,} rows instead of {before[name][0]:,}, or other values in them")
+            found.append(
+                f"{name} has {counted(after[name][0], 'row')} instead of {before[name][0]:,}, or other values in them"
+            )
     return found
 
 

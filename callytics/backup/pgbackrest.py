@@ -63,7 +63,7 @@ def backups(place: Place) -> list[Backup]:
     if stanza is None or stanza["status"]["code"] not in (0, 1, 2):
         why = stanza["status"]["message"] if stanza else "no answer"
         raise BackupError(
-            f"the backups' repository can't be read: {why}: run 'callytics backup check' and see /var/log/pgbackrest"
+            f"the backups' repository can't be read ({why}): run 'callytics backup check' and see /var/log/pgbackrest"
         )
     return [_backup(one) for one in stanza["backup"]]
 
@@ -119,7 +119,7 @@ def verify(place: Place) -> str:
     said = _answer(place, "--log-level-console=error", "--log-level-stderr=off", "--output=text", "verify")
     if re.search(r"status: error|(missing|checksum invalid|size invalid|other): [1-9]", said):
         raise BackupError(
-            f"the repository is damaged: {_line(said.splitlines())}: run 'callytics backup now --type full' at once"
+            f"the repository is damaged ({_line(said.splitlines())}): run 'callytics backup now --type full' at once"
         )
     return said
 
@@ -127,7 +127,7 @@ def verify(place: Place) -> str:
 def failure(what: str, lines: Sequence[str]) -> BackupError:
     """Return what went wrong in one line, with what to do about what happens often."""
     said = _line(lines)
-    return BackupError(f"{what} failed: {said}: {_remedy(said)}")
+    return BackupError(f"{what} failed ({said}): {_remedy(said)}")
 
 
 def _remedy(said: str) -> str:

@@ -20,6 +20,7 @@ from callytics.calls.store import OnCalls
 from callytics.exceptions import InvalidAnalysis
 from callytics.postgres import Row
 from callytics.postgres.as_async import as_async
+from callytics.postgres.text import counted
 
 
 class Recordings(OnCalls):
@@ -119,7 +120,7 @@ def _check_indexes(analysis: AudioAnalysis) -> None:
     segments = len(analysis.segments)
     for number, line in enumerate(analysis.transcriptions):
         if line.segment_index is not None and not 0 <= line.segment_index < segments:
-            reason = f"there are {segments} segments, counted from 0"
+            reason = f"the recording has {counted(segments, 'segment')}, counted from 0"
             raise InvalidAnalysis(f"transcriptions[{number}].segment_index: {reason}")
 
 

@@ -15,6 +15,7 @@ import click
 
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.tables import Table, echo
+from callytics.postgres.text import counted
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def agent_end(env_file: Path, username: str, session_ids: tuple[str, ...]) -> No
     """
     with _accounts(env_file) as accounts:
         ended = accounts.end_sessions(username, session_ids)
-    click.echo(f"{username} is logged out of {ended} session{'' if ended == 1 else 's'}")
+    click.echo(f"{username} is logged out of {counted(ended, 'session')}")
 
 
 @contextmanager

@@ -12,10 +12,9 @@ import click
 from callytics import archives
 from callytics.cli.boundary import Printing
 from callytics.cli.schema import as_json_option, echo_result
-from callytics.cli.terminal.outcomes import counted
 from callytics.cli.terminal.tables import Table, echo
 from callytics.cli.trial import at_terminal
-from callytics.postgres.text import path_text, shown_json, sized
+from callytics.postgres.text import counted, path_text, shown_json, sized
 from callytics.schema import partitions as months_of
 from callytics.settings import Settings
 
@@ -124,7 +123,7 @@ def partitions_restore(env_file: Path, month: str, folder: Path | None, as_json:
 
 
 def _echo_months(months: Sequence[archives.Archived], what: str, as_json: bool) -> None:
-    said = [f"{one.month}: {one.rows:,} rows of {one.table} {what}, {one.file}" for one in months]
+    said = [f"{one.month}: {counted(one.rows, 'row')} of {one.table} {what}, {one.file}" for one in months]
     notes = [note for one in months for note in one.notes]
     listed = [asdict(one) | {"file": path_text(one.file)} for one in months]
     echo_result({"ok": True, what: listed}, [*said, *notes], as_json)

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from callytics.cli.boundary import Printing
-from callytics.cli.terminal.outcomes import counted
 from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
-from callytics.postgres.text import shown_json
+from callytics.postgres.text import counted, shown_json
 from callytics.schema import grants as privileges
 from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference

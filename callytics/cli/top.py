@@ -19,7 +19,7 @@ import click
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.tables import Table, clipped, echo, fitted
 from callytics.exceptions import CallyticsError
-from callytics.postgres.text import shown_json
+from callytics.postgres.text import counted, shown_json
 from callytics.settings import Settings
 from callytics.status.advice import size, span
 from callytics.status.top import Snapshot, looking
@@ -85,7 +85,8 @@ def _head(sight: Mapping[str, Any]) -> Iterator[str]:
         f"{', a standby' if sight['standby'] else ''}, up {span(sight['up_seconds'])}, {size(sight['bytes'])}"
     )
     yield (
-        f"{sight['connections']} of {sight['connections_limit']} connections, {sight['transactions']:,} transactions, "
+        f"{sight['connections']} of {sight['connections_limit']} connections, "
+        f"{counted(sight['transactions'], 'transaction')}, "
         f"{sight['blocks_hit'] / blocks if blocks else 1:.0%} of blocks from memory, as {sight['role']}"
     )
 

@@ -195,7 +195,7 @@ def unreachable(settings: Settings, owner: bool, error: BaseException) -> Databa
     role, _password = settings.login(owner=owner)
     place = f"database {settings.database} on {','.join(settings.hosts)}:{settings.port}"
     return DatabaseUnavailable(
-        f"{role} can't open {place}: {'; '.join(lines)}: {hint.format(user=user, password=password)}"
+        f"{role} can't open {place} ({'; '.join(lines)}): {hint.format(user=user, password=password)}"
     )
 
 
@@ -203,11 +203,11 @@ def lost(connection: Connected, error: BaseException) -> DatabaseUnavailable:
     """Return what to tell whoever was using a connection that is no more."""
     if connection.autocommit:
         return OutcomeUnknown(
-            "the connection was lost while a statement ran: look whether it took effect, then try again: "
-            f"{summary(error)}"
+            f"the connection was lost while a statement ran ({summary(error)}): look whether it took effect, then try "
+            "again"
         )
     return DatabaseUnavailable(
-        f"the connection was lost, and nothing of the transaction was stored: try again: {summary(error)}"
+        f"the connection was lost, and nothing of the transaction was stored ({summary(error)}): try again"
     )
 
 

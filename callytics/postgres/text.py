@@ -177,9 +177,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def counted(number: int, noun: str, done: str = "") -> str:
+    """Return a number with its noun, and what was done to it: 1 row was changed, 2 rows were changed."""
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith(("sh", "x")) else f"{noun}s"
+    verb = f" {'was' if number == 1 else 'were'} {done}" if done else ""
+    return f"{number:,} {plural}{verb}"
+
+
 def sized(number: int) -> str:
     """Return a number of bytes for reading: 999 bytes, 1.5 kB, 2.1 GB."""
     if number < 1000:
-        return f"{number} bytes"
+        return counted(number, "byte")
     power = min((len(str(number)) - 1) // 3, 4)
     return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"

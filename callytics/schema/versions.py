@@ -9,6 +9,7 @@ from typing import Any
 
 from callytics.exceptions import MigrationError, NewerSchema, NotMigrated
 from callytics.postgres.sql import Connection, Queries
+from callytics.postgres.text import counted
 
 SQL = Queries(Path(__file__).with_name("migrate.sql"))
 
@@ -44,7 +45,7 @@ def check(connection: Connection) -> None:
     Nothing is written or locked; the database has to be asked once.
     """
     if missing := pending(connection):
-        count = f"{len(missing)} migration{'s' * (len(missing) > 1)} not applied, {missing[0]} first"
+        count = f"{counted(len(missing), 'migration')} not applied, {missing[0]} first"
         raise NotMigrated(f"database {connection.info.dbname} has {count}: run 'callytics migrate'")
     check_not_newer(connection)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callytics.postgres.sql import Row
+from callytics.postgres.text import counted
 from callytics.schema.catalogue.catalogue import expected
 
 MIB, GIB = 1024**2, 1024**3
@@ -194,7 +195,7 @@ def _archive(row: Row) -> Iterator[Advice]:
     if row["mode"] != "off" and row["failing"]:
         yield Advice(
             "archiving",
-            f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC, {row['failed']:,} times",
+            f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC ({counted(row['failed'], 'failure')})",
             "look into PostgreSQL's log for the archive_command's error: WAL piles up until the disk is full",
         )
 
@@ -224,7 +225,7 @@ def _indexes(seen: Row, sections: Mapping[str, Sequence[Row]]) -> Iterator[Advic
 def _server(seen: Row, sections: Mapping[str, Sequence[Row]]) -> Iterator[Advice]:
     yield from _cache(seen)
     if seen["deadlocks"]:
-        what = f"{seen['deadlocks']:,} deadlocks since {seen['counted_since']:%Y-%m-%d}"
+        what = f"{counted(seen['deadlocks'], 'deadlock')} since {seen['counted_since']:%Y-%m-%d}"
         yield Advice("locks", what, "let transactions lock rows in one order; PostgreSQL's log names the statements")
     if seen["connections"] >= 0.9 * seen["connections_limit"]:
         what = f"{seen['connections']} of {seen['connections_limit']} connections are taken"

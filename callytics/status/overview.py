@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import CallyticsError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries
+from callytics.postgres.text import counted
 from callytics.schema.versions import newest, pending, unknown
 from callytics.settings import Addresses, Settings
 from callytics.status import top
@@ -137,7 +138,10 @@ def _schema(connection: Connection) -> Iterator[Line]:
         )
     elif missing:
         yield Line(
-            "schema", "error", f"{len(missing)} migrations missing, from {missing[0]}", "run 'callytics migrate'"
+            "schema",
+            "error",
+            f"{counted(len(missing), 'migration')} missing, from {missing[0]}",
+            "run 'callytics migrate'",
         )
     else:
         yield Line("schema", "ok", f"{newest()}, as this version needs it")
@@ -163,8 +167,8 @@ def _partitions(connection: Connection) -> Iterator[Line]:
     elif months < 0:
         yield Line("partitions", "warning", "this month's are missing", remedy)
     else:
-        counted = f"{months} {'month' if months == 1 else 'months'} ahead"
-        yield Line("partitions", "ok" if months else "warning", counted, "" if months else remedy)
+        ahead = f"{counted(months, 'month')} ahead"
+        yield Line("partitions", "ok" if months else "warning", ahead, "" if months else remedy)
 
 
 def _backups(connection: Connection) -> Iterator[Line]:
@@ -210,7 +214,9 @@ def _archiving(connection: Connection) -> Iterator[Line]:
         yield Line("archiving", "error", f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC", remedy)
     else:
         yield Line(
-            "archiving", "ok", f"{row['archived']:,} files of WAL, the last {row['archived_at'] or 'never'}"[:79]
+            "archiving",
+            "ok",
+            f"{counted(row['archived'], 'file')} of WAL, the last {row['archived_at'] or 'never'}"[:79],
         )
 
 
@@ -223,7 +229,7 @@ def _replication(connection: Connection) -> Iterator[Line]:
     if rows:
         lag = max(row["lag_bytes"] or 0 for row in rows)
         names = ", ".join(row["name"] or "?" for row in rows)
-        yield Line("replication", "ok", f"{len(rows)} standbys ({names}), at most {size(lag)} behind")
+        yield Line("replication", "ok", f"{counted(len(rows), 'standby')} ({names}), at most {size(lag)} behind")
     elif not slots:
         yield Line("replication", "none", "no standby")
 

@@ -6,9 +6,9 @@ import ast
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tests.support.commands import environment
 from tests.support.manual import ENGLISH, ENGLISH_PAGES, blocks, console, page, shown, text_of
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
+from tests.support.terminal import too_wide, typed
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +34,12 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A folder of its own in which yoyo finds the migrations."""
-    for name in ("yoyo.ini", "migrations"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    return tmp_path
+def checkout() -> Iterator[Path]:
+    """A folder of its own in which yoyo finds the migrations, whose path leaves a line room for a file's name."""
+    with tempfile.TemporaryDirectory(prefix="checkout-") as folder:
+        for name in ("yoyo.ini", "migrations"):
+            (Path(folder) / name).symlink_to(REPOSITORY / name)
+        yield Path(folder)
 
 
 def with_programs() -> dict[str, str]:
@@ -49,12 +51,14 @@ def with_programs() -> dict[str, str]:
 
 
 def follow(commands: Iterable[tuple[str, str]], folder: Path, settings: Settings) -> None:
-    """Run commands as a reader does and compare what they print; what yoyo reports goes to stderr."""
+    """Type commands at a terminal as a reader does, and compare what is seen there."""
     env = with_programs() | environment(settings)
     for command, output in commands:
-        done = subprocess.run(["sh", "-c", command], cwd=folder, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert shown(output, done.stdout or done.stderr), f"{command}\n{done.stdout}{done.stderr}"
+        code, seen = typed(command, folder=folder, variables=env)
+        said = "\n".join(seen.lines)
+        assert code == 0, said
+        assert shown(output, said), f"{command}\n{said}"
+        assert too_wide(seen) == [], command
 
 
 @pytest.mark.slow

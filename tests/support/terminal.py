@@ -22,6 +22,7 @@ from tests.support.commands import PROGRAM
 from tests.support.places import REPOSITORY
 
 CLEARED = "\r\033[K"
+USUAL = 80
 
 
 @dataclass
@@ -85,6 +86,21 @@ def on_terminal(columns: int, *arguments: object, folder: Path, variables: Mappi
             check=False,
         )
     return lent
+
+
+def typed(command: str, *, folder: Path, variables: Mapping[str, str]) -> tuple[int, Terminal]:
+    """Have a shell run a line at a terminal as wide as most; return its exit code and what is seen there."""
+    with terminal(USUAL) as lent:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=folder,
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=lent.slave,
+            stderr=lent.slave,
+            check=False,
+        )
+    return done.returncode, lent
 
 
 def places(text: str) -> int:

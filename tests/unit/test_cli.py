@@ -221,7 +221,7 @@ def test_unreachable_database_is_one_line() -> None:
     write_env(GOOD.replace("=db", "=/nowhere"))
     result = run("migrate")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: app can't open database callytics on /nowhere:5432: ")
+    assert result.stderr.startswith("Error: app can't open database callytics on /nowhere:5432 (")
     assert result.stderr.count("\n") == 1
     assert "Secret" not in result.stderr
 

@@ -12,6 +12,7 @@ from callytics.cli.terminal.times import time_lines, zone_lines
 from callytics.importer import FolderContents, Group, Outcome, Profile, Synced, TableProfile
 from callytics.importer.records.entries import RejectSummary, TableSummary
 from callytics.importer.records.ledger import UNMAPPED
+from callytics.postgres.text import counted
 
 COUNTED = ("inserted", "updated", "deleted", "rejected", "clashes")
 
@@ -223,13 +224,6 @@ def sync_verdict(outcome: Synced) -> str:
     if not outcome.changed:
         return f"Verified: nothing had changed{settled}."
     return f"Verified: {counted(outcome.changed, 'row', 'changed')}, all values are equal{settled}."
-
-
-def counted(number: int, noun: str, done: str = "") -> str:
-    """Return a number with its noun, and what was done to it: 1 row was changed, 2 rows were changed."""
-    plural = noun if number == 1 else f"{noun}es" if noun.endswith("sh") else f"{noun}s"
-    verb = f" {'was' if number == 1 else 'were'} {done}" if done else ""
-    return f"{number:,} {plural}{verb}"
 
 
 def undo_lines(outcome: Synced) -> Iterator[str | Table]:

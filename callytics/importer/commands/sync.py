@@ -26,6 +26,7 @@ from callytics.importer.session import Session, no_new_folders, open_session
 from callytics.importer.target.comparing.compare import Ranges
 from callytics.importer.target.comparing.found import Found, Nowhere, Pair, Sink
 from callytics.importer.target.writing.staging import begin
+from callytics.postgres.text import counted
 from callytics.schema.readiness.importing import import_connection
 from callytics.settings import Settings
 
@@ -110,10 +111,9 @@ def _prove(session: Session, attempt: Attempt, outcome: Synced, moment: str) -> 
 
 
 def _cut_over(outcome: Synced) -> str:
-    rows = "1 row" if outcome.changed == 1 else f"{outcome.changed:,} rows"
     return (
-        f"{rows} written and committed, {outcome.seconds:.1f} s after the start: cut over now. Every value is compared "
-        "next, which may be left to 'callytics verify'"
+        f"{counted(outcome.changed, 'row')} written and committed, {outcome.seconds:.1f} s after the start: "
+        "cut over now. Every value is compared next, which may be left to 'callytics verify'"
     )
 
 

@@ -9,6 +9,8 @@ from enum import Enum, IntEnum
 from graphlib import TopologicalSorter
 from typing import Any
 
+from callytics.postgres.text import counted
+
 
 class Rank(IntEnum):
     """The order of steps that are ready at the same time; the lowest rank comes first.
@@ -131,8 +133,8 @@ class Group:
     waits: list[str]
 
     def __str__(self) -> str:
-        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}" if self.rows else ""
-        extent = ", ".join(filter(None, (rows, f"{self.steps} steps" if self.steps > 1 else "")))
+        rows = counted(self.rows, "row") if self.rows else ""
+        extent = ", ".join(filter(None, (rows, counted(self.steps, "step") if self.steps > 1 else "")))
         waits = f"   after {_together(self.waits)}" if self.waits else ""
         return f"{self.step} {self.table}".rstrip() + (f": {extent}" if extent else "") + waits
 

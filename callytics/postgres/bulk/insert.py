@@ -19,6 +19,7 @@ from callytics.postgres.bulk.copying import SIGNATURE, TRAILER, as_csv, pack
 from callytics.postgres.bulk.encoders import Encoder, binary_encoder, text_encoder
 from callytics.postgres.pool.sessions import Session
 from callytics.postgres.sql import Composed, Queries, identifier
+from callytics.postgres.text import counted
 
 SQL = Queries(Path(__file__).with_name("insert.sql"))
 # Bytes encoded at a time: the server stores one batch while the next is encoded. The size of a row is not known before
@@ -145,7 +146,9 @@ class BinarySource:
                     column.extend(values)
             return columns
         index = next(index for index, row in enumerate(rows) if len(row) != width)
-        raise RowRefused(_words(self.count + index, "", f"has {len(rows[index])} values for {width} columns"))
+        raise RowRefused(
+            _words(self.count + index, "", f"has {counted(len(rows[index]), 'value')} for {counted(width, 'column')}")
+        )
 
     def _encode_column(self, number: int, values: Sequence[Any]) -> pa.Array:
         encoder = self._encoders[number]

@@ -145,6 +145,6 @@ class FairSemaphore:
             self.timeouts += not acquired
         if not acquired:
             raise PoolExhausted(
-                f"all {self.size} connections to the database were in use for {seconds:.1f} s, and "
-                f"{self.waiting} others wait: raise POSTGRES_MAX_CONNECTIONS, or hold connections for less time"
+                f"all connections to the database ({self.size}) were in use for {seconds:.1f} s, and "
+                f"{self.waiting} more wait: raise POSTGRES_MAX_CONNECTIONS, or hold connections for less time"
             )

@@ -104,4 +104,4 @@ def outcome(transaction: Transaction) -> Iterator[None]:
         if transaction.depth > 1 or not transaction.session.closed:
             raise
         advice = "look whether it is stored before trying again"
-        raise OutcomeUnknown(f"the connection was lost during COMMIT: {advice}: {summary(error)}") from error
+        raise OutcomeUnknown(f"the connection was lost during COMMIT ({summary(error)}): {advice}") from error

@@ -20,8 +20,10 @@ COLUMN = re.compile(
 def put_away(deferred: Sequence[tuple[int, str, str]]) -> Words:
     """Say what is missing because of an import, of which the check of the imports says more."""
     runs = sorted({run for run, _table, _name in deferred})
-    what = f"{len(deferred)} indexes and keys are away for import {', '.join(map(str, runs))}, which brings them back"
-    return "ok", what, ""
+    which = f"away for import {', '.join(map(str, runs))}, which brings"
+    if len(deferred) == 1:
+        return "ok", f"1 index or key is {which} it back", ""
+    return "ok", f"{len(deferred)} indexes and keys are {which} them back", ""
 
 
 def difference(found: Difference, site: Site, *, can_tell: bool) -> Words:

@@ -17,11 +17,12 @@ from callytics.exceptions import CallyticsError, DatabaseUnavailable, MigrationE
 from callytics.postgres import connect
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Part, Queries
+from callytics.postgres.text import counted
 from callytics.schema import grants, roles
 from callytics.schema.catalogue import catalogue
 from callytics.schema.doctor import differences, logs, privileges
 from callytics.schema.doctor import findings as words
-from callytics.schema.doctor.findings import Fact, Finding, Level, Site, Words, counted
+from callytics.schema.doctor.findings import Fact, Finding, Level, Site, Words
 from callytics.schema.readiness.importing import IMPORT_LOCK
 from callytics.schema.versions import edited, migrations, pending, unknown
 from callytics.settings import Settings

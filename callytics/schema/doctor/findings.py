@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from callytics.postgres.sql import literal
-from callytics.postgres.text import shell_word, text_path
+from callytics.postgres.text import counted, shell_word, text_path
 
 Level = Literal["ok", "warning", "error"]
 Fact = Mapping[str, Any]
@@ -96,14 +96,9 @@ SETTINGS = {
 }
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 error, 2 errors."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
 def listed(names: Sequence[str], most: int) -> str:
     """Return the names, or only how many tables they are where there are more than ``most``."""
-    return f"{len(names)} tables" if len(names) > most else ", ".join(names)
+    return counted(len(names), "table") if len(names) > most else ", ".join(names)
 
 
 def version(fact: Fact, _site: Site) -> Words:

@@ -307,11 +307,11 @@ METRIC = {"name": "a", "value": 1}
         ),
         (
             {"transcriptions": [LINE | {"segment_index": 2}]},
-            "transcriptions[0].segment_index: there are 2 segments, counted from 0",
+            "transcriptions[0].segment_index: the recording has 2 segments, counted from 0",
         ),
         (
             {"transcriptions": [LINE | {"segment_index": -1}]},
-            "transcriptions[0].segment_index: there are 2 segments, counted from 0",
+            "transcriptions[0].segment_index: the recording has 2 segments, counted from 0",
         ),
         (
             {"transcriptions": [LINE | {"segment_index": "0"}]},

@@ -25,6 +25,7 @@ from callytics.importer.source.mapping import SourceTable
 from callytics.importer.source.reader import EVERYTHING, RowRange, Source, read_rows, rowid_chunks
 from callytics.importer.target.catalogue import key_range, read_back
 from callytics.importer.target.comparing.findings import Difference, same_json, same_values
+from callytics.postgres.text import counted
 
 EXAMPLES = 5
 
@@ -121,13 +122,18 @@ class Verifier:
     def _verify_numbers(self, record: TableRecord, found: Verification, kept: tuple[int, int]) -> None:
         """No more rows are kept anywhere than were put there; a difference that is known already counts once."""
         (rejected, shared), unmapped = kept, 0 if record.mapping else record.source_rows
-        tables, counted = ("imports.rejected", UNMAPPED, "imports.shared"), (rejected, unmapped, shared)
-        for table, expected, actual in zip(tables, counted, self.ledger.stored_counts(record.id), strict=True):
+        tables, entered = ("imports.rejected", UNMAPPED, "imports.shared"), (rejected, unmapped, shared)
+        for table, expected, actual in zip(tables, entered, self.ledger.stored_counts(record.id), strict=True):
             if actual != expected and not found.different:
-                found.add(table, [0], None, f"{actual} rows of {record.source_table} instead of {expected}")
+                found.add(
+                    table, [0], None, f"{counted(actual, 'row')} of {record.source_table} instead of {expected:,}"
+                )
 
     def _unaccounted(self, record: TableRecord, found: Verification, loaded: int, left: int) -> None:
-        finding = f"{record.source_rows} rows in the source, {found.rows} verified, {loaded} loaded, {left} not loaded"
+        finding = (
+            f"{counted(record.source_rows, 'row')} in the source, {found.rows:,} verified, {loaded:,} loaded, "
+            f"{left:,} not loaded"
+        )
         found.add(record.target_table, [0], None, finding)
 
     def _verify_kept(self, converter: Converter, chunk: Chunk, kept: dict[int, KeptRow], found: Verification) -> None:

@@ -16,6 +16,7 @@ from callytics.importer.convert.rows import OWN_TIMES
 from callytics.importer.target.comparing.found import Found, MappedPair
 from callytics.importer.target.shared import SQL, taken
 from callytics.importer.target.writing.stage import Overtaken, Stage
+from callytics.postgres.text import counted
 
 
 def hand_over(connection: Connection, stages: Iterable[Stage], found: Sequence[Found]) -> list[str]:
@@ -70,4 +71,4 @@ def _part(connection: Connection, pair: MappedPair, own: Sequence[int]) -> Itera
 
 
 def _rows(rows: int) -> str:
-    return f"{rows:,} {'row that' if rows == 1 else 'rows that'}"
+    return f"{counted(rows, 'row')} that"
