@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.browser import Browser
 from tests.support.needs import lacking
+from tests.support.places import REPOSITORY
 from tests.support.servers import Databases, migrated, private_server
 
 INFRA = Path(__file__).parent / "infra"
@@ -95,6 +97,15 @@ def empty_database(databases: Databases) -> Iterator[Settings]:
     """A database without any migration applied, owned by callytics_owner."""
     with databases.empty() as settings:
         yield settings
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A folder of its own in which yoyo finds the migrations, whose path leaves a line room for a file's name."""
+    with tempfile.TemporaryDirectory(prefix="checkout-") as folder:
+        for name in ("yoyo.ini", "migrations"):
+            (Path(folder) / name).symlink_to(REPOSITORY / name)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

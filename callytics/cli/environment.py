@@ -9,7 +9,6 @@ import click
 from callytics import settings
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.tables import echo
-from callytics.postgres.text import shown
 
 
 @click.group()
@@ -22,8 +21,7 @@ def env() -> None:
 def env_init(env_file: Path) -> None:
     """Write a new .env with strong random passwords, readable only by you."""
     settings.init(env_file)
-    said = f"{env_file} written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere"
-    click.echo(shown(said))
+    echo([f"{env_file} written (mode 0600): POSTGRES_HOST is localhost, change it if PostgreSQL runs elsewhere"])
 
 
 @env.command("check", cls=Printing)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,43 +17,13 @@ from callytics.postgres import connect
 from callytics.schema.versions import migrations_folder
 from callytics.settings import Settings
 from callytics.trial.sample import write_sample
-from tests.support.commands import environment
-from tests.support.manual import ENGLISH, ENGLISH_PAGES, blocks, console, page, shown, text_of
-from tests.support.needs import lacking
-from tests.support.places import REPOSITORY
-from tests.support.terminal import too_wide, typed
+from tests.support.commands import environment, with_programs
+from tests.support.manual import ENGLISH, ENGLISH_PAGES, blocks, console, page, text_of
+from tests.support.terminal import follow
 
 pytestmark = pytest.mark.slow
 
 KEY = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def checkout() -> Iterator[Path]:
-    """A folder of its own in which yoyo finds the migrations, whose path leaves a line room for a file's name."""
-    with tempfile.TemporaryDirectory(prefix="checkout-") as folder:
-        for name in ("yoyo.ini", "migrations"):
-            (Path(folder) / name).symlink_to(REPOSITORY / name)
-        yield Path(folder)
-
-
-def with_programs() -> dict[str, str]:
-    """Return the variables with which a shell finds the programs of the package."""
-    programs = str(Path(sys.executable).parent)
-    if not (shutil.which("callytics", path=programs) and shutil.which("yoyo", path=programs)):
-        lacking("the package is not installed: pip install -e .")
-    return {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8"}
-
-
-def follow(commands: Iterable[tuple[str, str]], folder: Path, settings: Settings) -> None:
-    """Type commands at a terminal as a reader does, and compare what is seen there."""
-    env = with_programs() | environment(settings)
-    for command, output in commands:
-        code, seen = typed(command, folder=folder, variables=env)
-        said = "\n".join(seen.lines)
-        assert code == 0, said
-        assert shown(output, said), f"{command}\n{said}"
-        assert too_wide(seen) == [], command
 
 
 @pytest.mark.slow
@@ -69,12 +34,12 @@ def test_five_commands_of_the_readme_print_what_is_shown(empty_database: Setting
         (command, output) for command, output in console(text_of(ENGLISH_PAGES[0])) if command != "scripts/demo"
     ]
     assert [command.split()[0] for command, _ in commands] == ["pip", *4 * ["callytics"]]
-    follow(commands[1:], checkout, empty_database)
+    follow(commands[1:], checkout, with_programs() | environment(empty_database))
 
 
 @pytest.mark.slow
 def test_quick_start_prints_what_is_shown(empty_database: Settings, checkout: Path) -> None:
-    follow(console(page("quickstart")), checkout, empty_database)
+    follow(console(page("quickstart")), checkout, with_programs() | environment(empty_database))
     [statement] = blocks(page("quickstart"), "sql")
     with closing(connect(empty_database)) as connection, connection.cursor() as cursor:
         cursor.execute(statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from callytics.cli import cli
 from callytics.settings import Settings
+from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
 PROGRAM = (sys.executable, "-m", "callytics.cli")
@@ -65,3 +67,11 @@ def start(
             **options,
         },
     )
+
+
+def with_programs() -> dict[str, str]:
+    """Return the variables with which a shell finds the programs of the package."""
+    programs = str(Path(sys.executable).parent)
+    if not (shutil.which("callytics", path=programs) and shutil.which("yoyo", path=programs)):
+        lacking("the package is not installed: pip install -e .")
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "LANG": "C.UTF-8"}

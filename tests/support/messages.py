@@ -13,6 +13,7 @@ from tests.support.places import REPOSITORY
 PACKAGE = REPOSITORY / "callytics"
 
 
+@cache
 def parsed() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -63,8 +64,13 @@ def named(name: str, module: ast.Module) -> list[ast.FunctionDef]:
     return [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
 
 
-def messages() -> Iterator[tuple[str, str]]:
-    """Yield place and template of each line of the package's errors."""
+@cache
+def messages() -> tuple[tuple[str, str], ...]:
+    """Return place and template of each line of the package's errors."""
+    return tuple(_messages())
+
+
+def _messages() -> Iterator[tuple[str, str]]:
     for path, module in parsed().items():
         for node in ast.walk(module):
             for expression in made(node):

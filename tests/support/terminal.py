@@ -10,7 +10,7 @@ import subprocess
 import termios
 import threading
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TextIO
 import pytest
 
 from tests.support.commands import PROGRAM
+from tests.support.manual import shown
 from tests.support.places import REPOSITORY
 
 CLEARED = "\r\033[K"
@@ -101,6 +102,16 @@ def typed(command: str, *, folder: Path, variables: Mapping[str, str]) -> tuple[
             check=False,
         )
     return done.returncode, lent
+
+
+def follow(commands: Iterable[tuple[str, str]], folder: Path, variables: Mapping[str, str]) -> None:
+    """Type commands at a terminal as a reader does, and compare what is seen there with what the manual shows."""
+    for command, output in commands:
+        code, seen = typed(command, folder=folder, variables=variables)
+        said = "\n".join(seen.lines)
+        assert code == 0, f"{command}\n{said}"
+        assert shown(output, said), f"{command}\n{said}"
+        assert too_wide(seen) == [], command
 
 
 def places(text: str) -> int:

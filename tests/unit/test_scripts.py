@@ -52,6 +52,25 @@ def test_quick_leaves_out_what_is_slow(checkout: Path) -> None:
     assert given_to_pytest(checkout, "--quick") == ["-m", "pytest", "--numprocesses", "auto", *QUICK]
 
 
+def test_quick_lints_the_sql_that_is_not_committed(checkout: Path) -> None:
+    """Changed or new; what was deleted can't be linted."""
+    git = ["git", "-c", "user.name=c", "-c", "user.email=c@c", "-C", str(checkout)]
+    (checkout / ".gitignore").write_text(".venv-test\n")
+    for name in ("kept", "changed", "deleted"):
+        (checkout / f"{name}.sql").write_text("select 1;\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    (checkout / "changed.sql").write_text("select 2;\n")
+    (checkout / "deleted.sql").unlink()
+    (checkout / "new.sql").write_text("select 3;\n")
+    (checkout / ".venv-test/bin/sqlfluff").write_text(f'#!/bin/sh\necho "$@" >{checkout}/linted\n')
+    linted = []
+    for arguments in (["--quick"], []):
+        given_to_pytest(checkout, *arguments)
+        linted.append((checkout / "linted").read_text().split()[2:])
+    assert linted == [[".ci", "changed.sql", "new.sql"], ["."]]
+
+
 @pytest.mark.parametrize("linter", ["ruff", "sqlfluff", "mypy"])
 def test_what_a_linter_finds_ends_it_before_any_test(checkout: Path, linter: str) -> None:
     (checkout / ".venv-test" / "bin" / linter).write_text("#!/bin/sh\nexit 1\n")

@@ -69,8 +69,15 @@ def undone(office: Installation) -> None:
     assert office.finish("import", *office.files, "--yes") == 0
 
 
-@pytest.mark.parametrize("next_command", [synced, verified, undone])
-@pytest.mark.parametrize("point", [*CRITICAL, *PROOF])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("point", "next_command"),
+    [
+        pytest.param(point, then, marks=[pytest.mark.quick] if (point, then) == ("apply", synced) else [])
+        for point in (*CRITICAL, *PROOF)
+        for then in (synced, verified, undone)
+    ],
+)
 def test_whatever_it_was_doing_the_next_command_works(
     point: str, next_command: Callable[[Installation], None], office: Installation
 ) -> None:

@@ -94,8 +94,7 @@ def test_all_real_installations_together(installation: Installation) -> None:
     assert unreferenced(installation.connection) == []
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize("generation", [1, 2, 3])
+@pytest.mark.parametrize("generation", [1, 2, pytest.param(3, marks=pytest.mark.quick)])
 def test_every_value_of_a_generated_installation_is_there(
     generation: int, samples: dict[int, list[Path]], installation: Installation
 ) -> None:

@@ -143,12 +143,14 @@ def json_numbers(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_float=Decimal, parse_int=Decimal)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows_of(BINARY_VALUES))
 def test_values_come_back_as_they_went(manager: PostgreSQLManager, rows: list[tuple[Any, ...]]) -> None:
     check_round_trip(manager, "binaries", list(BINARY_VALUES), rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows_of(BINARY_VALUES | CSV_VALUES))
 def test_values_of_any_type_come_back_as_they_went(manager: PostgreSQLManager, rows: list[tuple[Any, ...]]) -> None:
