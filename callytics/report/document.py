@@ -137,7 +137,9 @@ def _figures(one: Import, words: Words) -> Iterator[tuple[str, str, str]]:
     tables = words.count("table", one.source_tables)
     yield words("figure_source"), words.number(one.source_rows), words("figure_tables", files=files, tables=tables)
     normalised = words("figure_normalised", values=words.count("value", one.normalised)) if one.normalised else ""
-    yield words("figure_loaded"), words.number(one.loaded), normalised
+    # Without it the rows in PostgreSQL and the rejected ones are not those of SQLite.
+    unmapped = words("figure_unmapped", rows=words.count("row", one.unmapped)) if one.unmapped else ""
+    yield words("figure_loaded"), words.number(one.loaded), ", ".join(filter(None, (unmapped, normalised)))
     yield words("figure_rejected"), words.number(one.rejected), "imports.rejected" if one.rejected else ""
     resumed = words("figure_resumed", times=words.count("time", one.resumed)) if one.resumed else ""
     rate = words.rate(one.source_rows, one.seconds) if one.seconds else ""

@@ -116,6 +116,12 @@ class Import:
         return sum(table.loaded for table in self.tables if table.target_table != UNMAPPED)
 
     @property
+    def unmapped(self) -> int:
+        """Rows of tables that the schema has no place for, which are in `imports.unmapped` alone."""
+        mapped = {(table.source_id, table.source_table) for table in self.tables if table.target_table != UNMAPPED}
+        return sum(table.loaded for table in self.tables if (table.source_id, table.source_table) not in mapped)
+
+    @property
     def rejected(self) -> int:
         """Return the rows in `imports.rejected`; one that goes to two tables may be there twice."""
         return sum(table.rejected for table in self.tables)

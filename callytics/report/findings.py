@@ -166,7 +166,11 @@ def constraints(one: Import, words: Words) -> Iterator[Block]:
     deferred = [(kind, *one.restored(kind)) for kind in ("index", "foreign key")]
     names = {"index": "restored_index", "foreign key": "restored_key"}
     said = [
-        words(names[kind], dropped=words.number(dropped), restored=words.number(back))
+        words(
+            f"{names[kind]}{'_all' if back == dropped else ''}",
+            dropped=words.number(dropped),
+            restored=words.number(back),
+        )
         for kind, dropped, back in deferred
         if dropped
     ]

@@ -37,7 +37,6 @@ from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
 from callytics.postgres.connect import connect, refuse_read_only
 from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
-from callytics.postgres.text import counted
 from callytics.schema import made, partitions, roles, versions
 from callytics.schema.catalogue import catalogue
 from callytics.schema.readiness import fitness
@@ -410,7 +409,7 @@ def _check_result(backend: Backend, applied: bool) -> None:
     """
     if not (wrong := catalogue.check(backend.connection)):
         return
-    more = f", and {counted(len(wrong) - 1, 'other difference')}" if len(wrong) > 1 else ""
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     line = f"every migration is applied, but {wrong[0]}{more}: 'callytics doctor' says what to do"
     if applied:
         raise Refused(line)

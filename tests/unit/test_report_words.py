@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -158,7 +159,7 @@ def imported(finished: float | None, steps: list[StepEntry], load: tuple[float, 
         "zone_changes",
     )
     lists: dict[str, Any] = {name: [] for name in names}
-    return Import(run=run, tables=[table], steps=steps, **(lists | other))
+    return Import(**({"run": run, "tables": [table], "steps": steps} | lists | other))
 
 
 def test_phases_follow_from_what_was_recorded() -> None:
@@ -177,6 +178,16 @@ def test_phases_follow_from_what_was_recorded() -> None:
     assert [(lane.name, lane.total) for lane in found.lanes] == [
         ("snapshot", 2), ("calls", 5), ("index", 6), ("foreign key", 1),
     ]  # fmt: skip
+
+
+def test_rows_of_tables_without_a_place_are_counted_apart() -> None:
+    """So that the rows in PostgreSQL, these and the rejected ones are those of SQLite."""
+    found = imported(15, [], (2, 5))
+    (table,) = found.tables
+    kept = replace(table, source_table="notes", target_table="imports.unmapped", source_rows=3, loaded=3)
+    columns = replace(table, target_table="imports.unmapped", source_rows=100, loaded=100)
+    found = imported(15, [], (2, 5), tables=[table, kept, columns])
+    assert (found.source_rows, found.loaded, found.unmapped) == (103, 100, 3)
 
 
 def test_the_night_in_which_an_import_lay_dead_is_left_out() -> None:
