@@ -3,9 +3,10 @@
     python benchmarks/search.py [--calls 75000] [--runs 5] [--keep FOLDER] [--json FILE] [WORD …]
 
 Makes generation 3 databases with so many calls, imports them into a private PostgreSQL with the settings that deploy/
-gives a host of this size, and asks `MultiDatabaseManager` for pages of 50, excerpts included, as the API does. The
-words are those of every frequency that the sample has, and some that stand together or nowhere. With --keep the server
-stays in FOLDER, and the next run with it takes seconds.
+gives a host of this size, and asks `MultiDatabaseManager` for pages of 50, excerpts included, as the API
+does: for a reader who sees all calls, for an agent who sees their own, as many as half of the agents have at least, and
+for the ten of a team. The words are those of every frequency that the sample has, and some that stand together or
+nowhere. With --keep the server stays in FOLDER, and the next run with it takes seconds.
 """
 
 from __future__ import annotations
@@ -52,6 +53,19 @@ WORDS = (
     "요금 할인",
     "고객님 확인",
 )
+# Agents of a team, as many as a team of the sample has.
+TEAM = 10
+READERS = """
+with agents as (
+    select agent_name, row_number() over (order by count(*), agent_name) as place, count(*) over () as agents
+    from consultation_sessions
+    where agent_name <> ''
+    group by agent_name
+)
+select array_agg(agent_name order by place) as names
+from agents
+where place between (agents + 1) / 2 and (agents + 1) / 2 + %s
+"""
 HITS = """
 select count(*) as hits from transcriptions where to_tsvector('simple', left(text_content, 100000)) @@ %s::tsquery
 """
@@ -78,9 +92,8 @@ def median_ms(run: Callable[[], Page], runs: int) -> tuple[float, Page]:
 
 
 def measure(calls: MultiDatabaseManager, word: str, runs: int) -> dict[str, Any]:
-    """Return how often a word occurs, and how long its pages take in milliseconds; None without a second page."""
-    query = " & ".join(f"'{part}':*" for part in word.split())
-    found: dict[str, Any] = {"word": word, "hits": calls.postgres.execute_query(HITS, (query,), fetch="val")}
+    """Return how long a word's pages take in milliseconds; None without a second page."""
+    found: dict[str, Any] = {"word": word}
     searches: dict[str, Callable[..., Page]] = {
         "said": lambda after: calls.search_transcripts(word, after, snippets=True),
         "calls": lambda after: calls.find_calls(search=word, after=after),
@@ -91,6 +104,30 @@ def measure(calls: MultiDatabaseManager, word: str, runs: int) -> dict[str, Any]
         if page.next:
             found[f"{name}_next"], _ = median_ms(lambda search=search, page=page: search(page.next), runs)  # type: ignore[misc]
     return found
+
+
+def hits(postgres: PostgreSQLManager, word: str) -> int:
+    """Return how many transcriptions a search finds."""
+    query = " & ".join(f"'{part}':*" for part in word.split())
+    return int(postgres.execute_query(HITS, (query,), fetch="val"))
+
+
+def readers(postgres: PostgreSQLManager) -> dict[str, list[str] | None]:
+    """Return the names whose calls each kind of reader sees."""
+    names: list[str] = postgres.execute_query(READERS, (TEAM - 1,), fetch="val")
+    return {"all": None, "own": names[:1], "team": names}
+
+
+def table(reader: str, measured: list[dict[str, Any]]) -> str:
+    """Return a reader's figures as a table of the README."""
+    lines = [f"| {reader}: word | hits of all | said, first page ms | next | calls, first page ms | next |"]
+    lines.append("|---|---|---|---|---|---|")
+    for one in measured:
+        times = (one[name] for name in ("said_first", "said_next", "calls_first", "calls_next"))
+        lines.append(
+            f"| {one['word']} | {one['hits']:,} | {' | '.join('' if ms is None else f'{ms:.0f}' for ms in times)} |"
+        )
+    return "\n".join(lines)
 
 
 @click.command(help=__doc__)
@@ -110,19 +147,19 @@ def main(words: tuple[str, ...], calls: int, runs: int, keep: Path | None, json_
             settings = Settings(("127.0.0.1",), server.port, "callytics", USER, PASSWORD)
             provide(server, settings, folder, calls)
             with PostgreSQLManager(settings) as postgres:
-                manager = MultiDatabaseManager(postgres)
-                measured = [measure(manager, word, runs) for word in words or WORDS]
+                counted = {word: hits(postgres, word) for word in words or WORDS}
+                everything = MultiDatabaseManager(postgres)
+                measured = {
+                    reader: [
+                        measure(everything.seen_by(names), word, runs) | {"hits": counted[word]} for word in counted
+                    ]
+                    for reader, names in readers(postgres).items()
+                }
         if not keep:
             server.remove()
-    click.echo("| word | hits in transcriptions | said, first page ms | next | calls, first page ms | next |")
-    click.echo("|---|---|---|---|---|---|")
-    for one in measured:
-        times = (one[name] for name in ("said_first", "said_next", "calls_first", "calls_next"))
-        click.echo(
-            f"| {one['word']} | {one['hits']:,} | {' | '.join('' if ms is None else f'{ms:.0f}' for ms in times)} |"
-        )
+    click.echo("\n\n".join(table(reader, found) for reader, found in measured.items()))
     if json_file:
-        json_file.write_text(json.dumps({"versions": versions(), "calls": calls, "words": measured}, indent=1))
+        json_file.write_text(json.dumps({"versions": versions(), "calls": calls, "readers": measured}, indent=1))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,17 @@ class Scope:
             name,
             visible=self.condition("%(id)s"),
             visible_a=self.condition("a.id"),
-            visible_t=self.condition("t.audio_file_id"),
-            visible_u=self._of_utterances(),
+            visible_t=self.of_transcriptions(),
+            visible_u=self.of_utterances(),
             **parts,
         )
 
-    def _of_utterances(self) -> Composed:
+    def of_transcriptions(self) -> Composed:
+        """Return what a query asks of a transcription."""
+        return self.condition("t.audio_file_id")
+
+    def of_utterances(self) -> Composed:
+        """Return what a query asks of an utterance, which may know its recording by path only."""
         if self.visible is None:
             return Composed("true")
         conditions = {"by_id": self.condition("u.audio_file_id"), "by_path": self.condition("there.id")}

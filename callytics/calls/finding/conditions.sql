@@ -22,6 +22,41 @@ case
     )
 end
 
+-- name: seen_transcription
+-- The same where the recordings are known. IS TRUE keeps the planner from estimating what each of them has, which takes
+-- longer than to look.
+(t.audio_file_id in (select unnest(%(seen)s::bigint[]))) is true
+
+-- name: seen_utterance
+-- The paths, where they are known, spare most hits the last question.
+(
+    u.audio_file_id in (select unnest(%(silent)s::bigint[]))
+    or u.audio_file_id is null
+    and (%(silent_paths)s::text[] is null or u.audio_path in (select unnest(%(silent_paths)s::text[])))
+    and (
+        select there.id
+        from audio_files as there
+        where there.file_path = u.audio_path
+        order by coalesce(there.created_at, '-infinity') desc, there.id desc
+        limit 1
+    ) in (select unnest(%(seen)s::bigint[]))
+) is true
+
+-- name: transcriptions_of_calls
+-- What stands for a table where few recordings are known: their rows, recording by recording.
+(unnest(%(seen)s::bigint[]) as c (id) join transcriptions as t on t.audio_file_id = c.id)
+
+-- name: utterances_of_calls
+(
+    select by_id.*
+    from unnest(%(silent)s::bigint[]) as c (id)
+    join utterances as by_id on by_id.audio_file_id = c.id
+    union all
+    select by_path.*
+    from unnest(%(silent_paths)s::text[]) as c (path)
+    join utterances as by_path on by_path.audio_path = c.path and by_path.audio_file_id is null
+) as u
+
 -- name: calls_after
 (coalesce(a.created_at, '-infinity'::timestamptz), a.id) < (%(after_time)s::timestamptz, %(after_id)s)
 
@@ -57,6 +92,7 @@ a.id in (
 a.id = any(%(ids)s::bigint[])
 
 -- name: calls_search
+-- Utterances count where there are no transcriptions, which is asked of those only that have the words.
 a.id in (
     select t.audio_file_id
     from transcriptions as t
@@ -64,10 +100,14 @@ a.id in (
     union
     select u.audio_file_id
     from utterances as u
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is not null
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+        and u.audio_file_id is not null
+        and (select t.id from transcriptions as t where t.audio_file_id = u.audio_file_id limit 1) is null
     union
     select f.id
     from utterances as u
     join audio_files as f on f.file_path = u.audio_path
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery and u.audio_file_id is null
+    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+        and u.audio_file_id is null
+        and (select t.id from transcriptions as t where t.audio_file_id = f.id limit 1) is null
 )

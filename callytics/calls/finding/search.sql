@@ -90,41 +90,51 @@ limit %(limit)s
 
 -- name: calls_that_say
 -- Which of some recordings have the words in what was said in them, recording by recording: for frequent words, of
--- which each has one soon.
+-- which each has one soon. Utterances are what was said where there are no transcriptions.
 select c.id
 from unnest(%(ids)s::bigint[], %(paths)s::text[]) as c (id, path)
-where (
-    select t.id
-    from transcriptions as t
-    where t.audio_file_id = c.id
-        and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
-    limit 1
-) is not null
-or (
-    select u.id
-    from utterances as u
-    where u.audio_file_id = c.id
-        and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
-    limit 1
-) is not null
-or (
-    select u.id
-    from utterances as u
-    where u.audio_path = c.path
-        and u.audio_file_id is null
-        and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
-    limit 1
-) is not null
+where case
+        when (
+            select t.id
+            from transcriptions as t
+            where t.audio_file_id = c.id
+                and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
+            limit 1
+        ) is not null then true
+        when (select t.id from transcriptions as t where t.audio_file_id = c.id limit 1) is not null then false
+        when (
+            select u.id
+            from utterances as u
+            where u.audio_file_id = c.id
+                and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+            limit 1
+        ) is not null then true
+        else (
+            select u.id
+            from utterances as u
+            where u.audio_path = c.path
+                and u.audio_file_id is null
+                and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+            limit 1
+        ) is not null
+    end
 
--- name: calls_that_say_by_index
--- The same by the full-text index and the indexes of what belongs to a recording, combined: for rare words.
+-- name: calls_transcribed
+-- Which of some recordings have the words in their transcriptions, by the full-text index and that of the recordings,
+-- combined: for rare words.
 with transcribed as materialized (
     select t.audio_file_id as id
     from transcriptions as t
     where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
         and t.audio_file_id between %(lowest)s and %(highest)s
-),
-uttered as materialized (
+)
+select c.id
+from unnest(%(ids)s::bigint[]) as c (id)
+where c.id in (select id from transcribed)
+
+-- name: calls_uttered
+-- The same of the utterances of recordings that have no transcriptions.
+with uttered as materialized (
     select u.audio_file_id as id
     from utterances as u
     where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
@@ -139,9 +149,14 @@ uttered_there as materialized (
 )
 select c.id
 from unnest(%(ids)s::bigint[], %(paths)s::text[]) as c (id, path)
-where c.id in (select id from transcribed)
-    or c.id in (select id from uttered)
+where c.id in (select id from uttered)
     or c.path in (select path from uttered_there)
+
+-- name: without_transcriptions
+-- Which of some recordings have no transcriptions, each looked up by itself.
+select c.id
+from unnest(%(ids)s::bigint[]) as c (id)
+where (select t.id from transcriptions as t where t.audio_file_id = c.id limit 1) is null
 
 -- name: window_end
 -- The last row of a window that begins below a position and has at most so many rows of each table: of the two tables'
@@ -171,12 +186,34 @@ limit 1
 
 -- name: months_before
 -- The beginning of the month of a moment, or of one so many months earlier, where partitions begin; before our era
--- there may be none.
+-- there may be none. From infinity on it is the month of the newest row.
+with moments as (
+    select
+        case
+            when %(time)s::timestamptz = 'infinity'
+                then greatest(
+                        (
+                            select t.created_at
+                            from transcriptions as t
+                            order by coalesce(t.created_at, '-infinity'::timestamptz) desc
+                            limit 1
+                        ),
+                        (
+                            select u.created_at
+                            from utterances as u
+                            order by coalesce(u.created_at, '-infinity'::timestamptz) desc
+                            limit 1
+                        )
+                    )
+            else %(time)s::timestamptz
+        end as at
+)
 select
     case
-        when %(time)s::timestamptz < '0002-01-01' then '-infinity'
-        else (date_trunc('month', %(time)s::timestamptz, 'UTC') - make_interval(months => %(months)s))::text
+        when (at >= '0002-01-01') is not true then '-infinity'
+        else (date_trunc('month', at, 'UTC') - make_interval(months => %(months)s))::text
     end
+from moments
 
 -- name: transcribed
 -- What transcriptions say with some words in it in a window, newest first.
@@ -184,7 +221,7 @@ select
 -- would walk through the window row by row instead of asking the full-text index.
 with hits as materialized (
     select t.*, coalesce(t.created_at, '-infinity'::timestamptz) as at
-    from transcriptions as t
+    from {transcriptions}
     where (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) {row_by_row}
         and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) < (%(before_time)s::timestamptz, %(before_id)s)
         and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) >= (%(from_time)s::timestamptz, %(from_id)s)
@@ -224,7 +261,7 @@ order by hits.at desc, hits.id desc
 -- planner from making a join over all hits of it.
 with hits as materialized (
     select u.*, coalesce(u.created_at, '-infinity'::timestamptz) as at
-    from utterances as u
+    from {utterances}
     where (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) {row_by_row}
         and (coalesce(u.created_at, '-infinity'::timestamptz), u.id) {below} (
             %(before_time)s::timestamptz, %(before_id)s

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from callytics.calls.finding.paging import EARLIEST, Position, moment
+from callytics.calls.finding.seen import CONDITIONS, Seen, with_silent
 from callytics.calls.scope import Scope
 from callytics.postgres import PostgreSQLManager, Row
 from callytics.postgres.sql import Composed, Queries
@@ -32,6 +33,16 @@ SECOND_ROWS = 128
 # fill means that so few rows match that the hits of the next are few as well.
 MONTHS_BEFORE = (0, 1, 12)
 TRANSCRIPTION = 2
+# Where only a part of the recordings may be seen, the first window has as many rows as should fill the page half as
+# often again, unless the index finds it sooner.
+SPARE = 1.5
+MOST_ROWS = 15_000
+# What the queries read, unless they go call by call.
+TABLES = {"transcriptions_of_calls": "transcriptions as t", "utterances_of_calls": "utterances as u"}
+# From this part of the sentences on a word is frequent: reading the sentences of a recording, at 4 µs each, soon finds
+# it, while the full-text index would name tens of thousands of rows of other recordings.
+FREQUENT = 0.015
+SAMPLED_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -56,17 +67,28 @@ OLDEST = Position(EARLIEST, (SMALLEST_ID, 1))
 NEWEST = Position(LATEST, (LARGEST_ID, TRANSCRIPTION))
 
 
+@dataclass(frozen=True)
+class Way:
+    """How far back the next window reaches, and whether its rows are read one by one."""
+
+    start: Callable[[Position], Position]
+    row_by_row: bool = False
+
+
 class Said:
     """What was said with some words in it, a full-text query whose words are prefixes."""
 
     def __init__(self, postgres: PostgreSQLManager, words: str, scope: Scope) -> None:
         self.postgres = postgres
         self.words = words
-        self.scope = scope
+        self._frequency = frequency(postgres, words) if isinstance(scope, Seen) else 0.0
+        self.scope = with_silent(postgres, scope, self._frequency) if isinstance(scope, Seen) else scope
 
     def page(self, before: Position, limit: int) -> list[Row]:
         """Return the newest ``limit`` hits below a position, of one time and id the transcription first."""
         rows: list[Row] = []
+        if isinstance(self.scope, Seen) and not self.scope.calls:
+            return rows
         for window in self.windows(before, limit):
             rows += self.within(window, limit - len(rows))
             if len(rows) == limit:
@@ -75,14 +97,9 @@ class Said:
 
     def windows(self, before: Position, limit: int) -> Iterator[Window]:
         """Yield windows from a position back to the oldest row, each when it is wanted."""
-        ways: list[Callable[[Position], Position]] = [
-            *(partial(self._rows_before, rows=rows * limit) for rows in (FIRST_ROWS, SECOND_ROWS)),
-            *(partial(self._months_before, months=months) for months in MONTHS_BEFORE),
-            lambda _before: OLDEST,
-        ]
-        for number, way in enumerate(ways):
-            start = way(before)
-            yield Window(before, start, row_by_row=number == 0)
+        for way in (*self._by_rows(limit), *self._by_months()):
+            start = way.start(before)
+            yield Window(before, start, way.row_by_row)
             if start == OLDEST:
                 return
             before = start
@@ -94,15 +111,45 @@ class Said:
         that generation 3 keeps twice, and to find that out costs more than to find the hit.
         """
         values = self.scope.values(window.values() | {"query": self.words, "limit": limit})
-        row_by_row = Composed("is true" if window.row_by_row else "")
-        transcribed = self.postgres.execute_query(self.scope.text(SQL, "transcribed", row_by_row=row_by_row), values)
+        parts = self._parts(window)
+        transcribed = self.postgres.execute_query(self.scope.text(SQL, "transcribed", **parts), values)
         if len(transcribed) == limit:
             values |= {"from_time": moment(transcribed[-1]), "from_id": transcribed[-1]["id"]}
-        below = Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<")
-        uttered = self.postgres.execute_query(
-            self.scope.text(SQL, "uttered", row_by_row=row_by_row, below=below), values
-        )
+        if isinstance(self.scope, Seen) and self.scope.silent == "{}":
+            return transcribed
+        uttered = self.postgres.execute_query(self.scope.text(SQL, "uttered", **parts), values)
         return sorted(transcribed + uttered, key=_order, reverse=True)[:limit]
+
+    @property
+    def _call_by_call(self) -> bool:
+        return isinstance(self.scope, Seen) and self.scope.few and self._frequency >= FREQUENT
+
+    def _parts(self, window: Window) -> dict[str, Composed]:
+        sources = CONDITIONS if self._call_by_call else TABLES
+        return {
+            "row_by_row": Composed("is true" if window.row_by_row or self._call_by_call else ""),
+            "below": Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<"),
+            "transcriptions": Composed(sources["transcriptions_of_calls"]),
+            "utterances": Composed(sources["utterances_of_calls"]),
+        }
+
+    def _by_rows(self, limit: int) -> list[Way]:
+        """Return the first ways: of a known part of the recordings as many rows as should hold a page, if not many."""
+        if not isinstance(self.scope, Seen):
+            return [
+                Way(partial(self._rows_before, rows=FIRST_ROWS * limit), row_by_row=True),
+                Way(partial(self._rows_before, rows=SECOND_ROWS * limit)),
+            ]
+        rows = limit * SPARE / max(self.scope.share * self._frequency, 1e-9)
+        if self.scope.few or rows > MOST_ROWS:
+            return []
+        return [Way(partial(self._rows_before, rows=int(rows)), row_by_row=True)]
+
+    def _by_months(self) -> list[Way]:
+        # Few calls of rare words: the rest of a month would be one more window for nothing.
+        rare = isinstance(self.scope, Seen) and self._frequency < FREQUENT
+        months = MONTHS_BEFORE[1:] if rare else MONTHS_BEFORE
+        return [*(Way(partial(self._months_before, months=number)) for number in months), Way(lambda _: OLDEST)]
 
     def _rows_before(self, before: Position, rows: int) -> Position:
         values = {"before_time": before.time, "before_id": before.numbers[0], "rows": rows}
@@ -112,6 +159,11 @@ class Said:
     def _months_before(self, before: Position, months: int) -> Position:
         time = self.postgres.execute_query(SQL["months_before"], {"time": before.time, "months": months}, fetch="val")
         return Position(time, (SMALLEST_ID, 1))
+
+
+def frequency(postgres: PostgreSQLManager, words: str) -> float:
+    """Return in which part of the newest sentences the words are."""
+    return float(postgres.execute_query(SQL["frequency"], {"query": words, "rows": SAMPLED_ROWS}, fetch="val"))
 
 
 def _order(row: Row) -> tuple[bool, datetime, int, int]:

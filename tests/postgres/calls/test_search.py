@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from callytics.calls import MultiDatabaseManager
+from callytics.calls.finding import seen
 from callytics.calls.finding.paging import Page
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
@@ -45,6 +46,13 @@ values
 (3, '오늘 요금제 변경 환불', 9, 9, '2025-03-01'),
 (4, '요금제 오늘 변경', 9, 9, '2025-03-01'), (6, '환불 요금제 변경이', 9, 9, null);
 
+insert into consultation_sessions (audio_file_id, session_date, duration_minutes, agent_name)
+select n, '2025-01-05', 1, case when n % 4 = 0 then 'many' when n = 7 then 'few' else 'agent ' || n % 5 end
+from generate_series(1, 300) as n
+where n % 11 > 0;
+insert into consultation_sessions (audio_file_id, session_date, duration_minutes, agent_name)
+values (4, '2025-01-05', 1, 'few'), (null, '2025-01-05', 1, 'many');
+
 select ensure_month_partitions('transcriptions', '2025-01-01', '2025-02-01');
 select ensure_month_partitions('utterances', '2025-02-01', '2025-03-01');
 """
@@ -79,6 +87,7 @@ where exists (
         select from utterances as u
         where (u.audio_file_id = f.id or u.audio_file_id is null and u.audio_path = f.file_path)
             and to_tsvector('simple', u.text) @@ %(query)s
+            and not exists (select from transcriptions as t where t.audio_file_id = f.id)
     )
 order by coalesce(created_at, '-infinity') desc, id desc
 """
@@ -130,6 +139,67 @@ def test_pages_hold_all_hits_in_order(calls: MultiDatabaseManager, search: str, 
     assert [row["id"] for row in all_pages(calls.find_calls, limit, search=search)] == expected_calls != []
     of_one_path = [row["id"] for row in all_pages(calls.find_calls, limit, search=search, path="/calls/8")]
     assert of_one_path == [call for call in expected_calls if call in (8, 298)]
+
+
+VISIBLE = "select audio_file_id as id from consultation_sessions where agent_name = any(%(agents)s)"
+PLAIN_SCOPE = f"""
+with visible as ({VISIBLE}),
+said as (
+    select 2 as source, id, audio_file_id, text_content as text, created_at from transcriptions
+    union all
+    select
+        1, id, coalesce(audio_file_id, (
+            select f.id from audio_files as f where f.file_path = u.audio_path
+            order by coalesce(f.created_at, '-infinity') desc, f.id desc limit 1
+        )), text, created_at
+    from utterances as u
+    where not exists (
+        select from transcriptions as t
+        join audio_files as f on f.id = t.audio_file_id
+        where t.audio_file_id = u.audio_file_id or u.audio_file_id is null and f.file_path = u.audio_path
+    )
+)
+select source, id
+from said
+where to_tsvector('simple', text) @@ %(query)s::tsquery and audio_file_id in (select id from visible)
+order by coalesce(created_at, '-infinity') desc, id desc, source desc
+"""
+
+
+@pytest.mark.parametrize("agents", [["few"], ["many"], ["agent 1", "few", "nobody"], ["nobody"], []], ids=str)
+@pytest.mark.parametrize(
+    ("search", "query", "limit"),
+    [
+        ("네", "'네':*", 7),
+        ("말 7", "'말':* & '7':*", 1),
+        ("환불", "'환불':*", 2),
+        ("고대", "'고대':*", 50),
+        ("말", "'말':*", 50),
+    ],
+)
+@pytest.mark.parametrize("bounds", [{}, {"FEW": 0}, {"MOST": 1}, {"RARE": 1.0, "FEW": 0}], ids=str)
+def test_whoever_sees_some_calls_finds_all_hits_in_them(
+    calls: MultiDatabaseManager,
+    monkeypatch: pytest.MonkeyPatch,
+    agents: list[str],
+    search: str,
+    query: str,
+    limit: int,
+    bounds: dict[str, float],
+) -> None:
+    """Whether their recordings are few, many, or too many to be looked up."""
+    for name, value in bounds.items():
+        monkeypatch.setattr(seen, name, value)
+    scoped = calls.seen_by(agents)
+    values = {"query": query, "agents": agents}
+    expected = [tuple(row.values()) for row in calls.postgres.execute_query(PLAIN_SCOPE, values)]
+    found = all_pages(scoped.search_transcripts, limit, query=search)
+    assert [(row["source_number"], row["id"]) for row in found] == expected
+    visible = {row["id"] for row in calls.postgres.execute_query(VISIBLE, values) if row["id"] is not None}
+    assert {row["id"] for row in all_pages(scoped.find_calls, limit)} == visible
+    expected_calls = calls.postgres.execute_query(CALLS, {"query": query})
+    found_calls = [row["id"] for row in all_pages(scoped.find_calls, limit, search=search)]
+    assert found_calls == [row["id"] for row in expected_calls if row["id"] in visible]
 
 
 def test_words_in_quotes_follow_each_other(calls: MultiDatabaseManager) -> None:
