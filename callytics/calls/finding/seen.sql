@@ -6,7 +6,7 @@
 with recordings as (
     select distinct s.audio_file_id as id
     from consultation_sessions as s
-    where s.agent_name = any(%(visible)s::text[]) and s.audio_file_id is not null
+    where s.agent_name = any(%(visible)s::text[])
     limit %(most)s
 )
 select
