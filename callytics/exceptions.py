@@ -36,7 +36,7 @@ class SchemaChanged(DatabaseUnavailable):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection was lost during a write, which may or may not have been stored."""
+    """A write that may or may not be stored: its connection was lost, or no standby has confirmed it."""
 
 
 class PoolExhausted(CallyticsError):

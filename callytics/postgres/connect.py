@@ -8,9 +8,32 @@ from contextlib import closing, contextmanager
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from callytics.postgres.errors import AGAIN, read_only, translated, unreachable
+from callytics.exceptions import OutcomeUnknown
+from callytics.postgres.errors import AGAIN, UNCONFIRMED, read_only, translated, unreachable
 from callytics.postgres.session import STARTUP, settle
 from callytics.settings import Settings
+
+
+class Confirmed(Connection):
+    """A connection whose commits count as such only once a standby has confirmed them, where any has to."""
+
+    def commit(self) -> None:
+        """Commit; raise OutcomeUnknown where the wait for a standby was cancelled."""
+        self.notices.clear()
+        super().commit()
+        if self.notices and self._needs_standbys():
+            raise OutcomeUnknown(UNCONFIRMED)
+
+    def _needs_standbys(self) -> bool:
+        """Tell whether a remark on a commit has to be taken for that of a cancelled wait.
+
+        psycopg2 has only its words, which lc_messages translates; commits are hardly ever remarked upon otherwise.
+        """
+        with self.cursor() as cursor:
+            cursor.execute("select current_setting('synchronous_standby_names') <> ''")
+            row = cursor.fetchone()
+        super().rollback()
+        return row is not None and bool(row[0])
 
 
 def connect(settings: Settings, *, owner: bool = False) -> Connection:
@@ -26,11 +49,11 @@ def connect(settings: Settings, *, owner: bool = False) -> Connection:
 
 
 def _opened(conninfo: str) -> Connection:
-    connection = psycopg2.connect(conninfo)
+    connection = psycopg2.connect(conninfo, connection_factory=Confirmed)
     # psycopg2 decides as it connects how it writes texts, and would write a backslash as an escape for ever after.
     if connection.info.parameter_status("standard_conforming_strings") == "off":
         connection.close()
-        connection = psycopg2.connect(conninfo + STARTUP)
+        connection = psycopg2.connect(conninfo + STARTUP, connection_factory=Confirmed)
     return connection
 
 

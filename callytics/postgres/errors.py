@@ -67,6 +67,11 @@ GUESS = re.compile(
 SEVERAL = "Multiple connection attempts failed"
 ATTEMPT = re.compile(r"^(- host: .*?, port: .*?, hostaddr: .*?: )?(connection failed: |connection is bad: )?")
 AGAIN = "try again"
+# PostgreSQL ends such a wait with a warning and calls the commit a success.
+UNCONFIRMED = (
+    "the wait for a standby's confirmation was cancelled, so this is stored on one host alone and lost if that fails "
+    "now: look whether it is stored before trying again"
+)
 # https://www.postgresql.org/docs/15/errcodes-appendix.html; the longest prefix of a code decides.
 CONNECTION_LOST = ("08", "57P")
 # Where the server finds that what a prepared statement returns has changed: the code of this error has other meanings,

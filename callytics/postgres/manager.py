@@ -42,7 +42,8 @@ class PostgreSQLManager:
     A caller who finds no free connection waits up to ``timeout`` seconds, then PoolExhausted is raised. The server
     cancels a statement after ``statement_timeout`` seconds (None: never), which raises TooSlow. DatabaseUnavailable
     means that the database can't be reached, or was lost and nothing was stored; its subclass OutcomeUnknown, that the
-    connection was lost at a moment when only a look at the data can tell. :mod:`callytics.postgres.errors` lists the
+    connection was lost, or a commit not confirmed by a standby, at a moment when only a look at the data can tell; ten
+    seconds after ``statement_timeout`` an answer counts as lost. :mod:`callytics.postgres.errors` lists the
     others. Errors about a statement or its values remain psycopg.Error.
     """
 
@@ -332,13 +333,13 @@ class PostgreSQLManager:
     def _execute(self, session: Session, query: Query, params: Parameters, fetch: Fetch) -> Any:
         # A cancellation that came between two statements found no query to stop.
         self._callers.check_cancelled()
-        with self._counters.counted(), self._translated(session):
+        with self._counters.counted(), self._translated(session), session.answered():
             cursor = session.cursor(row_factory=FACTORIES[fetch])
             cursor.execute(query, params)
             return fetched(cursor, fetch)
 
     async def _aexecute(self, session: Session, query: Query, params: Parameters, fetch: Fetch) -> Any:
-        with self._counters.counted(), self._translated(session):
+        with self._counters.counted(), self._translated(session), session.answered():
             cursor = session.cursor(row_factory=FACTORIES[fetch])
             await session.arun(cursor, query, params)
             return fetched(cursor, fetch)

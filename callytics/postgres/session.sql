@@ -33,6 +33,12 @@ select
             and not has_tablespace_privilege(current_setting('default_tablespace'), 'create')
             then set_config('default_tablespace', '', false)
     end,
+    -- Where others confirm what is stored, a role or a database that would not wait for them risks its loss.
+    case
+        when current_setting('synchronous_standby_names') <> ''
+            and current_setting('synchronous_commit') in ('off', 'local')
+            then set_config('synchronous_commit', 'on', false)
+    end,
     set_config('statement_timeout', '0', false),
     set_config('lock_timeout', '0', false),
     set_config('idle_in_transaction_session_timeout', '0', false),

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from callytics.exceptions import SettingsError
 from callytics.settings.checks import JWT_SECRET_KEY_BYTES, KEY_ADVICE, PLACEHOLDER, Problem, check, place
 from callytics.settings.envfile import create_env_file, env_text, init, read_env_file
-from callytics.settings.libpq import EXPLICIT, check_environment, forget_libpq
+from callytics.settings.libpq import EXPLICIT, FAILOVER, check_environment, forget_libpq
 from callytics.settings.variables import DEFAULT_ENV_FILE, OPTIONAL, REQUIRED, SECRETS, hosts, value
 
 __all__ = [
@@ -109,7 +109,7 @@ class Settings:
             "client_encoding": "UTF8",
             # For each host. libpq itself would wait as long as the kernel does, two minutes for a host that is off.
             "connect_timeout": "10",
-        }
+        } | (FAILOVER if len(self.hosts) > 1 else {})
         return EXPLICIT | {name: value for name, value in parameters.items() if value is not None}
 
     def conninfo(self, *, owner: bool = False) -> str:

@@ -28,6 +28,15 @@ EXPLICIT = {
     "krbsrvname": "postgres",
     "target_session_attrs": "any",
 }
+# Of several hosts one may be gone: whoever has a connection to it, or tries it first, goes on to the next one in
+# seconds. For each host, in seconds; tcp_user_timeout in milliseconds.
+FAILOVER = {
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "5000",
+}
 # Settings take the place of these, which many shells hold for psql.
 REPLACED = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD")
 ALTERING = (

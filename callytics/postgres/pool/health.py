@@ -11,7 +11,7 @@ from typing import Literal
 
 import psycopg
 
-from callytics.exceptions import CallyticsError, PoolExhausted, ReadOnlyServer
+from callytics.exceptions import CallyticsError, OutcomeUnknown, PoolExhausted, ReadOnlyServer
 from callytics.postgres.pool.sessions import Session
 from callytics.postgres.pool.statistics import Statistics
 
@@ -22,7 +22,16 @@ HEALTH_WAIT = 1.0
 # it sent more and more rarely, and would notice half a minute late that the network is back.
 LOOK_SECONDS = 5.0
 # transaction_read_only is on for a standby, and where default_transaction_read_only was set: both take no writes.
-QUESTION = "select current_setting('server_version'), current_setting('transaction_read_only')"
+QUESTION = """
+select
+    current_setting('server_version'),
+    current_setting('transaction_read_only'),
+    current_setting('synchronous_standby_names')
+"""
+# The least that is committed as any row is: one that nobody reads, in the server's log alone.
+WRITE = "select pg_logical_emit_message(true, 'callytics', '')"
+# Seconds until a look gives up its write, which the server would otherwise wait with for as long as standbys are away.
+WRITE_SECONDS = 3.0
 
 Borrow = Callable[[float], AbstractContextManager[Session]]
 
@@ -54,17 +63,16 @@ class Probe:
     server_version: str = ""
 
     def health(self, now: Statistics) -> Health:
-        """Return what is known so far: that the check has not ended is an answer, too."""
-        reason = self.reason if self.done.is_set() else "the database does not answer"
+        """Return what is known so far: what a check that has not ended is waiting for is an answer, too."""
         return Health(
-            status="unhealthy" if reason else "healthy",
+            status="unhealthy" if self.reason else "healthy",
             latency_ms=self.latency_ms,
             server_version=self.server_version,
             size=now.size,
             in_use=now.in_use,
             idle=now.idle,
             waiting=now.waiting,
-            reason=reason,
+            reason=self.reason,
         )
 
 
@@ -93,12 +101,15 @@ class Prober:
             with self._borrow(HEALTH_WAIT) as session, _given_up(session):
                 began = time.perf_counter()
                 cursor = session.execute(QUESTION)
-                probe.server_version, read_only = cursor.fetchone() or ("", "")
+                probe.server_version, read_only, standbys = cursor.fetchone() or ("", "", "")
                 probe.latency_ms = (time.perf_counter() - began) * 1000
                 if read_only == "on":
                     # To the pool too, whose sessions may be the last ones that are.
                     raise psycopg.errors.ReadOnlySqlTransaction
-                probe.reason = None
+                # Reading says nothing about that: a primary without its standbys answers every question.
+                probe.reason = "the database stores nothing: it waits for a standby" if standbys else None
+                if standbys and _stored(session):
+                    probe.reason = None
         except ReadOnlyServer:
             probe.reason = "the database takes no writes"
         except PoolExhausted:
@@ -110,6 +121,20 @@ class Prober:
             probe.reason = "the pool of connections is not open"
         finally:
             probe.done.set()
+
+
+def _stored(session: Session) -> bool:
+    """Tell whether the server can store something, within a bounded time."""
+    timer = threading.Timer(WRITE_SECONDS, session.cancel_safe, kwargs={"timeout": 1.0})
+    timer.daemon = True
+    timer.start()
+    try:
+        session.execute(WRITE)
+    except OutcomeUnknown:
+        return False
+    finally:
+        timer.cancel()
+    return True
 
 
 @contextmanager

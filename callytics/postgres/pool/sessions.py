@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import waiting
+from psycopg import errors, waiting
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from callytics.postgres.errors import unreachable
+from callytics.exceptions import OutcomeUnknown
+from callytics.postgres.errors import UNCONFIRMED, unreachable
 from callytics.postgres.pool.cancelling import CANCEL_PATIENCE, look, until_ended
 from callytics.postgres.pool.loaders import register
 from callytics.postgres.session import settle
@@ -43,6 +45,14 @@ select
 INTERVAL = 1.0
 # Seconds that the server has to take note of a cancellation.
 ASK_SECONDS = 1.0
+# Seconds that an answer may be late: the server ends a statement after statement_timeout, but not a commit that waits
+# for a standby, nor does a frozen one end anything.
+LATE_SECONDS = 10.0
+# What ends that wait in the server, whose words about it lc_messages translates.
+# https://github.com/postgres/postgres/blob/REL_15_STABLE/src/backend/replication/syncrep.c
+WAITING_FOR_STANDBY = "SyncRepWaitForLSN"
+
+Result = TypeVar("Result")
 
 
 class Session(psycopg.Connection[TupleRow]):
@@ -60,6 +70,10 @@ class Session(psycopg.Connection[TupleRow]):
     readonly: bool = False
     # Whether a cancellation may still be on its way.
     doubtful: bool = False
+    # Seconds within which the server answers a statement, None where that may take as long as it likes.
+    longest: float | None = None
+    _patience: float | None = None
+    _unconfirmed: bool = False
     _poller: select.poll
 
     def watch(self, generation: int) -> None:
@@ -91,22 +105,55 @@ class Session(psycopg.Connection[TupleRow]):
     @property
     def read_only_by_default(self) -> bool:
         """Whether database or role were set to read only when this session began, which keeps that for good."""
-        return self.pgconn.parameter_status(b"default_transaction_read_only") == b"on"
+        return not self.closed and self.pgconn.parameter_status(b"default_transaction_read_only") == b"on"
 
     @property
     def idle(self) -> bool:
         """Whether no transaction is open and nothing runs."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
 
+    def note(self, notice: psycopg.errors.Diagnostic) -> None:
+        """Take note of what the server remarks: that nobody waits for a standby any more is no error to it."""
+        self._unconfirmed = self._unconfirmed or notice.source_function == WAITING_FOR_STANDBY
+
+    def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
+        """Wait as psycopg does; raise OutcomeUnknown where the wait for a standby's confirmation was cancelled."""
+        self._unconfirmed = False
+        result = super().wait(gen, interval, timeout if self._patience is None else self._patience)
+        self._refuse_unconfirmed()
+        return result
+
+    @contextmanager
+    def answered(self, *, committing: bool = False) -> Iterator[None]:
+        """Give the session up and raise OutcomeUnknown where the server does not say whether it has stored something.
+
+        Inside a transaction only its COMMIT is at stake.
+        """
+        self._patience = self.longest if committing or self.autocommit else None
+        try:
+            yield
+        except errors._WaitTimeout as error:
+            # Not cancelled: the server would show everybody at once what may still be lost.
+            self.abandon()
+            self.close()
+            raise OutcomeUnknown(
+                f"PostgreSQL has not said within {self.longest:.0f} seconds that this is stored, so it may lack a "
+                "standby that confirms it: look whether it is stored before trying again"
+            ) from error
+        finally:
+            self._patience = None
+
     async def arun(self, cursor: psycopg.Cursor[Any], query: Any, parameters: Any = None) -> None:
         """Run a statement on a cursor of this session, without holding up the loop; a cancelled task cancels it."""
         work = cursor._execute_gen(query, parameters)
+        self._unconfirmed = False
         try:
-            await waiting.wait_async(work, self.fileno(), INTERVAL)
+            await waiting.wait_async(work, self.fileno(), INTERVAL, self._patience)
         except asyncio.CancelledError:
             ending = asyncio.ensure_future(waiting.wait_async(work, self.fileno(), INTERVAL))
             await until_ended(ending, self.acancel, self.abandon)
             raise
+        self._refuse_unconfirmed()
 
     async def aexecute(self, query: str) -> None:
         """Run a statement of which no rows are wanted, as `arun` does."""
@@ -142,16 +189,22 @@ class Session(psycopg.Connection[TupleRow]):
         with suppress(OSError, psycopg.Error), socket.fromfd(self.fileno(), socket.AF_INET, socket.SOCK_STREAM) as own:
             own.shutdown(socket.SHUT_RDWR)
 
+    def _refuse_unconfirmed(self) -> None:
+        if self._unconfirmed:
+            raise OutcomeUnknown(UNCONFIRMED)
+
 
 def open_session(settings: Settings, *, owner: bool, statement_timeout: float | None) -> Session:
     """Open a session in autocommit with its timeouts, in seconds; raises DatabaseUnavailable with one line."""
-    parameters: dict[str, Any] = settings.parameters(owner=owner) | KEEPALIVES
+    parameters: dict[str, Any] = KEEPALIVES | settings.parameters(owner=owner)
     try:
         # By keywords rather than one string: whatever a password contains, nothing has to be quoted.
         session = Session.connect(autocommit=True, **parameters)
     except psycopg.OperationalError as error:
         raise unreachable(settings, owner, error) from None
     register(session.adapters)
+    session.add_notice_handler(session.note)
+    session.longest = statement_timeout + LATE_SECONDS if statement_timeout else None
     try:
         _configure(session, statement_timeout)
     except psycopg.OperationalError as error:

@@ -69,7 +69,7 @@ def inside(transaction: Transaction, isolation: Isolation | None = None, read_on
         except BaseException:
             session.undo(transaction.undo())
             raise
-        with outcome(transaction):
+        with outcome(transaction), session.answered(committing=True):
             session.execute(transaction.keep())
     finally:
         transaction.end()
@@ -88,7 +88,7 @@ async def ainside(
         except BaseException:
             await finish(session, session.aundo(transaction.undo()))
             raise
-        with outcome(transaction):
+        with outcome(transaction), session.answered(committing=True):
             await finish(session, session.aexecute(transaction.keep()))
     finally:
         transaction.end()
