@@ -24,26 +24,32 @@ class Costs:
     target_bytes: int
 
 
-def costs_of(rows: int, size_bytes: int, cores: int | None = None, *, changed: float = CHANGED) -> Costs:
-    """Estimate the costs of files with so many rows and bytes on so many cores (None: this machine's).
+def costs_of(
+    rows: int | None, size_bytes: int, tables: int, cores: int | None = None, *, changed: float = CHANGED
+) -> Costs:
+    """Estimate the costs of files with so many rows, bytes and tables on so many cores (None: this machine's).
 
-    The downtime is that of a sync after a part of the rows was ``changed``. Costs were measured on two cores: more are
-    counted as two, since ``--jobs`` is two unless said otherwise.
+    Without rows they are as many as such files usually have. The downtime is that of a sync after a part of the rows
+    was ``changed``. Costs were measured on two cores: more are counted as two, since ``--jobs`` is two unless said
+    otherwise.
     """
     measured, cores = _measured(), cores or len(os.sched_getaffinity(0))
     loading, catching_up, space = measured["import"], measured["sync"], measured["space"]
+    rows = size_bytes // measured["row"]["bytes"] if rows is None else rows
     # A row costs by its values and by their length: half and half.
     units = (rows + size_bytes / measured["row"]["bytes"]) / 2
-    import_cpu = loading["start_seconds"] + units * loading["row_seconds"]
+    # Of small files the tables cost more than the rows.
+    shared_cpu = tables * loading["table_seconds"] + units * loading["row_seconds"]
     sync_cpu = (
         catching_up["start_seconds"]
         + rows * changed * catching_up["row_seconds"]
         + size_bytes * catching_up["byte_seconds"]
     )
     return Costs(
-        import_cpu / min(cores, loading["busy_cores"]),
+        # Until there is a plan, one core is busy.
+        loading["start_seconds"] + shared_cpu / min(cores, loading["busy_cores"]),
         sync_cpu / min(cores, catching_up["busy_cores"]),
-        int(space["start_bytes"] + size_bytes * space["bytes_per_byte"]),
+        int(tables * space["table_bytes"] + rows * space["row_bytes"] + size_bytes * space["bytes_per_byte"]),
     )
 
 

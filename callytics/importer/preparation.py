@@ -42,7 +42,7 @@ def note_room(session: Session, snapshots: Iterable[Snapshot], outcome: Outcome)
     folder = session.target.data_directory()
     if folder is None or not all(map(is_local, session.settings.hosts)):
         return
-    needed = costs_of(0, sum(snapshot.size_bytes for snapshot in snapshots)).target_bytes
+    needed = costs_of(None, sum(snapshot.size_bytes for snapshot in snapshots), 0).target_bytes
     # A container on this machine has its folder elsewhere.
     with suppress(OSError):
         if (free := shutil.disk_usage(folder).free) < needed:

@@ -109,7 +109,7 @@ class Profile:
     @property
     def costs(self) -> Costs:
         """Return what an import of this file and a later sync take on this machine, as far as can be told."""
-        return costs_of(self.rows, self.size_bytes)
+        return costs_of(self.rows, self.size_bytes, len(self.tables))
 
     @property
     def seconds(self) -> float:
