@@ -18,6 +18,7 @@ from deploy import environment, policy
 environment.refuse_other_roles()
 _database_hosts, _app_hosts = environment.hosts("DATABASE_HOSTS"), environment.hosts("APP_HOSTS")
 _backup_hosts = environment.backup_hosts()
+_monitoring_hosts = environment.monitoring_hosts()
 _all_hosts = environment.all_hosts()
 _clients = environment.clients()
 _dedicated = not set(_database_hosts) & set(_app_hosts)
@@ -52,6 +53,12 @@ all = (
         "backup_server": policy.BACKUP_SERVER,
         "backup_jobs": {"repository": policy.REPOSITORY_JOBS, "database": policy.DATABASE_JOBS},
         "backup_folder": "/var/lib/callytics-backup",
+        **environment.monitoring(),
+        "monitoring_host": next(iter(_monitoring_hosts), ""),
+        "monitoring_hosts": _all_hosts,
+        "monitoring_services": environment.scraped_services(next(iter(_monitoring_hosts), "")),
+        # Tests divide by it how long something has to last until there is an alert.
+        "monitoring_pace": 1,
     },
 )
 
@@ -120,3 +127,5 @@ app = (
 
 # Empty where the backups are kept on the database's host or in a store.
 backup: tuple[list[str], dict[str, object]] = (_backup_hosts, {})
+
+monitoring: tuple[list[str], dict[str, object]] = (_monitoring_hosts, {})

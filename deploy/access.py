@@ -16,6 +16,7 @@ if "database" in host.groups:
         group="postgres",
         mode="0640",
         access=host.data.postgres_access,
+        watched=[host.data.postgres_database] if host.data.monitoring_on else [],
     )
     files.put(
         name="Write pg_ident.conf",

@@ -30,6 +30,7 @@ if "app" in host.groups:
         "POSTGRES_USER": "callytics_user",
         "POSTGRES_PASSWORD": data.app_password,
         "JWT_SECRET_KEY": data.app_signing_key or kept_key,
+        **({"PROMETHEUS_URL": "http://127.0.0.1:9090"} if "monitoring" in host.groups else {}),
         **data.app_service_settings,
     }
     owner = {"POSTGRES_OWNER_USER": "callytics_owner", "POSTGRES_OWNER_PASSWORD": data.app_owner_password}
@@ -45,6 +46,7 @@ if "app" in host.groups:
         home="/nonexistent",
         shell="/usr/sbin/nologin",
         create_home=False,
+        ensure_home=False,
         system=True,
     )
     files.directory(

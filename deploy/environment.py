@@ -94,6 +94,7 @@ def service_settings() -> dict[str, str]:
         "API_PORT",
         "API_NAMES",
         "CORS_ORIGINS",
+        "PROMETHEUS_URL",
     )
     return {name: value(name) for name in names if value(name)}
 
@@ -183,9 +184,12 @@ def all_hosts() -> list[str]:
 
     The two cannot mix, as "@local" has no address that the others could use.
     """
-    found = list(dict.fromkeys([*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS"), *backup_hosts()]))
+    others = {"BACKUP_HOST": backup_hosts(), "MONITORING_HOST": monitoring_hosts()}
+    named = [*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS"), *others["BACKUP_HOST"], *others["MONITORING_HOST"]]
+    found = list(dict.fromkeys(named))
     if "@local" in found and len(found) > 1:
-        names = "DATABASE_HOSTS, APP_HOSTS and BACKUP_HOST" if backup_hosts() else "DATABASE_HOSTS and APP_HOSTS"
+        *first, last = ["DATABASE_HOSTS", "APP_HOSTS", *(name for name in others if words(name))]
+        names = f"{', '.join(first)} and {last}"
         raise InventoryError(f"{names} mix this machine with others: name it by its address, too")
     return found
 
@@ -204,6 +208,61 @@ def backup_hosts() -> list[str]:
     if found and (len(hosts("DATABASE_HOSTS")) > 1 or found[0] in hosts("DATABASE_HOSTS")):
         raise InventoryError("BACKUP_HOST serves one database on another host: name that one, or leave it out")
     return found
+
+
+def monitoring_hosts() -> list[str]:
+    """Return the host that has Prometheus, the first database's unless it is named; none if nothing is monitored."""
+    found = words("MONITORING_HOST", hosts("DATABASE_HOSTS")[0])
+    if len(found) > 1:
+        raise InventoryError("MONITORING_HOST names several hosts: set it to one, or leave it out")
+    return found if switch("MONITORING") else []
+
+
+def monitoring() -> dict[str, Any]:
+    """Return whether hosts are monitored, for how long that is kept, and who is told of alerts."""
+    webhook, smtp, sender = password("ALERT_WEBHOOK", required=False), value("ALERT_SMTP"), value("ALERT_SMTP_FROM")
+    if webhook and not re.fullmatch(r"https?://[^\s@]+", webhook.unmask()):
+        raise InventoryError("ALERT_WEBHOOK is not an address: write it as https://name/path")
+    if words("ALERT_EMAIL") and not (re.fullmatch(r"\S+:[0-9]{1,5}", smtp) and sender):
+        raise InventoryError("ALERT_EMAIL needs ALERT_SMTP, as mail.example.com:587, and ALERT_SMTP_FROM: set both")
+    return {
+        "monitoring_on": switch("MONITORING"),
+        "monitoring_days": number("MONITORING_DAYS", 30),
+        "alert_webhook": webhook,
+        "alert_webhook_token": password("ALERT_WEBHOOK_TOKEN", required=False),
+        "alert_email": words("ALERT_EMAIL"),
+        "alert_smtp": smtp,
+        "alert_smtp_from": sender,
+        "alert_smtp_user": value("ALERT_SMTP_USER"),
+        "alert_smtp_password": password("ALERT_SMTP_PASSWORD", required=False),
+        "alert_smtp_tls": switch("ALERT_SMTP_TLS"),
+    }
+
+
+def scraped_services(prometheus: str) -> dict[str, str]:
+    """Return where Prometheus, on a host of that name, reaches the services' metrics, by host.
+
+    A service that listens on its own host's loopback, as by default, is seen from there alone: of the others only the
+    machine and the unit's state are known.
+    """
+    listens, port = value("API_HOST", "127.0.0.1"), value("API_PORT", "8000")
+    is_open = listens not in ("127.0.0.1", "::1", "localhost")
+    found = {}
+    for host in hosts("APP_HOSTS"):
+        if host == prometheus and (not is_open or listens in ("0.0.0.0", "::")):
+            found[host] = f"127.0.0.1:{port}" if listens != "::1" else f"[::1]:{port}"
+        elif is_open:
+            name = host if listens in ("0.0.0.0", "::") else listens
+            found[host] = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return found
+
+
+def switch(name: str) -> bool:
+    """Return whether something is on, as it is by default; raises InventoryError for anything but on and off."""
+    text = value(name, "on")
+    if text not in ("on", "off"):
+        raise InventoryError(f"{name} '{text}' is neither on nor off: correct it")
+    return text == "on"
 
 
 def backups() -> dict[str, Any]:

@@ -29,3 +29,4 @@ wait_for_each_other(name="Wait until every database is there")
 
 local.include(str(DEPLOY / "app.py"))
 local.include(str(DEPLOY / "backup.py"))
+local.include(str(DEPLOY / "monitoring.py"))

@@ -122,6 +122,23 @@ def absent(units: Sequence[str]) -> Generator[StringCommand, None, None]:
         host.noop("none of them is there")
 
 
+@operation()
+def released(units: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Stop and disable packages' services that a deployment has configured, and remove its drop-ins.
+
+    Services without a drop-in of ours are somebody else's, and left alone.
+    """
+    drop_ins = {f"{unit}.d/callytics.conf": unit for unit in units}
+    if found := host.get_fact(UnitFiles, units=list(drop_ins)):
+        names = " ".join(drop_ins[file] for file in found)
+        yield StringCommand(
+            f"systemctl disable --quiet --now {names}; cd /etc/systemd/system && rm -f {' '.join(found)}"
+        )
+        yield StringCommand("systemctl daemon-reload")
+    else:
+        host.noop("none of them is ours")
+
+
 def _moment(text: str) -> float:
     if not text:
         return 0.0

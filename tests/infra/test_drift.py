@@ -152,6 +152,23 @@ DRIFTS = {
         "systemctl is-active callytics-backup-diff.timer; systemctl is-enabled callytics-backup-diff.timer",
         command="systemctl disable --now callytics-backup-diff.timer",
     ),
+    "an alert that somebody took out": Drift(
+        "Write the alerts",
+        "sha256sum /etc/callytics/monitoring/alerts.yml",
+        command="sed -i '/DiskFull/,/nearly full/d' /etc/callytics/monitoring/alerts.yml",
+    ),
+    "a Prometheus for everybody": Drift(
+        "Write how prometheus runs",
+        "sha256sum /etc/systemd/system/prometheus.service.d/callytics.conf; systemctl show -p ExecStart prometheus "
+        "| grep -o 'listen-address=[^ ]*'",
+        command="cd /etc/systemd/system && sed -i s/address=127.0.0.1/address=0.0.0.0/ "
+        "prometheus.service.d/callytics.conf && systemctl daemon-reload && systemctl restart prometheus",
+    ),
+    "metrics that nobody writes": Drift(
+        "Run the metrics' timer",
+        "systemctl is-active callytics-metrics.timer; systemctl is-enabled callytics-metrics.timer",
+        command="systemctl disable --now callytics-metrics.timer",
+    ),
     "a server's key that everybody reads": Drift(
         "Install the server's certificate",
         "stat -c '%U %a' /etc/postgresql/15/main/server.key; sha256sum /etc/postgresql/15/main/server.key",
@@ -225,6 +242,8 @@ def test_what_did_not_drift_is_left_alone(story: Story) -> None:
         "Run PostgreSQL with these settings",
         "Run PostgreSQL with archiving",
         "Make systemd know the application's units",
+        "Make systemd know what monitors",
+        "Run prometheus with its files",
     }
     assert not [name for name in story.repair.changed if not name.startswith(tuple(expected))]
 

@@ -94,14 +94,15 @@ def test_every_setting_of_the_files_is_in_force(apart: Deployment) -> None:
 
 
 def test_pg_hba_has_nothing_but_what_is_declared(apart: Deployment) -> None:
-    """The whole file: the superuser by its own account, our roles by TLS and password."""
+    """The whole file: superuser and monitor by their own accounts, our roles by TLS and password."""
     rules = apart.document(
         "select json_agg(json_build_array(type, database, user_name, coalesce(address, ''), auth_method)) "
         "from pg_hba_file_rules"
     )
     assert rules[0] == ["local", ["all"], ["postgres"], "", "peer"]
+    assert rules[1] == ["local", ["callytics"], ["callytics_monitor"], "", "peer"]
     here = {"127.0.0.1", "::1"}
-    for kind, databases, [role], address, method in rules[1:]:
+    for kind, databases, [role], address, method in rules[2:]:
         assert (kind, method) == ("hostssl", "scram-sha-256")
         assert role in OUR_ROLES
         watches = role == "callytics_monitor"
@@ -114,6 +115,40 @@ def test_postgresql_starts_at_boot(database: Host) -> None:
     """The cluster's own unit: Debian's postgresql.service always runs."""
     assert database.service("postgresql").is_enabled
     assert database.service("postgresql@15-main").is_running
+
+
+def test_every_host_is_watched_from_the_database_s(apart: Deployment, app: Host, database: Host) -> None:
+    assert app.service("prometheus-node-exporter").is_running
+    assert not app.package("prometheus").is_installed
+    for service in ("prometheus-node-exporter", "prometheus", "prometheus-alertmanager"):
+        assert database.service(service).is_running
+        assert database.service(service).is_enabled
+    ask = "curl -sS '127.0.0.1:9090/api/v1/query?query=up'"
+    targets = json.loads(apart.database.run(ask).stdout)["data"]["result"]
+    assert {(one["metric"]["job"], one["metric"]["instance"]): one["value"][1] for one in targets} == {
+        ("prometheus", apart.database.address): "1",
+        ("alertmanager", apart.database.address): "1",
+        ("node", apart.database.address): "1",
+        ("hosts", apart.app.address): "1",
+    }
+
+
+def test_an_exporter_answers_nobody_without_a_certificate_of_ours(apart: Deployment) -> None:
+    address = f"https://{apart.app.address}:9100/metrics"
+    tls = "/etc/callytics/monitoring/tls"
+    stranger = apart.database.run(f"curl -sS --cacert {tls}/ca.crt {address}", check=False)
+    assert stranger.returncode != 0
+    assert "node_load1" not in stranger.stdout
+    ours = f"--cacert {tls}/ca.crt --cert {tls}/server.crt --key {tls}/server.key"
+    known = apart.database.run(f"curl -sS {ours} {address}", check=False)
+    assert "node_load1" in known.stdout, known.stderr
+    assert apart.app.run(f"stat -c '%U %a' {tls}/server.key").stdout == "prometheus 600\n"
+
+
+def test_nobody_logs_in_as_the_monitor_s_account(database: Host) -> None:
+    account = database.user("callytics_monitor")
+    assert account.shell == "/usr/sbin/nologin"
+    assert account.password in {"!", "*", "!*"}
 
 
 def test_partitions_are_made_ahead(apart: Deployment, app: Host) -> None:

@@ -241,3 +241,68 @@ def test_backups_may_go_to_a_store_whose_login_is_not_shown() -> None:
 )
 def test_backups_that_cannot_work_are_refused(values: dict[str, str], why: str) -> None:
     assert why in refusal(**values)
+
+
+def test_the_database_s_host_monitors_all_of_them_by_default() -> None:
+    hosts = inventory(**APART)
+    assert [name for name, data in hosts.items() if "monitoring" in data["groups"]] == ["10.0.0.11"]
+    assert hosts["10.0.0.21"]["monitoring_host"] == "10.0.0.11"
+    assert hosts["10.0.0.21"]["monitoring_hosts"] == ["10.0.0.11", "10.0.0.21", "10.0.0.22"]
+
+
+def test_monitoring_may_have_a_host_of_its_own() -> None:
+    hosts = inventory(**APART, MONITORING_HOST="10.0.0.41")
+    assert "monitoring" in hosts["10.0.0.41"]["groups"]
+    assert "monitoring" not in hosts["10.0.0.11"]["groups"]
+
+
+def test_monitoring_that_is_off_is_on_no_host() -> None:
+    (host,) = inventory(MONITORING="off").values()
+    assert host["monitoring_on"] is False
+    assert "monitoring" not in host["groups"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "services"),
+    [
+        # On the loopback, from its own host only.
+        ({}, {"@local": "127.0.0.1:8000"}),
+        (APART, {}),
+        ({**APART, "MONITORING_HOST": "10.0.0.21", "API_PORT": "8080"}, {"10.0.0.21": "127.0.0.1:8080"}),
+        ({**APART, "API_HOST": "0.0.0.0"}, {"10.0.0.21": "10.0.0.21:8000", "10.0.0.22": "10.0.0.22:8000"}),
+        ({**IPV6, "API_HOST": "::"}, {"fd00::21": "[fd00::21]:8000"}),
+    ],
+)
+def test_services_are_asked_where_they_can_be_reached(variables: dict[str, str], services: dict[str, str]) -> None:
+    assert next(iter(inventory(**variables).values()))["monitoring_services"] == services
+
+
+MAIL = {"ALERT_EMAIL": "a@example.com", "ALERT_SMTP": "mail.example.com:587", "ALERT_SMTP_FROM": "c@example.com"}
+
+
+def test_whom_alerts_go_to_is_not_shown() -> None:
+    secrets = {"ALERT_WEBHOOK": "https://example.com/a-token", "ALERT_SMTP_PASSWORD": "mail-secret"}
+    shown = pyinfra("--json", "inventory.py", "debug-inventory", **MAIL, **secrets)
+    assert shown.returncode == 0, shown.stderr
+    assert "mail.example.com:587" in shown.stdout
+    assert "a-token" not in shown.stdout
+    assert "mail-secret" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"MONITORING": "yes"}, "MONITORING 'yes' is neither on nor off"),
+        ({"MONITORING_DAYS": "0"}, "MONITORING_DAYS '0' is not a whole number from 1"),
+        ({**APART, "MONITORING_HOST": "10.0.0.31,10.0.0.32"}, "MONITORING_HOST names several hosts"),
+        (
+            {"MONITORING_HOST": "10.0.0.41"},
+            "DATABASE_HOSTS, APP_HOSTS and MONITORING_HOST mix this machine with others",
+        ),
+        ({"ALERT_WEBHOOK": "example.com"}, "ALERT_WEBHOOK is not an address"),
+        ({"ALERT_EMAIL": "a@example.com"}, "ALERT_EMAIL needs ALERT_SMTP"),
+        ({**MAIL, "ALERT_SMTP_TLS": "no"}, "ALERT_SMTP_TLS 'no' is neither on nor off"),
+    ],
+)
+def test_monitoring_that_cannot_work_is_refused(values: dict[str, str], why: str) -> None:
+    assert why in refusal(**values)

@@ -130,18 +130,19 @@ class Given:
 
 @operation()
 def server_certificate(
-    authority: Authority | Given, server: str, alternatives: list[str], folder: str
+    authority: Authority | Given, server: str, alternatives: list[str], folder: str, owner: str = "postgres"
 ) -> Generator[PyinfraCommand, None, None]:
     """Install a server's certificate and key in ``folder``, after issuing or renewing it if that is due.
 
+    The key is for ``owner`` alone, the account that serves with it.
     Certificates that were given are only copied: whoever issued them renews them.
     """
     if isinstance(authority, Authority) and not authority.has_issued(server, alternatives):
         yield FunctionCommand(authority.issue, (server, alternatives), {})
     certificate_file, key_file = authority.server_files(server)
     # Between the two they do not match. The server reads neither before it is reloaded, which comes after both.
-    yield from secret_files.secret._inner(_reader(key_file), f"{folder}/server.key", "postgres", "postgres", 0o600)
-    yield from secret_files.secret._inner(_reader(certificate_file), f"{folder}/server.crt", "root", "postgres", 0o644)
+    yield from secret_files.secret._inner(_reader(key_file), f"{folder}/server.key", owner, owner, 0o600)
+    yield from secret_files.secret._inner(_reader(certificate_file), f"{folder}/server.crt", "root", owner, 0o644)
 
 
 @operation()
