@@ -36,6 +36,8 @@ all = (
         "postgres_port": int(environment.value("POSTGRES_PORT", "5432")),
         "postgres_database": _database_name,
         **environment.certificates(),
+        "log_packages": ["logrotate"],
+        "log_limits": policy.LOGS,
         "app_packages": ["python3", "python3-venv", "ca-certificates", "curl"],
         # Application hosts have it for the service, database hosts for the backups: releases side by side, and
         # a link to the one that is used.

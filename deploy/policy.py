@@ -68,6 +68,10 @@ SUPERUSER = {
     "bypassrls": True,
 }
 
+# What a statement of ours fails with is told to its program; the server's log could quote a value of a call there
+# ("invalid input syntax"). Its own messages, such as waits for locks, rank above errors here and are logged.
+QUIET_ERRORS = {"log_min_messages": "log"}
+
 # The settings of each role, written as PostgreSQL keeps them: they are compared with what it says.
 ROLES: dict[str, dict[str, Any]] = {
     "callytics_owner": {
@@ -76,6 +80,7 @@ ROLES: dict[str, dict[str, Any]] = {
             "statement_timeout": "0",
             "lock_timeout": "10min",
             "idle_in_transaction_session_timeout": "1h",
+            **QUIET_ERRORS,
         },
     },
     "callytics_user": {
@@ -83,6 +88,7 @@ ROLES: dict[str, dict[str, Any]] = {
             "statement_timeout": "1min",
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "1min",
+            **QUIET_ERRORS,
         },
     },
     "callytics_readonly": {
@@ -91,6 +97,7 @@ ROLES: dict[str, dict[str, Any]] = {
             "statement_timeout": "5min",
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "5min",
+            **QUIET_ERRORS,
         },
     },
     "callytics_monitor": {
@@ -101,8 +108,15 @@ ROLES: dict[str, dict[str, Any]] = {
             # Whoever watches must never stand in a queue that others then stand behind.
             "lock_timeout": "1s",
             "idle_in_transaction_session_timeout": "15s",
+            **QUIET_ERRORS,
         },
     },
+}
+
+# How much of them a host keeps. The files are looked at every hour: in between they can grow beyond their size.
+LOGS = {
+    "journal": {"SystemMaxUse": "500M", "RuntimeMaxUse": "100M", "MaxRetentionSec": "3month"},
+    "files": {"size": "100M", "kept": 14},
 }
 
 LOCAL = ["127.0.0.1/32", "::1/128"]

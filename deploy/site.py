@@ -16,6 +16,7 @@ DEPLOY = Path(__file__).parent
 # One line each, not a loop: pyinfra tells operations apart by the line that they are called from.
 local.include(str(DEPLOY / "packages.py"))
 local.include(str(DEPLOY / "kernel.py"))
+local.include(str(DEPLOY / "logs.py"))
 local.include(str(DEPLOY / "cluster.py"))
 local.include(str(DEPLOY / "tls.py"))
 # Access before configuration: the server must not listen on a network before it knows whom to refuse.

@@ -18,11 +18,13 @@ create role :"owner" login connection limit 20 password :'owner_password';
 alter role :"owner" set statement_timeout = '0';
 alter role :"owner" set lock_timeout = '10min';
 alter role :"owner" set idle_in_transaction_session_timeout = '1h';
+alter role :"owner" set log_min_messages = 'log';
 
 create role :"application" login connection limit 60 password :'application_password';
 alter role :"application" set statement_timeout = '1min';
 alter role :"application" set lock_timeout = '10s';
 alter role :"application" set idle_in_transaction_session_timeout = '1min';
+alter role :"application" set log_min_messages = 'log';
 
 -- These two can't log in before they have a password: PostgreSQL takes an empty one for none.
 create role callytics_readonly login connection limit 10 password :'readonly_password';
@@ -30,6 +32,7 @@ alter role callytics_readonly set default_transaction_read_only = 'on';
 alter role callytics_readonly set statement_timeout = '5min';
 alter role callytics_readonly set lock_timeout = '10s';
 alter role callytics_readonly set idle_in_transaction_session_timeout = '5min';
+alter role callytics_readonly set log_min_messages = 'log';
 
 create role callytics_monitor login connection limit 3 password :'monitor_password';
 grant pg_monitor to callytics_monitor;
@@ -37,6 +40,7 @@ alter role callytics_monitor set default_transaction_read_only = 'on';
 alter role callytics_monitor set statement_timeout = '15s';
 alter role callytics_monitor set lock_timeout = '1s';
 alter role callytics_monitor set idle_in_transaction_session_timeout = '15s';
+alter role callytics_monitor set log_min_messages = 'log';
 
 create database :"database" owner :"owner" template template0 encoding 'UTF8' locale 'C.UTF-8';
 alter database :"database" set timezone = 'UTC';

@@ -58,7 +58,8 @@ class ServiceState(FactBase[ServiceStateDict]):
         return {
             "active": found["ActiveState"] == "active",
             "started": _moment(found["ExecMainStartTimestamp"]),
-            "enabled": found["UnitFileState"] == "enabled",
+            # What is static starts when others need it, and can't be enabled.
+            "enabled": found["UnitFileState"] in ("enabled", "static"),
         }
 
 
