@@ -1,4 +1,4 @@
-"""docker-compose.yml holds to the Compose specification, and to what hosts hold to."""
+"""docker-compose.yml holds to its specification, and to what hosts hold to; tests/infra/test_docker.py runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SERVICES = COMPOSE["services"]
-NO_ENGINE = "no container engine that runs, and none can be had where CI runs: the parts are tested one by one"
 
 
 def test_compose_file_holds_to_the_specification() -> None:
@@ -48,7 +47,9 @@ def test_no_secret_has_a_default() -> None:
         assert rest == ":-" if name in optional else rest.startswith(":?is not set"), name
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"\$\{(\w+)", TEXT)) - {"CALLYTICS_SOURCES"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"\$\{(\w+)", TEXT)) - {"CALLYTICS_SOURCES", "BACKUP_KEEP_DAYS"})
+)
 def test_variables_are_those_of_the_settings(name: str) -> None:
     assert name in (*settings.REQUIRED, *settings.OPTIONAL)
 
@@ -98,9 +99,17 @@ def test_command_runs_without_rights(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
+def test_backups_run_without_rights() -> None:
+    """And not as root, whose files the image's account could not remove."""
+    service = SERVICES["backup"]
+    assert (service["user"], service["cap_drop"]) == ("postgres", ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "backups" in COMPOSE["volumes"]
+
+
 def test_command_has_no_other_passwords() -> None:
     """The superuser's stays with the server."""
-    for name in ("migrate", "import", "partitions", "api"):
+    for name in ("migrate", "import", "partitions", "backup", "api"):
         assert "SUPERUSER" not in str(SERVICES[name])
     assert "OWNER" not in str(SERVICES["api"])
     assert "OWNER" not in str(SERVICES["partitions"])
@@ -223,42 +232,3 @@ def test_image_holds_the_whole_package(tmp_path: Path) -> None:
     }
     assert ours <= packed
     assert not [name for name in packed if ".env" in name]
-
-
-def compose(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = ["docker", "compose", "--file", COMPOSE_FILE, "--env-file", folder / ".env", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def engine() -> None:
-    """Docker with its compose command and a daemon that answers."""
-    for command in (["docker", "compose", "version"], ["docker", "info"]):
-        try:
-            answered = subprocess.run(command, capture_output=True, check=False).returncode == 0
-        except FileNotFoundError:
-            answered = False
-        if not answered:
-            pytest.skip(NO_ENGINE)
-
-
-@pytest.mark.usefixtures("engine")
-def test_compose_refuses_to_start_without_a_password(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("")
-    refused = compose("config", folder=tmp_path)
-    assert refused.returncode != 0
-    assert "is not set" in refused.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("engine")
-def test_compose_starts_postgresql_and_migrates(tmp_path: Path) -> None:
-    settings.init(tmp_path / ".env")
-    project = ("--project-name", f"callytics-test-{tmp_path.name}")
-    try:
-        started = compose(*project, "up", "--detach", "--wait", "postgres", folder=tmp_path)
-        assert started.returncode == 0, started.stderr
-        migrated = compose(*project, "run", "--rm", "--build", "migrate", folder=tmp_path)
-        assert "migrations applied" in migrated.stdout, migrated.stderr
-    finally:
-        compose(*project, "down", "--volumes", folder=tmp_path)
