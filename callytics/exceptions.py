@@ -96,7 +96,7 @@ class ArchiveError(CallyticsError):
 
 
 class OutputRefused(CallyticsError):
-    """A file that a report must not be written to."""
+    """A file that a report, or metrics, must not be written to."""
 
 
 class BackupError(CallyticsError):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from callytics.cli.boundary import Printing
+from callytics.exceptions import OutputRefused
 from callytics.settings import Settings
 from callytics.status.metrics import Database
+
+# As every file begins that holds metrics with their helps.
+BEGINS = b"# HELP "
 
 
 @click.command(cls=Printing)
@@ -37,6 +42,8 @@ def metrics(env_file: Path, output: Path | None, socket: Path | None, port: int,
 
     Exit codes: 0 told, 1 the database does not answer: callytics_database_up is 0 then.
     """
+    if output is not None:
+        _refuse(output)
     if socket is None:
         settings = Settings.load(env_file=env_file)
     else:
@@ -48,6 +55,16 @@ def metrics(env_file: Path, output: Path | None, socket: Path | None, port: int,
         _replace(output, found.text())
     if found.error is not None:
         raise found.error
+
+
+def _refuse(file: Path) -> None:
+    """Raise OutputRefused for a file that holds something else: a mistyped name must not cost the user a document."""
+    with suppress(FileNotFoundError):
+        begins = file.read_bytes()[: len(BEGINS)] if file.is_file() else b""
+        if begins not in (b"", BEGINS):
+            raise OutputRefused(
+                f"{file} is already there and holds no metrics: choose another name, or move it away first"
+            )
 
 
 def _replace(file: Path, text: str) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from tests.infra.deployment import copy_checkout
 from tests.infra.lab import Lab, LabHost, write
 from tests.support.manual import BLOCK, MANUAL, blocks, console, section, shown, text_of
 from tests.support.places import REPOSITORY
+from tests.support.terminal import CLEARED
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +90,12 @@ class Terminal:
         assert (said.exit_code, said.failed) == (0, ""), str(said)
         return said
 
+    def shows(self, command: str) -> Answer:
+        """Run what has to succeed at a terminal of 80 columns, stdin included; tell what stays there."""
+        said = self.works(f"script -qec {shlex.quote(command)} /dev/null")
+        lines = said.out.replace("\r\n", "\n").split("\n")
+        return replace(said, command=command, out="\n".join(line.rpartition(CLEARED)[2] for line in lines))
+
     def close(self) -> None:
         self._shell.kill()
         self._shell.communicate()
@@ -124,7 +131,7 @@ def follow(terminal: Terminal, text: str, meanwhile: str = "", **placeholders: s
             for command, output in console(f"```console\n{block}```\n"):
                 if meanwhile and " sync " in command:
                     terminal.works(meanwhile)
-                check(terminal.works(command), re.sub(r"^# .*\n?", "", output, flags=re.MULTILINE))
+                check(terminal.shows(command), re.sub(r"^# .*\n?", "", output, flags=re.MULTILINE))
 
 
 def check(said: Answer, output: str) -> None:
