@@ -193,7 +193,7 @@ def test_what_a_role_may_not_see_is_named(owner: Settings) -> None:
 
 def test_a_database_that_is_away_is_told_in_the_file(monitor: Settings, tmp_path: Path) -> None:
     file = tmp_path / "callytics.prom"
-    file.write_text("old\n")
+    file.write_text("# HELP old what an earlier run has told\n")
     answer = invoke(replace(monitor, port=1), "metrics", "--into", str(file))
     assert answer.exit_code == 1
     assert "callytics_database_up 0.0" in file.read_text()
