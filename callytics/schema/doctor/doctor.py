@@ -376,7 +376,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "schema": (_check_schema, "every migration is applied, none was edited"),
     "catalogue": (_check_catalogue, "tables, indexes, keys, triggers, views and routines are what the migrations make"),
     "roles": (_check_roles, "no role may do more than it is for"),
-    "ddl": (_asked(ddl=words.ddl), "the application can't change tables"),
+    "ddl": (_asked(ddl=words.ddl, owner_creates=words.owner_creates), "the application can't change tables"),
     "dml": (
         _asked(dml=words.dml, schema_usage=words.schema_usage, partitions_call=words.partitions_call),
         "the application can read and write every table",

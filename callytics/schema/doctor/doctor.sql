@@ -139,6 +139,20 @@ select
         order by 1
     ) as owned
 
+-- name: owner_creates
+-- What the owner lacks to make indexes and partitions, and to stage what a sync writes: the database may be another's.
+select privilege, thing
+from (
+    values
+    ('CREATE', 'SCHEMA public', has_schema_privilege(%(owner)s, 'public', 'create')),
+    (
+        'TEMPORARY',
+        'DATABASE ' || quote_ident(current_database()),
+        has_database_privilege(%(owner)s, current_database(), 'temporary')
+    )
+) as needed (privilege, thing, granted)
+where not granted
+
 -- name: dml
 -- What the application's role lacks to read and write the rows of every table, as far as it is meant to, and to read
 -- every view.

@@ -171,6 +171,13 @@ def _without_ddl(site: Site, *, owns: bool) -> str:
     return fix
 
 
+def owner_creates(fact: Fact, site: Site) -> Words:
+    """Migrations, imports and new months need the one, a sync the other."""
+    what = f"role {site.owner} lacks {fact['privilege']} on {fact['thing']}"
+    grant = f"GRANT {fact['privilege']} ON {fact['thing']} TO {site.as_owner}"
+    return "error", what, f"as the database's owner or a superuser: {grant}"
+
+
 def dml(fact: Fact, site: Site) -> Words:
     """The application would fail at its first use of that table."""
     return "error", f"role {site.application} may not {fact['privilege']} {listed(fact['names'], 5)}", GRANTS

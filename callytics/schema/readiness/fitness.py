@@ -14,18 +14,26 @@ SQL = Queries(Path(__file__).with_suffix(".sql"))
 
 
 def check_fit(connection: Connection) -> None:
-    """Raise TargetError where a database can't hold every text, MigrationError where this role may not make tables."""
+    """Raise TargetError where a database can't hold every text or this role may not make tables in it, MigrationError
+    where it may not make the schema of the records.
+    """
     check_encoding(connection)
+    check_public(connection)
     ((fact),) = SQL.all(connection, "fitness")
-    if not fact["in_public"]:
-        raise MigrationError(
-            f"role {fact['role']} may not create tables in schema public: as the database's owner or a superuser, "
-            f"GRANT CREATE ON SCHEMA public TO {fact['identifier']}"
-        )
     if not fact["schemas"]:
         raise MigrationError(
             f"role {fact['role']} may not create the schema imports: as the database's owner or a superuser, "
             f"GRANT CREATE ON DATABASE {fact['database_identifier']} TO {fact['identifier']}"
+        )
+
+
+def check_public(connection: Connection) -> None:
+    """Raise TargetError where this role may not create in public, as new indexes and partitions need, too."""
+    ((fact),) = SQL.all(connection, "fitness")
+    if not fact["in_public"]:
+        raise TargetError(
+            f"role {fact['role']} may not create tables in schema public: as the database's owner or a superuser, "
+            f"GRANT CREATE ON SCHEMA public TO {fact['identifier']}"
         )
 
 

@@ -49,6 +49,9 @@ def check_ready(connection: Connection, *, writes: bool = True) -> None:
             f"role {user} does not own the tables, so it may not import: set POSTGRES_OWNER_USER and "
             "POSTGRES_OWNER_PASSWORD to the role that migrates"
         )
+    if writes:
+        # Who owns the tables need not own the database: indexes would be dropped for the load and never come back.
+        fitness.check_public(connection)
 
 
 def hold_import_lock(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.endings import Place, error_of, findings, place
-from tests.support.life import lead
+from tests.support.life import lead, serve
 from tests.support.servers import Databases
 
 pytestmark = pytest.mark.slow
@@ -48,6 +48,8 @@ HARMLESS: dict[str, dict[str, str]] = {
         "idle_in_transaction_session_timeout": "1s",
         "idle_session_timeout": "2s",
     },
+    # Even the first statement, by which a session puts this right, may not take longer.
+    "no time at all": {"statement_timeout": "1ms"},
     "transactions": {"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on"},
     "plans and checks": {
         "row_security": "off",
@@ -187,6 +189,26 @@ create event trigger refuse_ddl on ddl_command_start execute function refuse_ddl
 """
 
 
+@pytest.mark.parametrize("command", ["verify", "doctor", "report", "serve"])
+def test_an_event_trigger_that_refuses_stops_nobody_who_changes_no_table(
+    command: str, here: Place, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here.folder)
+    with superuser_in(server, here.settings) as superuser:
+        superuser.run(REFUSING)
+        try:
+            if command == "serve":
+                serve(here.settings)
+            elif command == "doctor":
+                found = findings(here.run(command))
+                assert "no change on Fridays" in found["privileges"][0]
+            else:
+                result = here.run(command)
+                assert result.exit_code in (0, 3), result.output
+        finally:
+            superuser.run("drop event trigger refuse_ddl; drop function refuse_ddl()")
+
+
 @pytest.mark.parametrize("command", ["migrate", "import", "sync", "undo"])
 def test_an_event_trigger_that_refuses_is_named(
     command: str, here: Place, server: EmbeddedPostgres, databases: Databases, monkeypatch: pytest.MonkeyPatch
@@ -206,18 +228,79 @@ def test_an_event_trigger_that_refuses_is_named(
         assert again.exit_code in (0, 3), again.output
 
 
-def test_without_the_right_to_make_temporary_tables(
-    here: Place, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The owner of the tables need not be the owner of the database."""
-    monkeypatch.chdir(here.folder)
+REVOKE_ALL = """
+revoke create on schema public from callytics_owner;
+revoke temporary on database {} from callytics_owner
+"""
+
+
+@pytest.fixture
+def of_another(here: Place, server: EmbeddedPostgres) -> Iterator[tuple[Place, Superuser]]:
+    """A database of another owner than the tables', who has kept the owner of the tables short."""
     database = here.settings.database
     with superuser_in(server, here.settings) as superuser:
         superuser.run(
             "alter database {} owner to postgres; revoke temporary on database {} from public", *[database] * 2
         )
-        line = error_of(here.run("sync"))
-        assert "GRANT TEMPORARY ON DATABASE" in line
-        superuser.run(line[line.index("GRANT TEMPORARY") :].replace("{", "{{"))
-    again = here.run("sync")
+        yield here, superuser
+        superuser.run("grant temporary on database {} to public", database)
+        superuser.run("alter database {} owner to {}", database, here.settings.login(owner=True)[0])
+
+
+def test_without_the_right_to_make_temporary_tables(
+    of_another: tuple[Place, Superuser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of the tables need not be the owner of the database."""
+    there, superuser = of_another
+    monkeypatch.chdir(there.folder)
+    superuser.run("grant create on schema public to callytics_owner")
+    line = error_of(there.run("sync"))
+    assert "GRANT TEMPORARY ON DATABASE" in line
+    superuser.run(line[line.index("GRANT TEMPORARY") :].replace("{", "{{"))
+    again = there.run("sync")
     assert again.exit_code in (0, 3), again.output
+    superuser.run(REVOKE_ALL, there.settings.database)
+
+
+@pytest.mark.parametrize("command", ["import", "sync", "undo", "partitions ahead", "timezone"])
+def test_who_may_make_no_index_is_told_so_before_anything_is_begun(
+    command: str, of_another: tuple[Place, Superuser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, superuser = of_another
+    monkeypatch.chdir(there.folder)
+    result = there.run(command)
+    if command == "partitions ahead":
+        # The partitions of the months to come are there.
+        assert result.exit_code == 0
+        return
+    line = error_of(result)
+    grant = "GRANT CREATE ON SCHEMA public TO callytics_owner"
+    assert line.endswith(f"role callytics_owner may not create tables in schema public: {line.split(': ')[-1]}")
+    assert line.endswith(grant)
+    (found, *_) = findings(there.run("doctor"))["ddl"]
+    assert found.endswith(grant)
+    superuser.run(f"{grant}; grant temporary on database {{}} to callytics_owner", there.settings.database)
+    again = there.run(command)
+    assert again.exit_code in (0, 3), again.output
+    superuser.run(REVOKE_ALL, there.settings.database)
+
+
+@pytest.mark.parametrize("command", ["migrate", "verify", "report", "serve", "grants", "doctor"])
+def test_who_makes_no_index_needs_no_right_to(
+    command: str, of_another: tuple[Place, Superuser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, _ = of_another
+    monkeypatch.chdir(there.folder)
+    if command == "serve":
+        serve(there.settings)
+    elif command == "migrate":
+        assert error_of(there.run(command)).endswith("GRANT CREATE ON SCHEMA public TO callytics_owner")
+    elif command == "doctor":
+        lacking = findings(there.run(command))["ddl"]
+        assert [line.partition(" → ")[0] for line in lacking] == [
+            "role callytics_owner lacks CREATE on SCHEMA public",
+            f"role callytics_owner lacks TEMPORARY on DATABASE {there.settings.database}",
+        ]
+    else:
+        result = there.run(command)
+        assert result.exit_code in (0, 3), result.output
