@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 
 from callytics import __version__
 from callytics.exceptions import SourceError
-from callytics.importer.catching_up.changes import clash_on, multirange, take_found
+from callytics.importer.catching_up.changes import clash_on, take_found
 from callytics.importer.catching_up.file import File
 from callytics.importer.convert.chunks import Converter
 from callytics.importer.convert.rows import RefusedRow, encode_row
 from callytics.importer.outcome import Synced
+from callytics.importer.plan.ids import multirange
 from callytics.importer.session import Session
 from callytics.importer.target.comparing.findings import same_json
 from callytics.importer.target.comparing.found import MOST_RANGES, Found, MappedPair, Pair, Sink

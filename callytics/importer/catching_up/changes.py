@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from callytics.importer.outcome import Synced
 from callytics.importer.target.comparing.found import Found
@@ -35,8 +35,3 @@ def clash_on(found: Sequence[Found], table: str, key: int, parent: str, *, final
     one = next(one for one in found if one.pair.record.target_table == parent)
     finding = f"was added in PostgreSQL and refers to a row of {parent} that is to be deleted"
     one.clash(table, key, (), finding, final=final)
-
-
-def multirange(ranges: Iterable[Sequence[int]]) -> str:
-    """Return ranges of ids, both ends included, as the text of an ``int8multirange``."""
-    return "{" + ",".join(f"[{first},{last}]" for first, last in ranges) + "}"

@@ -6,7 +6,7 @@ up, and the offset alone leads from a row back to its source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,7 +100,17 @@ def planned_ids(source: Source, record: TableRecord) -> str | None:
         return None
     ids = source.range_of(mapped, mapped.mapping.key)
     offset = record.offsets.get(mapped.mapping.key, 0)
-    return f"{{[{ids[0] + offset},{ids[1] + offset}]}}" if ids else None
+    return multirange([(ids[0] + offset, ids[1] + offset)]) if ids else None
+
+
+def multirange(ranges: Iterable[Sequence[int]]) -> str:
+    """Return ranges of ids, both ends included, as the text of an ``int8multirange``."""
+    return "{" + ",".join(f"[{first},{_end(last)}" for first, last in ranges) + "}"
+
+
+def _end(last: int) -> str:
+    # PostgreSQL keeps the number after the last one, and bigint has none after its largest.
+    return ")" if last == LARGEST_BIGINT else f"{last}]"
 
 
 def _id_spaces(sources: Sequence[Source]) -> Iterator[tuple[Source, TableMapping]]:

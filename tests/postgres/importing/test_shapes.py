@@ -254,6 +254,29 @@ def test_row_numbers_at_the_ends(extreme: int, installation: Installation) -> No
     assert len(installation.unmapped()) == 2
 
 
+@pytest.mark.parametrize("definition", ["ID integer primary key desc", "ID integer", "ID integer primary key"])
+def test_the_largest_id_where_it_may_be_no_row_number(definition: str, installation: Installation) -> None:
+    """Such keys are on record, as ranges; the file is caught up with and undone as any other."""
+    ending = " without rowid" if definition == "ID integer primary key" else ""
+    installation.write(
+        f"create table Topic ({definition}, Name text){ending}; "
+        "insert into Topic values (9223372036854775807, 'last'), (9223372036854775804, 'b'), "
+        "(-9223372036854775808, 'c')"
+    )
+    assert installation.import_().exit_code == 0
+    assert installation.verify().exit_code == 0
+    installation.write(
+        "delete from Topic where Name in ('b', 'last'); insert into Topic values (9223372036854775806, 'd'), (7, 'e')"
+    )
+    assert installation.sync().exit_code == 0
+    installation.write("insert into Topic values (9223372036854775807, 'last again')")
+    assert installation.sync().exit_code == 0
+    names = installation.all("select name from topics where id <> 1 order by id")
+    assert names == [("c",), ("e",), ("d",), ("last again",)]
+    assert installation.undo().exit_code == 0
+    assert installation.all("select name from topics where id <> 1") == []
+
+
 def test_generated_columns(installation: Installation) -> None:
     """What SQLite computes is a value like any other."""
     installation.take(
