@@ -5,27 +5,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from callytics import disk
 from callytics.exceptions import ArchiveError
 from callytics.postgres.text import sized
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 SCRATCH = ".archiving-"
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ def prepare(folder: Path, needed: int) -> None:
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise ArchiveError(f"the folder {folder} can't be used: {error.strerror}") from error
-    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & OTHERS_WRITE:
+    if disk.is_anothers(found) or disk.others_may_replace(found):
         raise ArchiveError(f"others may write to the folder {folder}: name one of your own, mode 0700, with --into")
-    _remove_abandoned(folder)
+    disk.remove_abandoned(folder.glob(f"{SCRATCH}*"))
     if free < needed:
         raise ArchiveError(
             f"no room in {folder}: up to {sized(needed)} needed, {sized(free)} free; name another folder with --into"
@@ -70,14 +68,8 @@ def new_month(folder: Path, month: str) -> Iterator[tuple[Path, Path]]:
         scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
     except OSError as error:
         raise ArchiveError(f"the folder {folder} can't be written to: {error.strerror}") from error
-    handle = os.open(scratch, os.O_RDONLY)
-    try:
-        # Tells scratch in use from what a killed command left: the kernel takes the lock back with the process.
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with disk.scratch_in_use(scratch):
         yield scratch, _free_name(folder, month)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        os.close(handle)
 
 
 @contextmanager
@@ -108,9 +100,9 @@ def keep(scratch: Path, folder: Path, month: str, parts: Sequence[Part], about: 
     path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     path.chmod(0o600)
     for written in (path, scratch):
-        _sync(written)
+        disk.sync(written)
     scratch.rename(folder)
-    _sync(folder.parent)
+    disk.sync(folder.parent)
 
 
 def parts_in(folder: Path, month: str) -> list[Part]:
@@ -144,22 +136,3 @@ def check(folder: Path, part: Part) -> Path:
 def _free_name(folder: Path, month: str) -> Path:
     names = [folder / month, *(folder / f"{month}.{number}" for number in range(2, 1000))]
     return next(name for name in names if not os.path.lexists(name))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(f"{SCRATCH}*"):
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(handle)

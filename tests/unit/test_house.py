@@ -13,9 +13,10 @@ PRODUCT = modules("callytics", "deploy")
 TESTS = modules("tests")
 LINES, IMPORTER_LEVELS = 450, 8
 
-EVERYBODY = {"callytics", "callytics.exceptions"}
+EVERYBODY = {"callytics", "callytics.disk", "callytics.exceptions"}
 ALLOWED = {
     "callytics": set(),
+    "callytics.disk": set(),
     "callytics.exceptions": set(),
     "callytics.settings": set(),
     "callytics.postgres": {"callytics.settings"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import hashlib
 import os
 import pwd
@@ -15,10 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from callytics import disk
 from callytics.exceptions import SourceError
 from callytics.importer.source.copying import (
     SIDECARS,
@@ -36,7 +35,6 @@ from callytics.postgres.text import sized
 MAGIC = b"SQLite format 3\0"
 # SQLite's MAX_PATHNAME less what it appends (https://sqlite.org/src/file/src/os_unix.c, pager.c).
 LONGEST_PATH = 512 - len("-journal")
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def _being_checked(source: Path, copy: Path) -> Iterator[None]:
     """Check a copy and write it to the disk meanwhile; afterwards raise what is wrong with it."""
     # All of it releases the interpreter while it works, and so does hashing: threads are enough.
     with ThreadPoolExecutor(2) as side:
-        checks = [side.submit(_check_integrity, source, copy), side.submit(_sync, copy)]
+        checks = [side.submit(_check_integrity, source, copy), side.submit(disk.sync, copy)]
         yield
         for check in checks:
             check.result()
@@ -135,7 +133,7 @@ def is_snapshot(path: Path, sha256: str | None) -> bool:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             found = os.fstat(file.fileno())
             trusted = {os.geteuid(), 0, path.parent.stat().st_uid}
-            ours = stat.S_ISREG(found.st_mode) and found.st_uid in trusted and not found.st_mode & OTHERS_WRITE
+            ours = stat.S_ISREG(found.st_mode) and found.st_uid in trusted and not found.st_mode & disk.OTHERS_WRITE
             return ours and (sha256 is None or hashlib.file_digest(file, "sha256").hexdigest() == sha256)
     except OSError:
         return False
@@ -201,7 +199,7 @@ def _make_folder(folder: Path, source: Path) -> None:
     _make(folder)
     _refuse_others_folder(folder)
     # Before the room is measured: it may be what fills the disk.
-    _remove_abandoned(folder)
+    disk.remove_abandoned([*folder.glob(".snapshot-*.sqlite"), *folder.glob(".borrowed-*")])
     free = _make(folder)
     needed = sum(path.stat().st_size for path in (source, sidecar(source, "-wal")) if os.path.exists(path))  # noqa: PTH110
     if free < needed:
@@ -218,13 +216,12 @@ def _refuse_others_folder(folder: Path) -> None:
     found = folder.lstat()
     if stat.S_ISLNK(found.st_mode):
         raise SourceError(f"the snapshot folder {folder} is a link: name the folder that it leads to with --snapshots")
-    if found.st_uid not in (os.geteuid(), 0):
+    if disk.is_anothers(found):
         raise SourceError(
             f"the snapshot folder {folder} belongs to another user ({_user(found.st_uid)}): run as that user, or name "
             "another folder with --snapshots"
         )
-    # In a sticky folder such as /tmp only the owner of a file can put another in its place.
-    if found.st_mode & OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
+    if disk.others_may_replace(found):
         raise SourceError(
             f"others may write to the snapshot folder {folder} (mode {stat.S_IMODE(found.st_mode):04o}): run "
             f"'chmod 700 {folder}', or name another folder with --snapshots"
@@ -246,22 +243,8 @@ def _scratch_file(folder: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
     except OSError as error:
         raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
-    try:
-        # Tells scratch in use from what a killed command left: the kernel takes the lock back with the process.
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield Path(name)
-    finally:
-        _remove_scratch(Path(name))
-        os.close(handle)
-
-
-def _remove_scratch(scratch: Path) -> None:
-    """Remove a scratch file or folder, and what SQLite or a recovery put beside it."""
-    for path in scratch.parent.glob(f"{glob.escape(scratch.name)}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    with disk.scratch_in_use(Path(name), handle) as scratch:
+        yield scratch
 
 
 @contextmanager
@@ -269,26 +252,8 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     """Yield the name of a new folder in `folder`, which is gone afterwards with all that is in it."""
     scratch = folder / f".borrowed-{secrets.token_hex(8)}"
     _make(scratch)
-    handle = os.open(scratch, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with disk.scratch_in_use(scratch):
         yield scratch
-    finally:
-        _remove_scratch(scratch)
-        os.close(handle)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove scratch that a killed command left: nobody holds its lock any more."""
-    for path in (*folder.glob(".snapshot-*.sqlite"), *folder.glob(".borrowed-*")):
-        with suppress(OSError):
-            # Whatever somebody has put there: a pipe would wait for its writer, a link lead elsewhere.
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove_scratch(path)
-            finally:
-                os.close(handle)
 
 
 def _check_integrity(source: Path, scratch: Path) -> None:
@@ -308,13 +273,4 @@ def _keep(scratch: Path, target: Path) -> None:
     except OSError as error:
         raise SourceError(f"{target} is in the way of a snapshot ({error.strerror}): move it away") from error
     # The name is on the disk only when the folder is.
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    """Return when a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    disk.sync(target.parent)
