@@ -95,6 +95,10 @@ class ArchiveError(CallyticsError):
     """A month that can't be archived or restored, or a file of one that is gone or was changed."""
 
 
+class ErasureError(CallyticsError):
+    """A call or an agent that is not there to be erased, or that an archived month holds."""
+
+
 class OutputRefused(CallyticsError):
     """A file that a report, or metrics, must not be written to."""
 

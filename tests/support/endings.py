@@ -37,6 +37,7 @@ WITH_DATABASE = {
     "undo": "1 --yes",
     "timezone": "1 --timezone Asia/Seoul",
     "report": "",
+    "erase": "--call 1 --dry-run",
     "serve": "--port 0",
     "agent add": "kim --last-name a --first-name b --department c --position d --password-stdin",
     "agent passwd": "kim --password-stdin",

@@ -20,7 +20,7 @@ router = APIRouter(
 
 
 class ImportedTable(BaseModel):
-    """The outcome for one table of a file: loaded + shared + rejected = source_rows."""
+    """The outcome for one table of a file: loaded + shared + rejected = source_rows, but for rows erased since."""
 
     file: str = Field(examples=["/srv/callytics/audio_analysis.db"])
     source_table: str = Field(examples=["audio_files"])

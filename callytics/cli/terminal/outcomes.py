@@ -112,10 +112,10 @@ def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
 
 
 def _figure_table(tables: Sequence[TableSummary]) -> Table:
-    # Few files have rows that are there already: the others' tables do without the column.
-    shared = ("shared",) if any(table.shared for table in tables) else ()
-    titles = ("table", "goes to", "rows", "loaded", *shared, "rejected", "verified", "different")
-    rows = [(table.source_table, table.target_table, *_figures(table, shared)) for table in tables]
+    # Few files have rows that are there already, or that were erased: the others' tables do without the columns.
+    seldom = [name for name in ("shared", "erased") if any(getattr(table, name) for table in tables)]
+    titles = ("table", "goes to", "rows", "loaded", *seldom, "rejected", "verified", "different")
+    rows = [(table.source_table, table.target_table, *_figures(table, seldom)) for table in tables]
     spare = {place for place, title in enumerate(titles) if title in ("rejected", "different")}
     return Table(titles, rows, right=set(range(2, len(titles))), spare=spare)
 
@@ -127,11 +127,11 @@ def _against(reject: RejectSummary) -> str:
     return "" if key is None else f" against row {key} of {reject.target_table}{of}"
 
 
-def _figures(table: TableSummary, shared: Sequence[str]) -> tuple[str, ...]:
+def _figures(table: TableSummary, seldom: Sequence[str]) -> tuple[str, ...]:
     return (
         f"{table.source_rows:,}",
         f"{table.loaded:,}",
-        *(f"{table.shared:,}" for _ in shared),
+        *(f"{getattr(table, name):,}" for name in seldom),
         f"{table.rejected:,}",
         "-" if table.verified_rows is None else f"{table.verified_rows:,}",
         f"{table.different_rows or 0}",
@@ -141,11 +141,14 @@ def _figures(table: TableSummary, shared: Sequence[str]) -> tuple[str, ...]:
 def verdict(outcome: Outcome) -> str:
     """Sum up an import or a verification in one sentence."""
     # A table with unmapped columns is on record twice: its rows count once.
-    rows = sum(table.source_rows for table in outcome.tables if table.target_table != UNMAPPED)
+    mapped = [table for table in outcome.tables if table.target_table != UNMAPPED]
+    erased = sum(table.erased for table in mapped)
+    rows = sum(table.source_rows for table in mapped) - erased
     rejected = sum(table.rejected for table in outcome.tables)
     different = sum(table.different_rows or 0 for table in outcome.tables)
     shared = sum(table.shared for table in outcome.tables)
     also = f"; {shared:,} of them were there already" if shared else ""
+    also += f"; {counted(erased, 'row')} erased since" if erased else ""
     if outcome.status == "different":
         return f"Verification found {counted(different, 'difference')}."
     if rejected:

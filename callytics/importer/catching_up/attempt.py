@@ -212,7 +212,9 @@ class Attempt:
         """Update the record of a table of which only the rows that differ were looked at."""
         record = one.pair.record
         # Rejected rows are looked at whether they differ or not.
-        if not one.changes and (figures(one), one.ranges) == (figures(before), before.ranges):
+        # New rows of what was erased are left out, and yet the file has them.
+        same = (figures(one), one.ranges) == (figures(before), before.ranges)
+        if not one.changes and same and not record.erased:
             return
         self.ledger.update_table(record, self._listed(one))
         first, last, loaded = self.ledger.extent(record.id)

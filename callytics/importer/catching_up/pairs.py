@@ -80,7 +80,14 @@ class Pairing:
     def _recorded(self, old: TableRecord | None, wanted: TableRecord, references: References) -> TableRecord:
         """Return the record of a table as it is now, with the number and offsets that it has, or a new record."""
         if old:
-            return replace(wanted, id=old.id, id_offset=old.id_offset, offsets=old.offsets, loaded_at=old.loaded_at)
+            return replace(
+                wanted,
+                id=old.id,
+                id_offset=old.id_offset,
+                offsets=old.offsets,
+                loaded_at=old.loaded_at,
+                erased=old.erased,
+            )
         return self.ledger.add_table(self.file.record.id, references.moved(self.file.now, wanted), loaded=True)
 
 
@@ -111,7 +118,7 @@ def conversion_of(source: Source, record: TableRecord, columns: dict[str, str], 
         raise TargetError(
             f"{source.label} was imported by mapping {record.mapping}, which this version of callytics lacks"
         )
-    return Conversion(source, mapped, columns, record.offsets, zone, record.readings)
+    return Conversion(source, mapped, columns, record.offsets, zone, record.readings, record.erased)
 
 
 def _tells(pair: Pair, rows: int) -> bool:

@@ -332,6 +332,8 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
             added = ledger.add_table(number, references.moved(source, record))
             if ids := planned_ids(source, added):
                 ledger.update_table(added, ids)
+    if erased := ledger.carry_erased(run):
+        session.options.notice(f"{erased:,} rows of what was erased after an earlier import are left out")
     ledger.measure_before(run)
     session.connection.commit()
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from callytics.importer.convert.columns import ARROW_TYPES, convert_column
 from callytics.importer.convert.rows import OWN_TIMES, ConvertedRow, RefusedRow
 from callytics.importer.convert.values import ARRAY_LENGTH, LARGEST_BIGINT, Unfit, convert
 from callytics.importer.convert.zones import BY_SQLITE, Zones, reading_of, zones_of
+from callytics.importer.records.entries import NOTHING, Erased
 from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source, count_rows, no_rows, read_clean, read_dirty, row_numbers
 from callytics.importer.source.trouble import reading, reading_arrow
@@ -38,6 +39,8 @@ class Conversion:
     # The zone of local times, and which source columns hold others, by `Reading`; None: all are local.
     zone: tzinfo = UTC
     readings: Mapping[str, str] | None = None
+    # What is to be as if the file did not have it.
+    erased: Erased = NOTHING
 
     @property
     def target(self) -> str:
@@ -84,18 +87,34 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Source rows `first` to `last`, converted. `clean` has `source_rowid` and every column of the target."""
+    """Source rows `first` to `last`, converted. `clean` has `source_rowid` and every column of the target.
+
+    The rows that were `erased` are counted, and are in none of the others.
+    """
 
     first: int
     last: int
     clean: pa.Table
     rows: list[ConvertedRow]
     refused: list[RefusedRow]
+    erased: int = 0
 
     @property
     def row_count(self) -> int:
-        """Return the number of source rows: those loaded and those refused."""
+        """Return the number of source rows: those loaded and those refused, without erased ones."""
         return int(self.clean.num_rows) + len(self.rows) + len(self.refused)
+
+    def without(self, erased: Erased, conversion: Conversion) -> Chunk:
+        """Return the chunk as if its file had never had what was erased."""
+        key, kinds = conversion.key, conversion.columns
+        rows = [
+            replace(row, values=erased.of_values(row.values, key, kinds))
+            for row in self.rows
+            if not erased.is_gone(row.rowid, row.values, key)
+        ]
+        refused = [row for row in self.refused if row.rowid not in erased.numbers]
+        left = Chunk(self.first, self.last, erased.of_clean(self.clean, key, kinds), rows, refused)
+        return replace(left, erased=self.row_count - left.row_count)
 
 
 def array_name(output: str) -> str:
@@ -127,7 +146,11 @@ class Converter:
         self._stack.__exit__(*error)
 
     def chunk(self, chunk: tuple[int, int]) -> Chunk:
-        """Convert the rows numbered from `chunk[0]` to `chunk[1]`."""
+        """Convert the rows numbered from `chunk[0]` to `chunk[1]`, but for those that were erased."""
+        whole, erased = self._whole(chunk), self.conversion.erased
+        return whole.without(erased, self.conversion) if erased else whole
+
+    def _whole(self, chunk: tuple[int, int]) -> Chunk:
         conversion = self.conversion
         fast = conversion.source.takes_fast_path(conversion.table_mapping.table)
         read = self._read_clean(chunk) if fast else no_rows(conversion.types)

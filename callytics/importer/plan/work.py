@@ -112,7 +112,7 @@ def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits:
                 f"version that began it, or take it back with 'callytics undo {record.run}'"
             )
         columns = target.columns(row.target_table)
-        yield MappedWork(row, Conversion(source, mapped, columns, row.offsets, zone, row.readings))
+        yield MappedWork(row, Conversion(source, mapped, columns, row.offsets, zone, row.readings, row.erased))
 
 
 def unrecorded_works(source: Source, columns: Mapping[str, dict[str, str]], zone: tzinfo) -> Iterator[Work]:

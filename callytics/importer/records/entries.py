@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from callytics.postgres.sql import Row, folded
 from callytics.postgres.text import text_path
@@ -13,6 +16,9 @@ from callytics.postgres.text import text_path
 T = TypeVar("T")
 # Columns that hold a path as `path_text` writes it.
 PATHS = ("path", "snapshot_path")
+# What stands where a person's name stood; what is no text is NULL then.
+MASK = "erased"
+Ids = frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,60 @@ class SourceRecord:
     status: str
     timezone: str
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was erased of a source table: rows that are as if the file did not have them, and values that are masked.
+
+    Whatever reads a file through the conversion leaves them out, so that verify does not miss them, sync and undo do
+    not see them, and another import of the file does not bring them back.
+
+    Ids are those of the target, numbers those of the file's rows; columns are the target's.
+
+    ``parents`` has by column the ids that are gone: a row that refers to one went with it. ``masked`` has by column
+    the rows' ids, and ``cleared`` the ids that no row refers to any more.
+    """
+
+    ids: Ids = frozenset()
+    numbers: Ids = frozenset()
+    parents: Mapping[str, Ids] = field(default_factory=dict)
+    masked: Mapping[str, Ids] = field(default_factory=dict)
+    cleared: Mapping[str, Ids] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.numbers or self.parents or self.masked or self.cleared)
+
+    def of_clean(self, rows: pa.Table, key: str, kinds: Mapping[str, str]) -> pa.Table:
+        """Return the rows that are left, with what is masked."""
+        gone = pc.or_(_among(rows[key], self.ids), _among(rows["source_rowid"], self.numbers))
+        for column, ids in self.parents.items():
+            gone = pc.or_(gone, _among(rows[column], ids))
+        rows = rows.filter(pc.invert(gone))
+        for column, ids in self.masked.items():
+            rows = _replaced(rows, column, _among(rows[key], ids), mask_of(kinds[column]))
+        for column, ids in self.cleared.items():
+            rows = _replaced(rows, column, _among(rows[column], ids), None)
+        return rows
+
+    def is_gone(self, number: int, values: Mapping[str, Any], key: str) -> bool:
+        """Tell the same of a row that goes one by one."""
+        is_own = number in self.numbers or values[key] in self.ids
+        return is_own or any(values[column] in ids for column, ids in self.parents.items())
+
+    def of_values(self, values: Mapping[str, Any], key: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+        """Return the values of a row that is left, with what is masked."""
+        left = dict(values)
+        for column, ids in self.masked.items():
+            if left[key] in ids:
+                left[column] = mask_of(kinds[column])
+        for column, ids in self.cleared.items():
+            if left[column] in ids:
+                left[column] = None
+        return left
+
+
+NOTHING = Erased()
 
 
 @dataclass(frozen=True)
@@ -48,6 +108,8 @@ class TableRecord:
     loaded_at: datetime | None
     # How the times of each source column were read (`convert.zones.Reading`); None: all as local, in older imports.
     readings: dict[str, str] | None = None
+    # What was erased of it, and is to be as if the file did not have it.
+    erased: Erased = NOTHING
 
     @property
     def label(self) -> str:
@@ -112,6 +174,7 @@ class TableSummary:
     loaded: int
     rejected: int
     shared: int
+    erased: int
     verified_rows: int | None
     different_rows: int | None
     started_at: datetime | None
@@ -177,3 +240,18 @@ def entries(kind: type[T], rows: Iterable[Row]) -> list[T]:
 
 def _entry(name: str, value: Any) -> Any:
     return text_path(value) if name in PATHS else value
+
+
+def _among(column: pa.ChunkedArray, ids: Ids) -> pa.ChunkedArray:
+    return pc.is_in(column, pa.array(sorted(ids), pa.int64()))
+
+
+def mask_of(kind: str) -> str | None:
+    """Return what a column of a type holds where it is masked."""
+    return MASK if kind == "text" else None
+
+
+def _replaced(rows: pa.Table, column: str, where: pa.ChunkedArray, by: str | None) -> pa.Table:
+    place = rows.column_names.index(column)
+    values = rows[column]
+    return rows.set_column(place, column, pc.if_else(where, pa.scalar(by, values.type), values))

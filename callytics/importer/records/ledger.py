@@ -30,6 +30,7 @@ from callytics.importer.records.entries import (
     TableSummary,
     entries,
 )
+from callytics.importer.records.erased import erased_of
 from callytics.importer.source.snapshot import Snapshot
 from callytics.postgres.text import path_text, text_path
 
@@ -106,8 +107,14 @@ class Ledger(TableChanges):
 
     def tables(self, source: int) -> list[TableRecord]:
         """Return the tables of a source, one record for each target."""
-        rows = self._all("tables_of_source", source=source)
-        return [_table_record(row) for row in rows]
+        records = [_table_record(row) for row in self._all("tables_of_source", source=source)]
+        marks = self._all("erased_of_source", source=source)
+        gone = {table: frozenset(ids) for table, ids in self._all("erased_ids")}
+        return [replace(record, erased=erased_of(record, marks, gone)) for record in records]
+
+    def carry_erased(self, run: int) -> int:
+        """Let what was erased of an earlier import of the same files be erased of this one; returns how many rows."""
+        return SQL.run(self.connection, "carry_erased", {"run": run})
 
     def start_table(self, table: int) -> None:
         """Record when the load of a table began, unless that is recorded already."""

@@ -73,6 +73,48 @@ from imports.tables
 where source_id = %(source)s
 order by id
 
+-- name: erased_of_source
+-- What was erased of a file's tables.
+select e.table_id, e.kind, e.columns, array_agg(e.number)
+from imports.erased as e
+join imports.tables as t on t.id = e.table_id
+where t.source_id = %(source)s
+group by e.table_id, e.kind, e.columns
+
+-- name: erased_ids
+-- The ids that are gone for good, by table: none is given out again.
+select t.target_table, array_agg(distinct e.number)
+from imports.erased as e
+join imports.tables as t on t.id = e.table_id
+where e.kind = 'key'
+group by t.target_table
+
+-- name: carry_erased
+-- What was erased of the same content, or of a file of the same path whose import was undone.
+insert into imports.erased (table_id, kind, number, erasure_id, columns)
+select
+    now.id,
+    e.kind,
+    case
+        when e.kind = 'row' then e.number
+        else
+            e.number - coalesce((was.offsets ->> k.key)::bigint, 0) + coalesce((now.offsets ->> k.key)::bigint, 0)
+    end,
+    e.erasure_id,
+    e.columns
+from imports.sources as f
+join imports.tables as now on now.source_id = f.id
+join imports.sources as before
+    on before.id < f.id and (before.sha256 = f.sha256 or (before.path = f.path and before.undone_at is not null))
+join imports.tables as was
+    on was.source_id = before.id and was.source_table = now.source_table and was.target_table = now.target_table
+join imports.erased as e on e.table_id = was.id
+cross join lateral (
+    select case when now.target_table = 'audio_features' then 'audio_file_id' else 'id' end as key
+) as k
+where f.run_id = %(run)s
+on conflict do nothing
+
 -- name: start_table
 update imports.tables set started_at = coalesce(started_at, clock_timestamp())
 where id = %(table)s
@@ -293,6 +335,7 @@ select
     coalesce(c.loaded, 0) as loaded,
     coalesce(c.rejected, 0) as rejected,
     coalesce(c.shared, 0) as shared,
+    (select count(*) from imports.erased as e where e.table_id = t.id and e.kind <> 'mask') as erased,
     t.verified_rows,
     t.different_rows,
     t.started_at,

@@ -130,6 +130,7 @@ WORKING = {
     "sync": "later.sqlite",
     "undo": "2 --dry-run",
     "timezone": "2 --timezone Asia/Seoul --dry-run",
+    "erase": "--call 1 --dry-run",
     "agent add": "lee --last-name a --first-name b --department c --position d --password-stdin",
     "agent passwd": "kim --password-stdin",
     "agent lock": "kim",

@@ -28,6 +28,7 @@ NEEDS_OWNER = (
     "report",
     "partitions archive",
     "partitions restore",
+    "erase",
 )
 # Whoever owns the tables can do what the others must be granted.
 WITHOUT_PRIVILEGES = dict.fromkeys(NEEDS_OWNER, OWNER) | {

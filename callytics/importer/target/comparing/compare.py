@@ -130,6 +130,8 @@ class Unmapped:
         rows: list[tuple[int, str]] = []
         if self.sqlite and self.pair.theirs:
             for rowid, values in read_rows(self.sqlite, self.pair.theirs.table, record.unmapped_columns, theirs):
+                if rowid in record.erased.numbers:
+                    continue
                 found.rows += 1
                 found.span([rowid])
                 row, before = encode_row(values), kept.pop(rowid, None)
@@ -153,7 +155,7 @@ class Unmapped:
             return ledger.unmapped(record.id, row_range)
         numbers = {number for side in self.pair.sides for number in _numbers(side, row_range)}
         if self.found.before and self.pair.base:
-            self.found.before.rows += len(_numbers(self.pair.base, row_range))
+            self.found.before.rows += len(_numbers(self.pair.base, row_range) - record.erased.numbers)
             self.found.before.copied = self.found.before.rows
         return ledger.unmapped_rows(record.id, sorted(numbers))
 
@@ -225,7 +227,9 @@ class Mapped:
             f"select source_rowid, cast({key} as integer) from mapped where {key} is not null"
         )
         offset = conversion.offsets.get(conversion.key, 0)
-        keys = [key + offset for rowid, key in self.base.sqlite.execute(query) if rowid not in kept]
+        erased = conversion.erased
+        found = ((rowid, key + offset) for rowid, key in self.base.sqlite.execute(query) if rowid not in kept)
+        keys = [key for rowid, key in found if key not in erased.ids and rowid not in erased.numbers]
         array = pa.array(keys, pa.int64())
         array = array.take(pc.sort_indices(array))
         if self.found.before:

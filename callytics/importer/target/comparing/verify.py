@@ -36,6 +36,7 @@ class Verification:
 
     rows: int = 0
     different: int = 0
+    erased: int = 0
     examples: list[Difference] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -46,6 +47,7 @@ class Verification:
         return cls(
             sum(part.rows for part in parts),
             sum(part.different for part in parts),
+            sum(part.erased for part in parts),
             examples[:EXAMPLES],
             min(part.began for part in parts),
         )
@@ -85,6 +87,7 @@ class Verifier:
                 self._verify_kept(converter, chunk, kept, found)
                 self._verify_shared(conversion, chunk, kept, found)
                 self._verify_loaded(record, conversion, expected_rows(chunk, conversion, kept), found)
+                found.erased += chunk.erased
                 self._advance(record, found, chunk.row_count)
         return found
 
@@ -96,6 +99,9 @@ class Verifier:
                 kept = self.ledger.unmapped(record.id, row_range)
                 rows = 0
                 for rowid, values in read_rows(connection, table, record.unmapped_columns, row_range):
+                    if rowid in record.erased.numbers:
+                        found.erased += 1
+                        continue
                     rows += 1
                     if not same_json(kept.get(rowid), encode_row(values)):
                         found.add(UNMAPPED, [rowid], None, "is missing or differs")
@@ -114,14 +120,14 @@ class Verifier:
         """Check that every row of a table was accounted for; returns what was found of all its pieces."""
         found = Verification.of(parts)
         loaded, rejected, shared = self.ledger.counts(record.id)
-        if not found.rows == loaded + rejected + shared == record.source_rows:
+        if not found.rows == loaded + rejected + shared == record.source_rows - found.erased:
             self._unaccounted(record, found, loaded, rejected + shared)
         self._verify_numbers(record, found, (rejected, shared))
         return found
 
     def _verify_numbers(self, record: TableRecord, found: Verification, kept: tuple[int, int]) -> None:
         """No more rows are kept anywhere than were put there; a difference that is known already counts once."""
-        (rejected, shared), unmapped = kept, 0 if record.mapping else record.source_rows
+        (rejected, shared), unmapped = kept, 0 if record.mapping else record.source_rows - found.erased
         tables, entered = ("imports.rejected", UNMAPPED, "imports.shared"), (rejected, unmapped, shared)
         for table, expected, actual in zip(tables, entered, self.ledger.stored_counts(record.id), strict=True):
             if actual != expected and not found.different:
@@ -134,6 +140,7 @@ class Verifier:
             f"{counted(record.source_rows, 'row')} in the source, {found.rows:,} verified, {loaded:,} loaded, "
             f"{left:,} not loaded"
         )
+        finding += f", {found.erased:,} erased" if found.erased else ""
         found.add(record.target_table, [0], None, finding)
 
     def _verify_kept(self, converter: Converter, chunk: Chunk, kept: dict[int, KeptRow], found: Verification) -> None:

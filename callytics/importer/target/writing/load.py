@@ -58,7 +58,8 @@ class Loader:
         with source.opened() as connection:
             for row_range, _ in self._chunks(record, connection, source, table, EVERYTHING):
                 rows = read_rows(connection, table, record.unmapped_columns, row_range)
-                encoded = ((rowid, encode_row(values)) for rowid, values in rows)
+                left = ((rowid, values) for rowid, values in rows if rowid not in record.erased.numbers)
+                encoded = ((rowid, encode_row(values)) for rowid, values in left)
                 # A chunk is one by the average of the file: of a few large rows there may be too many in it.
                 for batch in batches(encoded, lambda one: len(one[1])):
                     part = (batch[0][0], batch[-1][0])
