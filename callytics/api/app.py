@@ -20,6 +20,7 @@ from callytics.api.guards.limits import BodyLimit, LoginLimits
 from callytics.api.guards.noting import Noting
 from callytics.api.routes import analyses, audit, calls, health, imports, logins, metrics, own, page, status
 from callytics.api.service import Service
+from callytics.api.telemetry.glance import Glance
 from callytics.api.telemetry.logs import RequestLog
 from callytics.api.telemetry.meters import Metrics
 from callytics.api.telemetry.state import Counting, Probe
@@ -83,6 +84,7 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
         auth=AgentAuth(postgres, service),
         probe=Probe(postgres),
         counting=Counting(postgres),
+        glance=Glance(postgres, service.prometheus_url),
         metrics=counted,
         login_limits=LoginLimits(),
         noting=Noting(Trail(postgres)),

@@ -10,6 +10,7 @@ from fastapi import Request
 from callytics.agents import AgentAuth
 from callytics.api.guards.limits import LoginLimits
 from callytics.api.guards.noting import Noting
+from callytics.api.telemetry.glance import Glance
 from callytics.api.telemetry.meters import Metrics
 from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
@@ -25,6 +26,7 @@ class Service:
     auth: AgentAuth
     probe: Probe
     counting: Counting
+    glance: Glance
     metrics: Metrics
     login_limits: LoginLimits
     noting: Noting

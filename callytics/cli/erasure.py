@@ -9,9 +9,9 @@ import click
 
 from callytics import erasure as erasures
 from callytics.cli.schema import as_json_option, echo_result
-from callytics.cli.terminal.outcomes import counted
 from callytics.cli.terminal.tables import Table, echo
 from callytics.erasure import Erasure, Person
+from callytics.postgres.text import counted
 from callytics.settings import Settings
 
 

@@ -21,7 +21,7 @@ from callytics import __version__
 from callytics.archives.months import owners_session
 from callytics.erasure.agents import Agent, found_agent
 from callytics.erasure.elsewhere import Sought, archives_with, backups_left, files_left
-from callytics.erasure.keys import SQL, Keys
+from callytics.erasure.keys import CONDITIONS, SQL, Keys
 from callytics.erasure.sources import SourceTables
 from callytics.exceptions import ErasureError
 from callytics.importer.records.entries import MASK
@@ -229,7 +229,7 @@ class _Erasing:
 
     def _condition(self, query: str, values: dict[str, Any]) -> Composed:
         with self.connection.cursor() as cursor:
-            return Composed(cursor.mogrify(SQL[query], values).decode())
+            return Composed(cursor.mogrify(CONDITIONS[query], values).decode())
 
     def _begin(self) -> None:
         """Begin a transaction that makes nobody wait for long."""

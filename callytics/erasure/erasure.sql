@@ -1,4 +1,4 @@
--- What belongs to a person: found in temporary tables of keys, one a table, then deleted or masked. {…} are identifiers.
+-- What belongs to a person: found in temporary tables of keys, then deleted or masked. {…} are identifiers.
 
 -- name: bounded
 -- For how long a statement waits for a lock, and makes others wait behind it.
@@ -149,10 +149,6 @@ from public.{table} as t
 where t.{column} = any(array(select key from {parents}))
 on conflict do nothing
 
--- name: belongs
--- A condition of the rows that go with those of another table.
-t.{column} = any(array(select key from {parents}))
-
 -- name: by_path
 -- The rows that name a recording by its path alone.
 insert into {keys} (key)
@@ -185,8 +181,8 @@ select
     t.mapping,
     t.target_table,
     t.offsets,
-    exists (select from imports.rejected as r where r.table_id = t.id) as has_rejected,
-    exists (select from imports.unmapped as u where u.table_id = t.id) as has_unmapped
+    exists(select from imports.rejected as r where r.table_id = t.id) as has_rejected,
+    exists(select from imports.unmapped as u where u.table_id = t.id) as has_unmapped
 from imports.tables as t
 join imports.sources as s on s.id = t.source_id
 where s.undone_at is null
@@ -362,9 +358,10 @@ from (
         count(*) as rows
     from imports.erased as e
     join imports.tables as t on t.id = e.table_id
-    cross join lateral (
-        select case when t.target_table = 'audio_features' then 'audio_file_id' else 'id' end as key
-    ) as k
+    cross join
+        lateral (
+            select case when t.target_table = 'audio_features' then 'audio_file_id' else 'id' end as key
+        ) as k
     where e.erasure_id = %(erasure)s and e.kind = 'key'
     group by 1, 2
 ) as n
@@ -429,29 +426,22 @@ select count(*)
 from audit_log as l
 where l.agent_id = any(%(ids)s::bigint[]) or l.subject_id = any(%(ids)s::bigint[])
 
--- name: answers
--- A condition of idempotency_keys: the stored answers to those who sent a call.
-(t.body ->> 'audio_file_id')::bigint = any(%(ids)s::bigint[])
-
--- name: refused_logins
--- A condition of agent_activity_logs: logins that were refused, of an account whose profile was not known.
-t.agent_id is null and t.activity_data ->> 'account_id' = any(%(accounts)s::text[])
-
 -- name: files
 -- The files, and the snapshots of them, that hold what was erased.
 select distinct f.path
 from imports.erased as e
 join imports.tables as t on t.id = e.table_id
 join imports.sources as s on s.id = t.source_id
-cross join lateral (
-    select s.path
-    union
-    select s.snapshot_path
-    union
-    select y.snapshot_before
-    from imports.syncs as y
-    where y.source_id = s.id
-) as f
+cross join
+    lateral (
+        select s.path
+        union
+        select s.snapshot_path
+        union
+        select y.snapshot_before
+        from imports.syncs as y
+        where y.source_id = s.id
+    ) as f
 where e.erasure_id = any(%(erasures)s::bigint[])
 order by f.path
 

@@ -14,6 +14,7 @@ from callytics.postgres.sql import Composed, Queries, literal
 from callytics.schema.belongings import Belonging, personal
 
 SQL = Queries(Path(__file__).with_name("erasure.sql"))
+CONDITIONS = Queries(Path(__file__).with_name("conditions.sql"))
 REJECTED, UNMAPPED = "imports.rejected", "imports.unmapped"
 
 
@@ -96,7 +97,7 @@ class Keys:
         conditions = [self.more[one.table]] if one.table in self.more else []
         if one.key is None:
             conditions += [
-                SQL.text("belongs", self.connection, column=column, parents=keys_of(table))
+                CONDITIONS.text("belongs", self.connection, column=column, parents=keys_of(table))
                 for column, table in one.goes_with.items()
                 if table in self.found
             ]

@@ -42,3 +42,18 @@ def area(points: Sequence[tuple[float, float]], label: str) -> Markup:
         '<svg class="area" role="img" aria-label="{}" viewBox="0 0 100 100" preserveAspectRatio="none">'
         '<polygon points="0,100 {} 100,100"/><polyline points="{}" vector-effect="non-scaling-stroke"/></svg>'
     ).format(label, line, line)
+
+
+def columns(values: Sequence[float], label: str) -> Markup:
+    """Return a column for each value, the highest as high as the chart; `label` says what it shows."""
+    highest = max([*values, 0.0]) or 1.0
+    rects = Markup("").join(
+        Markup('<rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+            10 * place + 1, 40 - 40 * value / highest, 8, 40 * value / highest
+        )
+        for place, value in enumerate(values)
+    )
+    return Markup(
+        '<svg class="columns" role="img" aria-label="{}" viewBox="0 0 {} 40" preserveAspectRatio="none">'
+        '<line x1="0" y1="40" x2="{}" y2="40" vector-effect="non-scaling-stroke"/>{}</svg>'
+    ).format(label, 10 * len(values), 10 * len(values), rects)

@@ -143,6 +143,7 @@ class ServiceSettings:
     api_port: int = 8000
     api_names: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    prometheus_url: str | None = None
 
     @classmethod
     def load(
@@ -168,6 +169,7 @@ class ServiceSettings:
             api_port=int(value(values, "API_PORT")),
             api_names=tuple(value(values, "API_NAMES").replace(",", " ").lower().split()),
             cors_origins=tuple(value(values, "CORS_ORIGINS").replace(",", " ").split()),
+            prometheus_url=value(values, "PROMETHEUS_URL") or None,
         )
 
 

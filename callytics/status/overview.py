@@ -176,11 +176,12 @@ def _backups(connection: Connection) -> Iterator[Line]:
         yield Line("backup", "none", "none on record", "hosts: pyinfra inventory.py deploy/backup.py")
         yield Line("drill", "none", "none on record")
         return
-    yield _backup(SQL.one(connection, "backup"))
-    yield _drill(SQL.one(connection, "drill"))
+    yield backup_line(SQL.one(connection, "backup"))
+    yield drill_line(SQL.one(connection, "drill"))
 
 
-def _backup(row: dict[str, Any] | None) -> Line:
+def backup_line(row: dict[str, Any] | None) -> Line:
+    """Return what is said of the newest backup, None where there is none."""
     if row is None:
         return Line("backup", "error", "none yet", "run 'callytics backup now' on the database's host")
     what = f"{row['label'] or 'newest'}, {span(row['seconds'])} old"
@@ -190,7 +191,8 @@ def _backup(row: dict[str, Any] | None) -> Line:
     return Line("backup", level, what, "on the database's host: callytics backup check, systemctl list-timers")
 
 
-def _drill(row: dict[str, Any] | None) -> Line:
+def drill_line(row: dict[str, Any] | None) -> Line:
+    """Return what is said of the newest trial restore, None where there is none."""
     if row is None:
         return Line(
             "drill", "warning", "no backup was ever tried", "run 'callytics backup drill' on the database's host"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
 
 from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
+
+from callytics.api import service
+from callytics.api.telemetry.glance import Month, grown
+from callytics.report import charts
 
 STATIC = Path(__file__).parents[1] / "static"
 WORDS = Path(__file__).parents[1] / "words"
@@ -35,7 +41,8 @@ async def page(request: Request) -> Response:
         "Vary": "Accept-Language",
         "Cache-Control": "no-cache",
     }
-    return Response(_document(language), media_type="text/html", headers=headers)
+    months = await grown(service.of(request).glance)
+    return Response(_document(language, _charts(language, months)), media_type="text/html", headers=headers)
 
 
 @router.api_route("/static/{name}", methods=["GET", "HEAD"])
@@ -65,15 +72,43 @@ def _wish(part: str) -> tuple[float, str]:
     return weighed, tag.strip().lower().partition("-")[0]
 
 
-@cache
-def _document(language: str) -> str:
-    words = tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
+def _charts(language: str, months: Sequence[Month]) -> Markup:
+    """Return what the growth looks like; nothing where no month is known."""
+    words, names = _words(language)["charts"], [month.month for month in months]
+    if not months:
+        return Markup()
+    rows = _chart(words["rows"], names, [month.rows for month in months], "{:,}")
+    return rows + _chart(words["bytes"], names, [month.bytes / 1e6 for month in months], "{:,.1f}")
+
+
+def _chart(title: str, months: Sequence[str], values: Sequence[float], form: str) -> Markup:
+    told = [f"{month}: {form.format(value)}" for month, value in zip(months, values, strict=True)]
+    return Markup(
+        "<figure><figcaption><span>{}</span> <strong>{}</strong></figcaption>{}"
+        "<p><span>{}</span> <span>{}</span></p></figure>"
+    ).format(title, told[-1], charts.columns(values, f"{title}: {', '.join(told)}"), months[0], months[-1])
+
+
+def _document(language: str, growth: Markup) -> str:
+    words = _words(language)
     # The script's texts are in a data block, which is not executed, so the policy needs no exception for it.
-    texts = json.dumps(words["script"], ensure_ascii=False).replace("<", "\\u003c")
+    lists = {name: words[name] for name in ("parts", "groups", "tables")}
+    script = words["script"] | lists | {"grouping": _grouping()}
+    texts = json.dumps(script, ensure_ascii=False).replace("<", "\\u003c")
     # Our own words, which may hold & and <.
     escaped = {name: escape(text) for name, text in words["page"].items()}
     template = Template((STATIC / "status.html").read_text(encoding="utf-8"))
-    return template.substitute(escaped, language=language, texts=texts)
+    return template.substitute(escaped, language=language, texts=texts, charts=growth)
+
+
+@cache
+def _words(language: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _grouping() -> dict[str, list[str]]:
+    return tomllib.loads((WORDS / "groups.toml").read_text(encoding="utf-8"))
 
 
 @cache

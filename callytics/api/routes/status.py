@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from callytics import __version__
 from callytics.api import service
 from callytics.api.guards import permits
+from callytics.api.telemetry.glance import Item
 from callytics.api.telemetry.state import Counts, PoolState, Unhealthy
 from callytics.exceptions import CallyticsError
 
@@ -27,9 +28,10 @@ class State(BaseModel):
 
 
 class Status(BaseModel):
-    """The state of the service and its data. ``counts`` is null while the database is unavailable."""
+    """The state of the service and its data. Without the database ``counts`` is null and ``parts`` is empty."""
 
     service: State
+    parts: list[Item] = Field(default_factory=list, description="What an operator asks first")
     counts: Counts | None = None
 
 
@@ -40,8 +42,9 @@ async def status(request: Request) -> Status:
     try:
         healthy = await ours.probe.ask()
         counts = await ours.counting.shared.get()
+        parts = await ours.glance.items.get()
     except CallyticsError as error:
         # Everybody reads this, and other errors of ours name hosts and roles.
         reason = str(error) if isinstance(error, Unhealthy) else "the database can't be used"
         return Status(service=State(status="unhealthy", reason=reason))
-    return Status(service=State(**healthy.model_dump()), counts=counts)
+    return Status(service=State(**healthy.model_dump()), parts=parts, counts=counts)

@@ -49,10 +49,68 @@ function showService(service) {
     list("service", pairs.map(([name, value]) => [texts[name], value]));
 }
 
+function showParts(parts) {
+    const cards = parts.map((part) => {
+        const card = document.createElement("div");
+        card.dataset.level = part.level;
+        const time = part.at ? moment(part.at) : "";
+        const words = texts.parts[`${part.subject}_${part.state}`] || part.state;
+        card.append(made("dt", texts.parts[part.subject] || part.subject));
+        card.append(made("dd", filled(words, { time, count: number(part.count ?? 0) })));
+        return card;
+    });
+    element("glance").replaceChildren(...cards);
+}
+
+// The tables that a group has, and at the end those that no group names.
+function grouped(tables) {
+    const left = new Map(tables.map((table) => [table.name, table]));
+    const groups = Object.entries(texts.grouping).map(([group, names]) => {
+        const own = names.filter((name) => left.has(name)).map((name) => left.get(name));
+        names.forEach((name) => left.delete(name));
+        return [group, own];
+    });
+    return [...groups, ["other", [...left.values()]]].filter(([, own]) => own.length);
+}
+
+function figures(tables) {
+    const figures = document.createElement("dl");
+    figures.append(...tables.map(({ name, rows, exact }) => {
+        const pair = document.createElement("div");
+        const term = made("dt", texts.tables[name] || name);
+        term.title = name;
+        pair.append(term, made("dd", exact ? number(rows) : filled(texts.about, { rows: number(rows) })));
+        return pair;
+    }));
+    return figures;
+}
+
+function group([name, tables], isOpen) {
+    const section = document.createElement("section");
+    const [empty, full] = [tables.filter((table) => !table.rows), tables.filter((table) => table.rows)];
+    section.append(made("h3", texts.groups[name]), figures(full));
+    if (empty.length) {
+        const folded = document.createElement("details");
+        folded.open = isOpen(name);
+        folded.dataset.group = name;
+        folded.append(made("summary", filled(texts.folded, { count: number(empty.length) })), figures(empty));
+        section.append(folded);
+    }
+    return section;
+}
+
+function showRows(tables) {
+    // What somebody has unfolded stays so.
+    const opened = new Set([...document.querySelectorAll("#rows details[open]")].map((one) => one.dataset.group));
+    // What is empty as a whole comes last.
+    const isEmpty = ([, own]) => own.every((table) => !table.rows);
+    const groups = grouped(tables).sort((one, other) => isEmpty(one) - isEmpty(other));
+    element("rows").replaceChildren(...groups.map((one) => group(one, (name) => opened.has(name))));
+}
+
 function showCounts(counts) {
     element("as-of").textContent = filled(texts.as_of, { time: moment(counts.counted_at) });
-    list("rows", counts.tables.map(({ name, rows, exact }) =>
-        [name, exact ? number(rows) : filled(texts.about, { rows: number(rows) })]));
+    showRows(counts.tables);
     const last = counts.last_import;
     element("import").textContent = last ? verdict(last) : texts.none;
     element("login").hidden = !last || !element("report").hidden;
@@ -98,6 +156,7 @@ async function refresh() {
         if (!answer.ok) throw new Error(answer.status);
         const status = await answer.json();
         showService(status.service);
+        if (status.parts.length) showParts(status.parts);
         if (status.counts) showCounts(status.counts);
     } catch {
         showState("unhealthy", texts.unreachable);

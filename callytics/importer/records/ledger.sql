@@ -109,9 +109,10 @@ join imports.sources as before
 join imports.tables as was
     on was.source_id = before.id and was.source_table = now.source_table and was.target_table = now.target_table
 join imports.erased as e on e.table_id = was.id
-cross join lateral (
-    select case when now.target_table = 'audio_features' then 'audio_file_id' else 'id' end as key
-) as k
+cross join
+    lateral (
+        select case when now.target_table = 'audio_features' then 'audio_file_id' else 'id' end as key
+    ) as k
 where f.run_id = %(run)s
 on conflict do nothing
 

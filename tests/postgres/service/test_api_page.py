@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from callytics.agents.accounts import Grant
+from callytics.api.routes.page import LANGUAGES, WORDS
 from callytics.postgres import connect
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
@@ -76,7 +78,7 @@ def test_the_page_shows_health_rows_and_the_verdict(browser: Browser, service: S
     text = page.text()
     for part in ("healthy", "PostgreSQL", "verified, with rejected rows", "finished Jan 2, 2026"):
         assert part in text
-    assert "topics\n1,234" in text
+    assert "Topics\n1,234" in text
     assert page.errors() == []
     assert {address.removeprefix(service.url) for address in page.requests()} == {
         "/",
@@ -129,7 +131,7 @@ def test_the_page_fits_its_reader(browser: Browser, service: Served, width: int,
     assert ("정상" in page.text()) is (language == "ko")
     assert page.evaluate(CONTRAST) >= 4.5
     assert page.evaluate(broken("#rows dd")) == []
-    assert page.evaluate(broken("#rows dt, #service dt")) == []
+    assert page.evaluate(broken("#rows dt, #service dt, #glance dt, figcaption *")) == []
     # The zone of the page's times is named.
     assert page.evaluate("/[A-Z]{3}/.test(document.querySelector('#as-of').textContent)")
 
@@ -154,6 +156,57 @@ def broken(selector: str) -> str:
                 return new Set([...part.getClientRects()].map((box) => Math.round(box.top))).size > 1;
             }}).map((node) => node.textContent)
     """
+
+
+def test_what_an_operator_asks_first_is_on_top(browser: Browser, own_database: Settings, tmp_path: Path) -> None:
+    with closing(connect(own_database, owner=True)) as owner, owner, owner.cursor() as cursor:
+        cursor.execute("insert into audio_files (file_name) values ('one')")
+        cursor.execute(
+            "insert into transcriptions (audio_file_id, text_content, start_time, end_time) "
+            "select id, 'x', 0, 1 from audio_files, generate_series(1, 25)"
+        )
+        cursor.execute("analyze transcriptions")
+    with served(own_database, tmp_path / "log") as service:
+        page = shown(browser, service, width=390)
+        headings = page.evaluate("[...document.querySelectorAll('h2')].map((one) => one.firstChild.textContent.trim())")
+        assert headings == ["At a glance", "Growth", "Last import", "Rows by table", "Service"]
+        told = "[card.dataset.level, ...card.innerText.split('\\n')]"
+        cards = page.evaluate(f"[...document.querySelectorAll('#glance div')].map((card) => {told})")
+        assert cards == [
+            ["none", "Newest backup", "none on record"],
+            ["none", "Trial restore", "none on record"],
+            ["none", "Alerts", "not watched"],
+            ["none", "Replication", "no standby"],
+            ["none", "WAL archive", "off"],
+            ["ok", "Months ahead", "3"],
+        ]
+        assert page.evaluate("document.querySelectorAll('figure svg[role=img] rect').length") == 24
+        assert page.evaluate("document.querySelector('figure svg').getAttribute('aria-label')").endswith(": 25")
+        assert page.evaluate(
+            "[...document.querySelectorAll('figure svg rect')].every((bar) => bar.getBBox().height <= 40)"
+        )
+
+
+def test_empty_tables_are_folded_and_stay_as_one_left_them(browser: Browser, service: Served) -> None:
+    page = shown(browser, service)
+    assert "Summaries" not in page.text()
+    page.click("#rows details[data-group=models] summary")
+    assert "Summaries\n0" in page.text()
+    page.evaluate("document.querySelector('#rows details[data-group=models] dl').dataset.old = true")
+    look_again(page)
+    page.wait_for("!document.querySelector('#rows [data-old]')", 9)
+    assert "Summaries\n0" in page.text()
+
+
+def test_every_table_has_a_group_and_a_name_in_every_language(service: Served) -> None:
+    groups = tomllib.loads((WORDS / "groups.toml").read_text())
+    grouped = [table for tables in groups.values() for table in tables]
+    counted = service.client.get("/status").json()["counts"]["tables"]
+    assert sorted(grouped) == sorted(table["name"] for table in counted)
+    for language in LANGUAGES:
+        words = tomllib.loads((WORDS / f"{language}.toml").read_text())
+        assert set(words["tables"]) == set(grouped)
+        assert set(words["groups"]) == {*groups, "other"}
 
 
 # The least contrast between a text and what is behind it, by WCAG 2.1.
@@ -190,7 +243,7 @@ def test_the_page_says_when_the_database_is_away_and_back(
         assert "unhealthy" in page.text()
         assert "the database can't be reached" in page.text()
         # What was last known stays, with its time.
-        assert "topics\n1,234" in page.text()
+        assert "Topics\n1,234" in page.text()
     finally:
         start_again(own_server)
     look_again(page)
