@@ -18,6 +18,12 @@ if "database" in host.groups:
         wanted=data.postgres_database_privileges,
         cluster=data.postgres_cluster,
     )
+    databases.statements_counted(
+        name="Count statements",
+        database=data.postgres_database,
+        roles=[role["name"] for role in data.postgres_roles],
+        cluster=data.postgres_cluster,
+    )
     databases.public_schema_closed(
         name="Close the schema public to everybody else", database=data.postgres_database, cluster=data.postgres_cluster
     )

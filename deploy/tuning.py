@@ -91,6 +91,25 @@ REASONS = {
     "autovacuum_vacuum_insert_scale_factor": ("tables that only grow need it for index-only scans", "docs 25.1.4"),
     "autovacuum_analyze_scale_factor": ("after 2 % of changes", "docs 25.1.3"),
     "jit": ("short queries pay more for compiling than they gain, partitioned ones most", "docs 32.2"),
+    "shared_preload_libraries": (
+        "statements are counted; plans can be logged for a while without a restart",
+        "docs F.32",
+    ),
+    "pg_stat_statements.max": ("the default: as many different statements, in 4 MB of shared memory", "docs F.32.3"),
+    "pg_stat_statements.track_utility": ("commands are kept as they were typed, passwords too", "docs F.32.3"),
+    "auto_explain.log_min_duration": (
+        "off: a plan of 15 shows the values of its query, also those bound",
+        "docs F.4.1",
+    ),
+    "auto_explain.log_nested_statements": ("the same for statements inside functions", "docs F.4.1"),
+}
+
+STATISTICS = {
+    "shared_preload_libraries": "pg_stat_statements,auto_explain",
+    "pg_stat_statements.max": "5000",
+    "pg_stat_statements.track_utility": "off",
+    "auto_explain.log_min_duration": "-1",
+    "auto_explain.log_nested_statements": "off",
 }
 
 
@@ -135,6 +154,7 @@ def postgres_settings(
         | _planner_and_disk(machine)
         | _write_ahead_log(machine)
         | _autovacuum(machine)
+        | STATISTICS
     )
     return {name: settings[name] for name in REASONS}
 

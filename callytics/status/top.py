@@ -101,7 +101,7 @@ def _is_loaded(connection: Connection) -> bool:
         return False
     try:
         SQL.rows(connection, "collects", None, view=place["view"])
-    except errors.ObjectNotInPrerequisiteState:
+    except (errors.ObjectNotInPrerequisiteState, errors.InsufficientPrivilege):
         return False
     return True
 

@@ -23,6 +23,12 @@ class PublicSchema(JsonFact):
     query = "schema"
 
 
+class Statistics(JsonFact):
+    """Where a database has pg_stat_statements, and who may look into that schema."""
+
+    query = "statistics"
+
+
 def privilege_changes(
     database: str, wanted: Mapping[str, Sequence[str]], found: Sequence[Sequence[str]]
 ) -> Iterator[str]:
@@ -40,6 +46,22 @@ def privilege_changes(
             yield f"revoke grant option for {privilege} {on} from {_grantee(role)}"
     for role, privilege in sorted(expected - there):
         yield f"grant {privilege} {on} to {_grantee(role)}"
+
+
+def statistics_changes(found: Mapping[str, Any] | None, roles: Sequence[str]) -> list[str]:
+    """Return the statements that make pg_stat_statements in its schema, and let these roles alone look into it."""
+    there: set[str] = set()
+    if found is None:
+        statements = ["create schema statistics", "create extension pg_stat_statements schema statistics"]
+    elif found["schema"] != "statistics":
+        move = "alter extension pg_stat_statements set schema statistics"
+        statements = ["create schema if not exists statistics", move]
+    else:
+        statements, there = [], {*found["roles"]}
+    statements += [f"revoke all on schema statistics from {_grantee(role)}" for role in sorted(there - {*roles})]
+    return statements + [
+        f"grant usage on schema statistics to {identifier(role)}" for role in roles if role not in there
+    ]
 
 
 @operation()
@@ -97,6 +119,20 @@ def public_schema_closed(database: str, cluster: str) -> Generator[StringCommand
         return
     statements = ["alter schema public owner to pg_database_owner", "revoke all on schema public from public"]
     yield run_sql(statements, cluster=cluster, database=database)
+
+
+@operation()
+def statements_counted(database: str, roles: Sequence[str], cluster: str) -> Generator[StringCommand, None, None]:
+    """Make pg_stat_statements in a schema of its own, which ``roles`` alone may look into.
+
+    Not in public: whatever else is there is the migrations', and doctor would name it. Whose statements a role sees is
+    up to PostgreSQL: without pg_read_all_stats only its own.
+    """
+    found = host.get_fact(Statistics, cluster=cluster, database=database)
+    if statements := statistics_changes(found, roles):
+        yield run_sql(statements, cluster=cluster, database=database)
+    else:
+        host.noop("statements are counted")
 
 
 def _grantee(role: str) -> str:

@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection
 from pyinfra.api import HiddenValue
 
 from callytics.trial.embedded import EmbeddedPostgres
-from deploy.operations.cluster.databases import privilege_changes
+from deploy.operations.cluster.databases import privilege_changes, statistics_changes
 from deploy.operations.cluster.declared_roles import Role, role_changes
 from deploy.operations.cluster.psql import read_query
 from deploy.operations.cluster.server_settings import is_stale
@@ -152,3 +152,28 @@ def test_alter_system_is_found(superuser: Connection) -> None:
 
 def test_public_schema(superuser: Connection) -> None:
     assert ask(superuser, "schema") == {"owner": "pg_database_owner", "public": ["usage"]}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "select",
+        "create extension pg_stat_statements schema public",
+        "create schema statistics; create extension pg_stat_statements schema statistics; "
+        "grant all on schema statistics to public",
+    ],
+    ids=["not there", "in public", "for everybody"],
+)
+def test_statements_are_counted_in_a_schema_for_our_roles_alone(superuser: Connection, before: str) -> None:
+    with superuser.cursor() as cursor:
+        cursor.execute(f"create role {NAME}")
+        cursor.execute(before)
+        try:
+            changes = statistics_changes(ask(superuser, "statistics"), [NAME])
+            assert changes
+            for statement in changes:
+                cursor.execute(statement)
+            assert statistics_changes(ask(superuser, "statistics"), [NAME]) == []
+            assert ask(superuser, "statistics") == {"schema": "statistics", "roles": [NAME]}
+        finally:
+            cursor.execute("drop extension if exists pg_stat_statements; drop schema if exists statistics")
