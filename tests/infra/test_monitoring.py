@@ -32,6 +32,8 @@ CERTIFICATE = "/etc/postgresql/15/main/server.crt"
 LISTENER = """
 import http.server
 class Listener(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
     def do_POST(self):
         with open("/run/alerts", "ab") as file:
             file.write(self.rfile.read(int(self.headers["content-length"])) + b"\\n")
@@ -67,9 +69,9 @@ FAULTS = {
         "-key /etc/postgresql/15/main/server.key",
         f"cp -p /root/good.crt {CERTIFICATE}",
     ),
-    # The service has at least one.
+    # Whoever has just asked the service has left it at least one.
     "ConnectionsUsed": Fault(
-        f"{PSQL} -c 'alter role callytics_user connection limit 1'",
+        f"curl -sS -o /dev/null http://127.0.0.1:8000/health; {PSQL} -c 'alter role callytics_user connection limit 1'",
         f"{PSQL} -c 'alter role callytics_user connection limit 23'",
     ),
     "DeadRows": Fault(
@@ -135,6 +137,10 @@ def prometheus(host: LabHost, path: str) -> Any:
     return answer["data"]
 
 
+def answers(host: LabHost, query: str) -> bool:
+    return bool(prometheus(host, f"query?query={quote(query)}")["result"])
+
+
 def firing(host: LabHost) -> set[str]:
     alerts = prometheus(host, "alerts")["alerts"]
     return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
@@ -172,6 +178,7 @@ def all_at_once(deployment: Deployment, story: Story) -> None:
         host.run(fault.happens)
     wanted = {*FAULTS, "DrillFailed"}
     until(partial(all_of_them_fire, wanted, story), 120)
+    story.empty = [query for query in queries() if not until(partial(answers, host, query), 15)]
     story.live = set(prometheus(host, "label/__name__/values"))
     story.status = host.run("callytics --env-file /etc/callytics/admin.env status", check=False).stdout
     for fault in FAULTS.values():
@@ -224,7 +231,6 @@ def story(alone: Deployment) -> Iterator[Story]:
              "systemd-run --quiet --collect --unit=listener python3 /run/listener.py")  # fmt: skip
     all_at_once(alone, story)
     one_after_another(story)
-    story.empty = [query for query in queries() if not prometheus(host, f"query?query={quote(query)}")["result"]]
     until(lambda: set(sent(host)) >= {"firing", "resolved"} and sent(host)["resolved"] >= story.gone, 30)
     story.messages = sent(host)
     yield story
