@@ -12,7 +12,7 @@ CREATED = {
     "relation": re.compile(r"^create (?:or replace )?(?:table|view) (?:if not exists )?([\w.]+)", re.MULTILINE),
     "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
 }
-CREATED_INDEX = re.compile(r"^create index (concurrently )?if not exists (\w+) on (\w+)", re.MULTILINE)
+CREATED_INDEX = re.compile(r"^create index (concurrently )?if not exists (\w+)\s+on (\w+)", re.MULTILINE)
 
 
 def created(migration: Migration) -> Iterator[tuple[str, str]]:

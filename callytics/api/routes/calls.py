@@ -13,7 +13,7 @@ from callytics.api import problems, service
 from callytics.api.guards import permits
 from callytics.api.guards.text import Moment, Text
 from callytics.api.routes.links import LINK, link
-from callytics.calls.finding.paging import MOST
+from callytics.calls.finding.paging import MOST, Count
 
 router = APIRouter(
     tags=["calls"],
@@ -25,6 +25,7 @@ router = APIRouter(
 Word = Annotated[Text, Field(min_length=1, max_length=1000)]
 Cursor = Annotated[Text, Field(max_length=1000, description="The previous page's `next`")]
 Limit = Annotated[int, Field(ge=1, le=MOST, description="Rows per page")]
+Counting = Annotated[bool, Field(description="Whether the answer says how many there are on all pages")]
 
 
 class CallFilter(BaseModel):
@@ -48,6 +49,7 @@ class CallFilter(BaseModel):
     )
     after: Cursor | None = None
     limit: Limit = 50
+    count: Counting = False
 
 
 class TranscriptFilter(BaseModel):
@@ -61,6 +63,7 @@ class TranscriptFilter(BaseModel):
     )
     after: Cursor | None = None
     limit: Limit = 50
+    count: Counting = False
 
 
 class FoundCall(BaseModel):
@@ -102,11 +105,21 @@ class Said(BaseModel):
     created_at: datetime.datetime | None
 
 
+class Counted(BaseModel):
+    """How many there are on all pages."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    rows: int = Field(examples=[12])
+    exact: bool = Field(description="Counted; false: at least so many, since counting ends at 500")
+
+
 class Calls(BaseModel):
     """A page of calls, the newest first."""
 
     calls: list[FoundCall]
     next: str | None = Field(description="The next page's `after`; null at the end")
+    count: Counted | None = Field(default=None, description="With `count=true`")
 
 
 class Transcripts(BaseModel):
@@ -114,6 +127,7 @@ class Transcripts(BaseModel):
 
     transcripts: list[Said]
     next: str | None = Field(description="The next page's `after`; null at the end")
+    count: Counted | None = Field(default=None, description="With `count=true`")
 
 
 @router.get("/calls", summary="Find calls", responses=LINK)
@@ -121,10 +135,13 @@ async def find_calls(request: Request, response: Response, wanted: Annotated[Cal
     """Return a page of calls. Calls stored in the meantime do not shift the pages."""
     ours = service.of(request)
     with ours.metrics.searching("calls") if wanted.search is not None else nullcontext():
-        page = await permits.calls(request).afind_calls(**wanted.model_dump())
+        filters = wanted.model_dump(exclude={"count"})
+        page = await permits.calls(request).afind_calls(**filters)
+    counting = {name: filters[name] for name in filters.keys() - {"after", "limit"}}
+    count = await permits.calls(request).acount_calls(**counting) if wanted.count else None
     permits.shown(request, (row["id"] for row in page.rows))
     link(request, response, page.next)
-    return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next)
+    return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next, count=counted(count))
 
 
 @router.get("/transcripts", summary="Search transcripts", responses=LINK)
@@ -132,9 +149,15 @@ async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:
     """Return a page of utterances that contain all the words."""
-    found = permits.calls(request).asearch_transcripts
+    found = permits.calls(request)
     with service.of(request).metrics.searching("transcripts"):
-        page = await found(wanted.search, wanted.after, wanted.limit, snippets=True)
+        page = await found.asearch_transcripts(wanted.search, wanted.after, wanted.limit, snippets=True)
+    count = await found.acount_transcripts(wanted.search) if wanted.count else None
     permits.shown(request, (row["audio_file_id"] for row in page.rows))
     link(request, response, page.next)
-    return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next)
+    return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next, count=counted(count))
+
+
+def counted(count: Count | None) -> Counted | None:
+    """Return a count as the answer has it."""
+    return None if count is None else Counted.model_validate(count)

@@ -31,6 +31,14 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Count:
+    """How many rows a list has on all its pages; where it is not ``exact``, at least so many."""
+
+    rows: int
+    exact: bool
+
+
+@dataclass(frozen=True)
 class Position:
     """The position of a page's last row: its time, and the numbers that distinguish rows of the same time."""
 
@@ -42,6 +50,11 @@ def make_page(kind: str, rows: list[Row], limit: int, columns: Sequence[str]) ->
     """Return the first ``limit`` of the rows, with a cursor if there are more; callers fetch one row more than that."""
     page = rows[:limit]
     return Page(page, _cursor(kind, page[-1], columns) if len(rows) > limit else None)
+
+
+def counted(largest: Page) -> Count:
+    """Return how many rows a list has, from its first page of MOST rows: counting on would cost what there is."""
+    return Count(len(largest.rows), exact=largest.next is None)
 
 
 def read_cursor(kind: str, cursor: str | None, numbers: int) -> Position | None:

@@ -10,7 +10,17 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from callytics.calls.finding.listing import Calls
-from callytics.calls.finding.paging import Page, Position, check_limit, make_page, read_cursor, searched
+from callytics.calls.finding.paging import (
+    MOST,
+    Count,
+    Page,
+    Position,
+    check_limit,
+    counted,
+    make_page,
+    read_cursor,
+    searched,
+)
 from callytics.calls.finding.seen import look_up
 from callytics.calls.finding.windows import NEWEST, SQL, Said
 from callytics.calls.store import OnCalls
@@ -95,6 +105,18 @@ class Search(OnCalls):
         return make_page("said", rows, limit, ["id", "source_number"])
 
     asearch_transcripts = as_async(search_transcripts)
+
+    def count_calls(self, /, **filters: Any) -> Count:
+        """Return how many calls match the filters of :meth:`find_calls`, exactly up to 500."""
+        return counted(self.find_calls(**filters, limit=MOST))
+
+    acount_calls = as_async(count_calls)
+
+    def count_transcripts(self, query: str) -> Count:
+        """Return how many utterances :meth:`search_transcripts` finds, exactly up to 500."""
+        return counted(self.search_transcripts(query, limit=MOST))
+
+    acount_transcripts = as_async(count_transcripts)
 
     def _add_snippets(self, rows: Sequence[Row], words: str) -> None:
         values = {"texts": [row["text"] for row in rows], "query": words}

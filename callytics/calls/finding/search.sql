@@ -2,7 +2,8 @@
 
 -- name: prefix_query
 -- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words,
--- and those of each phrase as far from each other as there; '' without a word.
+-- and those of each phrase as far from each other as there; '' without a word. Transcripts are kept as they came, so
+-- that Hangul in parts (NFD) is looked for, too.
 with words as (
     select 0 as phrase, lexeme, 0 as position
     from unnest(to_tsvector('simple', %(text)s))
@@ -12,13 +13,23 @@ with words as (
     cross join unnest(to_tsvector('simple', phrase.text)) as word
     cross join unnest(word.positions) as position
 ),
+quoted as (
+    select
+        phrase,
+        position,
+        '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*' as term
+    from words
+),
 terms as (
     select
         phrase,
         position,
-        '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*' as term,
+        case
+            when term is nfd normalized then term
+            else '(' || term || ' | ' || normalize(term, nfd) || ')'
+        end as term,
         position - lag(position) over (partition by phrase order by position) as distance
-    from words
+    from quoted
 )
 select coalesce(string_agg(query, ' & ' order by phrase), '')
 from (

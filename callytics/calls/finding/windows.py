@@ -143,7 +143,9 @@ class Said:
         rows = limit * SPARE / max(self.scope.share * self._frequency, 1e-9)
         if self.scope.few or rows > MOST_ROWS:
             return []
-        return [Way(partial(self._rows_before, rows=int(rows)), row_by_row=True)]
+        # Teams work in shifts: their next call may be hours back, and that is still less to read than a month's hits.
+        sizes = (int(rows * factor) for factor in (1, 4, 16))
+        return [Way(partial(self._rows_before, rows=size), row_by_row=True) for size in sizes if size <= 4 * MOST_ROWS]
 
     def _by_months(self) -> list[Way]:
         # Few calls of rare words: the rest of a month would be one more window for nothing.

@@ -10,7 +10,8 @@ import pytest
 
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.finding import seen
-from callytics.calls.finding.paging import Page
+from callytics.calls.finding.paging import MOST as COUNTED
+from callytics.calls.finding.paging import Count, Page
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
 
@@ -220,3 +221,32 @@ def test_decomposed_hangul_finds_what_composed_does(calls: MultiDatabaseManager)
     assert decomposed != "환불"
     assert calls.search_transcripts(decomposed) == calls.search_transcripts("환불")
     assert calls.search_transcripts("환불").rows
+
+
+def test_what_is_stored_decomposed_is_found_like_what_is_composed(calls: MultiDatabaseManager) -> None:
+    """Imports keep every text as it is, and what was typed on macOS or comes from its files is in parts."""
+    insert = "insert into transcriptions (audio_file_id, text_content, start_time, end_time) values (9, %s, 9, 10)"
+    with calls.postgres.transaction():
+        calls.postgres.execute_query(insert, (unicodedata.normalize("NFD", "해약금이 얼마죠"),), fetch="none")
+        for written in ("해약금", unicodedata.normalize("NFD", "해약금"), '"해약금이 얼마"', "얼마 해약금"):
+            [row] = calls.search_transcripts(written, snippets=True).rows
+            assert row["audio_file_id"] == 9
+            assert "«" in row["snippet"]
+            assert [call["id"] for call in calls.find_calls(search=written).rows] == [9]
+        assert calls.search_transcripts("해약서").rows == []
+        calls.postgres.execute_query(
+            "delete from transcriptions where audio_file_id = 9 and start_time = 9", fetch="none"
+        )
+
+
+def test_a_count_is_exact_up_to_its_bound(calls: MultiDatabaseManager) -> None:
+    everything = len(calls.postgres.execute_query(SAID, ("'네':*",)))
+    assert everything > COUNTED
+    assert calls.count_transcripts("네") == Count(COUNTED, exact=False)
+    for search, query in (("환불", "'환불':*"), ("고대", "'고대':*"), ("nothing", "'nothing':*")):
+        rows = len(calls.postgres.execute_query(SAID, (query,)))
+        assert calls.count_transcripts(search) == Count(rows, exact=True)
+        rows = len(calls.postgres.execute_query(CALLS, {"query": query}))
+        assert calls.count_calls(search=search) == Count(rows, exact=True)
+    assert calls.count_calls() == Count(300, exact=True)
+    assert calls.seen_by(["few"]).count_calls() == Count(2, exact=True)

@@ -179,6 +179,12 @@ def test_many_at_once_share_statements_and_each_is_there(api: Api, many: list[En
     assert api.service.postgres.execute_query(query, fetch="val") == len(many)
 
 
+def test_no_entry_waits_for_many_others_to_be_indexed(api: Api) -> None:
+    """Whoever fills the list of what waits takes all of it into the index."""
+    limit = api.service.postgres.execute_query("select current_setting('gin_pending_list_limit')", fetch="val")
+    assert limit == "256kB"
+
+
 def test_where_the_database_takes_no_writes_the_entry_is_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     noting = api.service.noting
 
