@@ -31,7 +31,7 @@ from machine import memory_bytes, versions
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.finding.paging import Page
 from callytics.importer import Options, import_files
-from callytics.postgres import PostgreSQLManager
+from callytics.postgres import PostgreSQLManager, connected
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
@@ -74,7 +74,11 @@ select count(*) as hits from transcriptions where to_tsvector('simple', left(tex
 def provide(server: EmbeddedPostgres, settings: Settings, folder: Path, calls: int) -> None:
     """Fill a database with a sample of so many calls, unless an earlier run with --keep has."""
     server.provide(settings)
-    if migrate(settings, report=lambda line: None):
+    migrate(settings, report=lambda line: None)
+    with connected(settings) as connection, connection.cursor() as cursor:
+        cursor.execute("select from audio_files limit 1")
+        filled = cursor.rowcount
+    if not filled:
         write_sample(folder / "sample", generation=3, calls=calls, seed=1)
         files = sorted((folder / "sample").iterdir())
         if code := import_files(settings, files, Options(folder / "snapshots"), lambda *_: None).exit_code:
