@@ -29,7 +29,7 @@ def test_routes_are_those_of_the_api(manual: str) -> None:
     listed = {code: cells for cells in rows(manual) for code in codes(cells[0]) if re.match("[A-Z]+ /", code)}
     assert {*listed} == {*described, "GET /", "GET /openapi.json"}
     filters = {parameter["name"] for parameter in described["GET /calls"]["parameters"]}
-    assert {*codes(listed["GET /calls"][2]), "after", "limit"} == filters
+    assert {*codes(listed["GET /calls"][2]), "after", "limit", "count"} == filters
 
 
 @both
