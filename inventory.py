@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from deploy import environment, policy
 
 environment.refuse_other_roles()
-_database_hosts, _app_hosts = environment.hosts("DATABASE_HOSTS"), environment.hosts("APP_HOSTS")
+_database_hosts, _app_hosts = environment.database_hosts(), environment.hosts("APP_HOSTS")
+_members = {host: environment.address(host) for host in environment.cluster_hosts()}
 _backup_hosts = environment.backup_hosts()
 _monitoring_hosts = environment.monitoring_hosts()
 _all_hosts = environment.all_hosts()
@@ -73,7 +74,9 @@ database = (
                 "postgres_listen": []
                 if not _clients
                 else environment.words("DATABASE_LISTEN") or [environment.address(host)],
-                "tls_names": ["localhost", "127.0.0.1", "::1"] + ([] if host == "@local" else [host]),
+                "tls_names": ["localhost", "127.0.0.1", "::1"]
+                + ([] if host == "@local" else [host])
+                + [address for member, address in _members.items() if member == host != address],
                 "tls_server_name": host.removeprefix("@"),
             },
         )
@@ -100,9 +103,10 @@ database = (
                 "callytics_monitor": environment.password("POSTGRES_MONITOR_PASSWORD", required=False),
             }
         ),
-        "postgres_access": policy.access(_database_name, _clients),
+        "postgres_access": policy.access(_database_name, _clients)
+        + policy.cluster_access([environment.network(address) for address in _members.values()]),
         "postgres_database_owner": "callytics_owner",
-        "postgres_database_privileges": policy.database_privileges(_database_name),
+        "postgres_database_privileges": policy.database_privileges(_database_name, cluster=bool(_members)),
     },
 )
 
@@ -124,6 +128,24 @@ app = (
         "app_max_connections": _pool,
         # The daily timer makes the partitions of this many months to come.
         "app_months_ahead": 3,
+    },
+)
+
+# Empty where one host has the database to itself: etcd and Patroni are for three.
+cluster: tuple[list[tuple[str, dict[str, object]]], dict[str, object]] = (
+    [(host, {"cluster_member": host, "cluster_address": address}) for host, address in _members.items()],
+    {
+        "cluster_scope": "callytics",
+        "cluster_members": _members,
+        "cluster_packages": policy.CLUSTER_PACKAGES,
+        "cluster_roles": policy.CLUSTER_ROLES,
+        "cluster_server": policy.CLUSTER_SERVER,
+        "cluster_dynamic": policy.CLUSTER_DYNAMIC,
+        "cluster_parameters": policy.CLUSTER_PARAMETERS,
+        "cluster_patroni": policy.PATRONI,
+        "cluster_patroni_folder": "/opt/patroni",
+        "cluster_patroni_settings_folder": "/etc/patroni",
+        "cluster_etcd_folder": "/etc/etcd",
     },
 )
 

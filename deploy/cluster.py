@@ -1,12 +1,15 @@
 """PostgreSQL's cluster, which its package usually creates, and how systemd runs it."""
 
+from typing import Any
+
 from pyinfra import host
-from pyinfra.operations import systemd
+from pyinfra.operations import files, systemd
 
 from deploy.operations import units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
+from deploy.operations.failover.patroni import founds
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 
@@ -15,7 +18,16 @@ if "database" in host.groups:
     unit = f"{unit_of(cluster)}.service"
     drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
 
-    clusters.present(name=f"Create cluster {cluster}", cluster=cluster)
+    # Of a cluster's members one has a server before Patroni; the others have what it will read.
+    first: dict[str, Any] = {"_if": founds} if "cluster" in host.groups else {}
+    if "cluster" in host.groups:
+        for folder in (f"/etc/postgresql/{cluster.partition('/')[0]}", f"/etc/postgresql/{cluster}"):
+            files.directory(name=f"Make {folder}", path=folder, user="postgres", group="postgres", mode="0755")
+
+    clusters.present(name=f"Create cluster {cluster}", cluster=cluster, **first)
+    if "cluster" in host.groups:
+        folder = f"/etc/postgresql/{cluster}/conf.d"
+        files.directory(name=f"Make {folder}", path=folder, user="postgres", group="postgres", mode="0755")
     conf(
         name="Start PostgreSQL when the network's addresses are there",
         src="postgresql.service.conf.j2",
@@ -24,6 +36,6 @@ if "database" in host.groups:
     )
     units.loaded(name="Make systemd know PostgreSQL's unit", units={unit: [drop_in]})
     # After systemd knows the unit: this stops and starts it.
-    clusters.checksums(name="Turn data checksums on", cluster=cluster)
+    clusters.checksums(name="Turn data checksums on", cluster=cluster, **first)
     # Not started here: server_settings.in_force does that once its files are complete, and names a mistake in them.
     systemd.service(name="Start PostgreSQL at boot", service="postgresql.service", running=None, enabled=True)

@@ -3,6 +3,7 @@
 from pyinfra import host
 
 from deploy.operations.cluster import databases
+from deploy.operations.cluster.primary import on_the_primary
 
 if "database" in host.groups:
     data = host.data
@@ -12,11 +13,13 @@ if "database" in host.groups:
         database=data.postgres_database,
         owner=data.postgres_database_owner,
         cluster=data.postgres_cluster,
+        **on_the_primary(),
     )
     databases.privileges(
         name="Let only these roles connect",
         wanted=data.postgres_database_privileges,
         cluster=data.postgres_cluster,
+        **on_the_primary(),
     )
     databases.statements_counted(
         name="Count statements",
@@ -25,5 +28,8 @@ if "database" in host.groups:
         cluster=data.postgres_cluster,
     )
     databases.public_schema_closed(
-        name="Close the schema public to everybody else", database=data.postgres_database, cluster=data.postgres_cluster
+        name="Close the schema public to everybody else",
+        database=data.postgres_database,
+        cluster=data.postgres_cluster,
+        **on_the_primary(),
     )

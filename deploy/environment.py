@@ -23,6 +23,8 @@ VALUES = {**dotenv_values(ENV_FILE, interpolate=False), **os.environ}
 PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORECASE)
 # RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
 KEY_BYTES = 32
+# Of three the other two agree which of them goes on without the third.
+CLUSTER_HOSTS = 3
 
 
 class Secret(HiddenValue):
@@ -140,6 +142,34 @@ def hosts(name: str) -> list[str]:
     return found
 
 
+def database_hosts() -> list[str]:
+    """Return the database's host, or the three of a cluster; raises InventoryError for other numbers."""
+    found = hosts("DATABASE_HOSTS")
+    if len(found) == 1:
+        return found
+    if len(found) == 2:
+        raise InventoryError(
+            "DATABASE_HOSTS names two hosts, of which neither could tell whether the other is gone or only out of its "
+            "reach: name one, or three"
+        )
+    if len(set(found)) != CLUSTER_HOSTS:
+        raise InventoryError(f"DATABASE_HOSTS names {len(found)} hosts: a cluster has three different ones")
+    if value("BACKUP_REPOSITORY") != "off":
+        raise InventoryError(
+            "BACKUP_REPOSITORY is not off, but backups of three hosts are not deployed yet: set it to off, and back "
+            "the database up by other means"
+        )
+    if switch("MONITORING"):
+        raise InventoryError("MONITORING is not off, but three hosts are not monitored yet: set it to off")
+    return found
+
+
+def cluster_hosts() -> list[str]:
+    """Return the hosts of the cluster; none where one host has the database to itself."""
+    found = database_hosts()
+    return found if len(found) > 1 else []
+
+
 def address(name: str) -> str:
     """Return a host's address, as pg_hba.conf and listen_addresses need it.
 
@@ -197,7 +227,10 @@ def all_hosts() -> list[str]:
 def clients() -> list[str]:
     """Return the networks that reach the database from elsewhere; empty if every application is beside it."""
     apart = [host for host in hosts("APP_HOSTS") if host not in hosts("DATABASE_HOSTS")]
-    return [network(client) for client in words("DATABASE_CLIENTS")] or [network(address(host)) for host in apart]
+    named = [network(client) for client in words("DATABASE_CLIENTS")]
+    # Members reach each other: to copy and replicate, and for an application on one of them.
+    members = [network(address(host)) for host in cluster_hosts()]
+    return list(dict.fromkeys(members + (named or [network(address(host)) for host in apart])))
 
 
 def backup_hosts() -> list[str]:

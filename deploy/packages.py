@@ -12,7 +12,7 @@ if "database" in host.groups:
     # Before the package: its installation creates the cluster, and a locale or encoding cannot be changed afterwards.
     files.put(
         name="Declare how the cluster is created: with checksums, UTF-8, scram",
-        src=template("createcluster.conf"),
+        src=template("createcluster.conf" if "cluster" not in host.groups else "createcluster.cluster.conf"),
         dest="/etc/postgresql-common/createcluster.d/callytics.conf",
         user="root",
         group="root",

@@ -138,6 +138,59 @@ BACKUP_SERVER = {
 }
 BACKUP_PORT = 8432
 
+# A cluster of three: https://patroni.readthedocs.io/en/latest/dynamic_configuration.html
+CLUSTER_PACKAGES = ["etcd-server", "etcd-client", "python3-venv", "curl"]
+# From PyPI: Debian 12 has 3.0.2, without quorum commit and with faults of its strict mode.
+PATRONI = ["patroni[etcd3]==4.1.5", "psycopg2-binary==2.9.13"]
+# Their passwords are made and kept on the control machine, like the key that signs logins.
+CLUSTER_ROLES: dict[str, dict[str, Any]] = {
+    "callytics_replicator": {"replication": True},
+    "callytics_rewinder": {},
+}
+# What Debian's postgresql.conf says, which Patroni does not read, and how soon a member notices that another is gone.
+CLUSTER_SERVER = {
+    "datestyle": "iso, mdy",
+    "timezone": "Etc/UTC",
+    "lc_messages": "C.UTF-8",
+    "lc_monetary": "C.UTF-8",
+    "lc_numeric": "C.UTF-8",
+    "lc_time": "C.UTF-8",
+    "default_text_search_config": "pg_catalog.english",
+    # Five seconds by default, which is most of the gap when a primary restarts.
+    "wal_retrieve_retry_interval": "500ms",
+    "wal_sender_timeout": "10s",
+    "wal_receiver_timeout": "10s",
+    "wal_receiver_status_interval": "2s",
+    "tcp_user_timeout": "10s",
+    # A member that stays away must not fill the others' disks: it is copied anew when it is back.
+    "max_slot_wal_keep_size": "8GB",
+    # Whose client has gone while it waits for a standby.
+    "client_connection_check_interval": "1s",
+}
+CLUSTER_DYNAMIC: dict[str, Any] = {
+    # 20 is the least that Patroni takes: who has not renewed its lease for so long is replaced.
+    "ttl": 20,
+    "loop_wait": 5,
+    "retry_timeout": 5,
+    "primary_start_timeout": 30,
+    "primary_stop_timeout": 20,
+    "maximum_lag_on_failover": 1048576,
+    "check_timeline": True,
+    # Either standby confirms a commit, so that one that is gone holds nobody up; without both nothing is stored.
+    "synchronous_mode": "quorum",
+    "synchronous_mode_strict": True,
+    "synchronous_node_count": 1,
+    # The primary goes on without etcd for as long as both others hear it.
+    "failsafe_mode": True,
+    "postgresql": {"use_pg_rewind": True, "use_slots": True},
+}
+CLUSTER_PARAMETERS = {
+    "wal_level": "replica",
+    "wal_log_hints": "on",
+    "max_wal_senders": "10",
+    "max_replication_slots": "10",
+}
+
 
 def roles(passwords: Mapping[str, object]) -> list[dict[str, Any]]:
     """Return every role with its password; one whose password is None cannot log in over the network.
@@ -161,15 +214,33 @@ def access(database: str, clients: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def database_privileges(database: str) -> dict[str, dict[str, list[str]]]:
+def cluster_access(members: list[str]) -> list[dict[str, Any]]:
+    """Return what a cluster's members need of each other; nothing where there are none.
+
+    Each also replicates from itself for a moment, to learn its timeline: without that line nobody is ever promoted,
+    and everything else looks healthy.
+    """
+    everywhere = LOCAL + members
+    return (
+        [
+            {"role": "callytics_replicator", "databases": ["replication"], "sources": everywhere},
+            {"role": "callytics_rewinder", "databases": ["postgres"], "sources": everywhere},
+        ]
+        if members
+        else []
+    )
+
+
+def database_privileges(database: str, *, cluster: bool = False) -> dict[str, dict[str, list[str]]]:
     """Return who may do what with which database; whoever is not named may do nothing, PUBLIC included."""
+    rewinder = {"callytics_rewinder": ["connect"]} if cluster else {}
     return {
         database: {
             "callytics_user": ["connect"],
             "callytics_readonly": ["connect"],
             "callytics_monitor": ["connect"],
         },
-        "postgres": {"callytics_monitor": ["connect"]},
+        "postgres": {"callytics_monitor": ["connect"], **rewinder},
         # Every new database is a copy of it, its privileges included.
         "template1": {},
     }

@@ -24,6 +24,9 @@ local.include(str(DEPLOY / "access.py"))
 local.include(str(DEPLOY / "configuration.py"))
 local.include(str(DEPLOY / "roles.py"))
 local.include(str(DEPLOY / "database.py"))
+# Three hosts are a cluster by now with one server each, of which one has data.
+local.include(str(DEPLOY / "etcd.py"))
+local.include(str(DEPLOY / "patroni.py"))
 
 # Application hosts migrate and start a service, which need a database that may be on another host.
 wait_for_each_other(name="Wait until every database is there")
@@ -31,3 +34,4 @@ wait_for_each_other(name="Wait until every database is there")
 local.include(str(DEPLOY / "app.py"))
 local.include(str(DEPLOY / "backup.py"))
 local.include(str(DEPLOY / "monitoring.py"))
+local.include(str(DEPLOY / "failover.py"))

@@ -26,6 +26,12 @@ if "database" in host.groups:
         alternatives=data.tls_names,
         folder=folder,
     )
+    if "cluster" in host.groups:
+        certificates.authority_certificate(
+            name="Install the authority by which members verify each other",
+            authority=authority,
+            dest=f"{folder}/ca.crt",
+        )
     server_settings.in_force(
         name="Let PostgreSQL read its certificate",
         cluster=data.postgres_cluster,

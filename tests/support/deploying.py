@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,9 @@ from pyinfra.context import ctx_host
 
 
 @contextmanager
-def made_up_host(facts: Mapping[type[FactBase[Any]], Any], *, executing: bool = True) -> Iterator[SimpleNamespace]:
+def made_up_host(
+    facts: Mapping[type[FactBase[Any]], Any], *, executing: bool = True, groups: Sequence[str] = ("database",)
+) -> Iterator[SimpleNamespace]:
     """Answer get_fact from ``facts``: a value, or a list of the answers one after the other."""
 
     def get_fact(fact: type[FactBase[Any]], **_arguments: object) -> Any:
@@ -20,6 +22,7 @@ def made_up_host(facts: Mapping[type[FactBase[Any]], Any], *, executing: bool = 
         return answer.pop(0) if isinstance(answer, list) and answer and isinstance(answer[0], Answer) else answer
 
     host = SimpleNamespace(get_fact=get_fact, noop=lambda _text: None, state=SimpleNamespace(is_executing=executing))
+    host.groups = groups
     with ctx_host.use(host):
         yield host
 

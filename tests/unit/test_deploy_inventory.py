@@ -88,6 +88,37 @@ def test_the_certificate_carries_every_name_of_its_server() -> None:
     assert set(inventory(**APART)["10.0.0.11"]["tls_names"]) == {"localhost", "127.0.0.1", "::1", "10.0.0.11"}
 
 
+OFF = {"BACKUP_REPOSITORY": "off", "MONITORING": "off"}
+THREE = {"DATABASE_HOSTS": "10.0.0.11,10.0.0.12,10.0.0.13", "APP_HOSTS": "10.0.0.21", **OFF}
+MEMBERS = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
+
+
+def test_three_hosts_are_a_cluster_and_one_is_none() -> None:
+    hosts = inventory(**THREE)
+    assert [name for name, one in hosts.items() if "cluster" in one["groups"]] == MEMBERS
+    assert {hosts[name]["cluster_member"] for name in MEMBERS} == set(MEMBERS)
+    assert hosts["10.0.0.21"]["app_database_hosts"] == MEMBERS
+    assert not any("cluster" in one["groups"] for one in inventory(**APART).values())
+
+
+def test_members_reach_each_other_and_no_host_of_its_own_has_a_line_for_them() -> None:
+    hosts = inventory(**THREE)
+    assert [hosts[name]["postgres_listen"] for name in MEMBERS] == [[name] for name in MEMBERS]
+    sources = {entry["role"]: entry["sources"] for entry in hosts["10.0.0.12"]["postgres_access"]}
+    members = ["127.0.0.1/32", "::1/128", *(f"{name}/32" for name in MEMBERS)]
+    assert sources["callytics_replicator"] == sources["callytics_rewinder"] == members
+    assert sources["callytics_user"] == [*members, "10.0.0.21/32"]
+    alone = inventory(**APART)["10.0.0.11"]["postgres_access"]
+    assert not {"callytics_replicator", "callytics_rewinder"} & {entry["role"] for entry in alone}
+
+
+def test_members_beside_their_applications_reach_each_other_too() -> None:
+    hosts = inventory(**{**THREE, "APP_HOSTS": THREE["DATABASE_HOSTS"]})
+    sources = {entry["role"]: entry["sources"] for entry in hosts["10.0.0.12"]["postgres_access"]}
+    assert sources["callytics_user"][2:] == [f"{name}/32" for name in MEMBERS]
+    assert hosts["10.0.0.12"]["postgres_listen"] == ["10.0.0.12"]
+
+
 IPV6 = {"DATABASE_HOSTS": "fd00::11", "APP_HOSTS": "fd00::21"}
 
 
@@ -139,6 +170,14 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({"POSTGRES_PASSWORD": "it's"}, "POSTGRES_PASSWORD holds a quote"),
         ({"POSTGRES_USER": "me"}, "POSTGRES_USER is me"),
         ({"DATABASE_HOSTS": " , "}, "DATABASE_HOSTS names no host"),
+        ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2", **OFF}, "neither could tell whether the other is gone"),
+        ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4", **OFF}, "names 4 hosts: a cluster has three"),
+        ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.1,10.0.0.3", **OFF}, "a cluster has three different ones"),
+        ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3"}, "backups of three hosts are not deployed yet"),
+        (
+            {"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3", **OFF, "MONITORING": "on"},
+            "three hosts are not monitored yet",
+        ),
         ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
         ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
         ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),

@@ -12,7 +12,7 @@ from deploy.operations.debian_packages import to_the_end
 
 
 class ClusterState(FactBase[dict[str, bool]]):
-    """Whether a cluster has its configuration, and whether it has data."""
+    """Whether a cluster has its configuration, whether it has data, and whether it is Patroni's."""
 
     default = dict
 
@@ -20,12 +20,13 @@ class ClusterState(FactBase[dict[str, bool]]):
         """Return the command that asks."""
         return (
             f"[ -f /etc/postgresql/{cluster}/postgresql.conf ] && echo configured; "
+            f"grep -qs disabled /etc/postgresql/{cluster}/start.conf && echo handed over; "
             f'[ -n "$(ls -A /var/lib/postgresql/{cluster} 2>/dev/null)" ] && echo filled; true'
         )
 
     def process(self, output: list[str]) -> dict[str, bool]:
-        """Return both answers."""
-        return {"configured": "configured" in output, "filled": "filled" in output}
+        """Return the answers."""
+        return {word: word in output for word in ("configured", "filled", "handed over")}
 
 
 @operation()
@@ -36,7 +37,7 @@ def present(cluster: str) -> Generator[StringCommand, None, None]:
     was killed. Creating it anew would hide the data of the first case, so an administrator decides.
     """
     state = host.get_fact(ClusterState, cluster=cluster)
-    if state.get("configured") and state.get("filled"):
+    if state.get("handed over") or (state.get("configured") and state.get("filled")):
         host.noop(f"cluster {cluster} is there")
     elif state.get("configured") or state.get("filled"):
         raise OperationError(

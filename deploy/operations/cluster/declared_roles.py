@@ -11,6 +11,7 @@ from pyinfra.api import HiddenValue, StringCommand, operation
 
 from deploy.operations.cluster import scram
 from deploy.operations.cluster.psql import JsonFact, identifier, literal, run_sql
+from deploy.operations.secret.keys import KeptKey
 
 ATTRIBUTES = ("superuser", "createdb", "createrole", "inherit", "login", "replication", "bypassrls")
 
@@ -34,7 +35,7 @@ class Role:
     connection_limit: int = -1
     member_of: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
-    password: HiddenValue | None = None
+    password: HiddenValue | KeptKey | None = None
 
 
 class Roles(JsonFact):

@@ -55,7 +55,7 @@ def server_settings(
 def server_sizes() -> dict[str, str]:
     """Return the sizes of this host's server, from the inventory and the machine."""
     data = host.data
-    return server_settings(host.get_fact(Machine), data.postgres_memory_share, data.postgres_disk, _demand().wanted)
+    return server_settings(_machine(), data.postgres_memory_share, data.postgres_disk, _demand().wanted)
 
 
 def connection_limits() -> dict[str, int]:
@@ -68,6 +68,17 @@ def connection_limits() -> dict[str, int]:
         return _demand().limits(int(server_sizes()["max_connections"]))
     except ValueError as error:
         raise PyinfraError(f"{host.name}: {error}") from None
+
+
+def _machine() -> MachineDict:
+    """Return this host, or the least of a cluster's members: a standby with fewer connections would not start."""
+    names = host.data.get("cluster_members") or [host.name]
+    machines = [host.state.inventory.get_host(name).get_fact(Machine) for name in names]
+    return {
+        "memory_bytes": min(machine["memory_bytes"] for machine in machines),
+        "cores": min(machine["cores"] for machine in machines),
+        "in_container": any(machine["in_container"] for machine in machines),
+    }
 
 
 def _demand() -> Demand:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import OperationError, StringCommand, operation
+from pyinfra.api import FactBase, OperationError, StringCommand, operation
 
 from deploy.operations.cluster.psql import JsonFact, port_of, run_sql
 from deploy.operations.file_times import ModificationTimes
@@ -22,6 +22,19 @@ class SettingsState(JsonFact):
     """When the server last read its files, what is wrong in them, and which settings await a restart."""
 
     query = "settings"
+
+
+class Startable(FactBase[bool]):
+    """Whether Debian's unit has a server here that may be started by it."""
+
+    def command(self, cluster: str) -> str:
+        """Return the command that asks."""
+        folder = f"/etc/postgresql/{cluster}"
+        return f"[ -f {folder}/postgresql.conf ] && ! grep -qs disabled {folder}/start.conf && echo yes || echo no"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
 
 
 def is_stale(state: Mapping[str, Any], written: dict[str, float]) -> bool:
@@ -53,6 +66,10 @@ def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, Non
     it might not come back from a restart.
     """
     state = host.get_fact(SettingsState, cluster=cluster)
+    members = "cluster" in host.groups
+    if state is None and members and not host.get_fact(Startable, cluster=cluster):
+        host.noop("Patroni starts this member's server")
+        return
     if state is None:
         yield StringCommand("systemctl start", unit_of(cluster))
         yield wait_until_ready(cluster)
@@ -63,7 +80,8 @@ def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, Non
         yield _reload(cluster)
         state = host.get_fact(SettingsState, cluster=cluster)
         _refuse_errors(state)
-    if state["pending_restart"]:
+    # Those of a cluster are restarted at the end, in turn: deploy/failover.py.
+    if state["pending_restart"] and not members:
         yield StringCommand("systemctl restart", unit_of(cluster))
         yield wait_until_ready(cluster)
 
@@ -87,8 +105,11 @@ def _reload(cluster: str) -> StringCommand:
     Without the wait, the next operation could be refused by the pg_hba.conf that has just been replaced.
     """
     loaded = f"runuser -u postgres -- psql -X -qAt -p {port_of(cluster)} -d postgres -c 'select pg_conf_load_time()'"
+    # Without Debian's unit where Patroni has started the server.
+    handed_over = f"kill -HUP $(head -n 1 /var/lib/postgresql/{cluster}/postmaster.pid)"
+    reload = handed_over if "cluster" in host.groups else f"systemctl reload {unit_of(cluster)}"
     return StringCommand(
-        f"cd / && before=$({loaded}) && systemctl reload {unit_of(cluster)} &&",
+        f"cd / && before=$({loaded}) && {reload} &&",
         f'for _ in $(seq {WAIT_SECONDS * 10}); do [ "$({loaded})" != "$before" ] && exit 0; sleep 0.1; done;',
         "echo 'the server does not read its files' >&2; exit 1",
     )

@@ -1,0 +1,148 @@
+"""etcd on a member: it joins the two others, also when its disk is a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from ipaddress import ip_address
+
+from pyinfra import host
+from pyinfra.api import FactBase, OperationError, StringCommand, operation
+
+from deploy.operations.file_times import ModificationTimes
+from deploy.operations.units import ServiceState
+
+UNIT = "callytics-etcd.service"
+DATA = "/var/lib/etcd/callytics"
+# Whether a member without data is one of the first or comes back; its unit removes it once etcd has begun.
+STATE_FILE = "/etc/etcd/state.env"
+WAIT_SECONDS = 60
+
+
+def authority_of(address: str, port: int) -> str:
+    """Return address and port as a URL has them."""
+    return f"[{address}]:{port}" if ip_address(address).version == 6 else f"{address}:{port}"
+
+
+def peer_url(address: str) -> str:
+    """Return where a member answers the others."""
+    return f"https://{authority_of(address, 2380)}"
+
+
+class HasData(FactBase[bool]):
+    """Whether a host has been a member, so that the others count on what it has promised them."""
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return f"[ -e {DATA}/member ] && echo yes || echo no"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
+
+
+class Invited(FactBase[bool]):
+    """Whether it is noted how etcd begins: from a run that ended before it had begun."""
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return f"[ -e {STATE_FILE} ] && echo yes || echo no"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
+
+
+class Members(FactBase[dict[str, str] | None]):
+    """The ids of the members by where they answer the others; None where no majority of these endpoints answers."""
+
+    def command(self, folder: str, endpoints: Sequence[str]) -> str:
+        """Return the command that asks."""
+        return (
+            f"[ ! -f {folder}/server.crt ] || ! command -v etcdctl >/dev/null || "
+            f"{etcdctl(folder, endpoints)} member list 2>/dev/null || true"
+        )
+
+    def process(self, output: list[str]) -> dict[str, str] | None:
+        """Return what the lines say: id, state, name, addresses for the others and for clients."""
+        rows = [line.split(", ") for line in output]
+        return {row[3]: row[0] for row in rows if len(row) > 3} or None
+
+
+class Healthy(FactBase[bool]):
+    """Whether this host's etcd has a leader and stores what it is told."""
+
+    def command(self, folder: str) -> str:
+        """Return the command that asks."""
+        return (
+            f"[ -f {folder}/server.crt ] && command -v etcdctl >/dev/null && "
+            f"{etcdctl(folder, ['127.0.0.1:2379'])} endpoint health >/dev/null 2>&1 && echo yes || echo no"
+        )
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
+
+
+def etcdctl(folder: str, endpoints: Sequence[str]) -> str:
+    """Return the command to which a verb is added."""
+    return (
+        f"ETCDCTL_API=3 etcdctl --endpoints={','.join(f'https://{one}' for one in endpoints)} --dial-timeout=2s "
+        f"--command-timeout=5s --cacert={folder}/ca.crt --cert={folder}/server.crt --key={folder}/server.key"
+    )
+
+
+@operation()
+def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
+    """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
+
+    Who comes back without data is taken out and in again: two members under one name could each vote. Raises
+    OperationError where the others, who have data, do not answer.
+    """
+    if host.get_fact(HasData) or host.get_fact(Invited):
+        host.noop("etcd knows how it begins")
+        return
+    others = [name for name in members if name != member]
+    endpoints = [authority_of(members[name], 2379) for name in others]
+    found = host.get_fact(Members, folder=folder, endpoints=endpoints)
+    if found is None:
+        if any(host.state.inventory.get_host(name).get_fact(HasData) for name in others):
+            raise OperationError(
+                f"etcd on {member} has no data and the others, who have, do not answer: start {UNIT} on them first"
+            )
+        yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=new >{STATE_FILE}")
+        return
+    change, url = etcdctl(folder, endpoints), peer_url(members[member])
+    if url in found:
+        yield StringCommand(f"{change} member remove {found[url]}")
+    yield StringCommand(f"{change} member add '{member}' --peer-urls={url}")
+    yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=existing >{STATE_FILE}")
+
+
+@operation()
+def running(files: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Run etcd with its files as they are: started without waiting for the others, restarted when it has a leader."""
+    state = host.get_fact(ServiceState, unit=UNIT)
+    if not state["enabled"]:
+        yield StringCommand("systemctl enable --quiet", UNIT)
+    written = host.get_fact(ModificationTimes, paths=files)
+    if not state["active"]:
+        # Its start ends when two of three are there: the first would wait for ever.
+        yield StringCommand("systemctl start --no-block", UNIT)
+    elif any(time >= state["started"] for time in written.values()):
+        yield StringCommand("systemctl restart", UNIT)
+    elif state["enabled"]:
+        host.noop("etcd runs with its files as they are")
+
+
+@operation()
+def agreed(folder: str) -> Generator[StringCommand, None, None]:
+    """Wait until a majority of the members has agreed on a leader, up to a minute."""
+    if host.get_fact(Healthy, folder=folder):
+        host.noop("etcd has a leader")
+        return
+    health = f"{etcdctl(folder, ['127.0.0.1:2379'])} endpoint health"
+    last_lines = f"journalctl --unit={UNIT} --lines=5 --output=cat --no-pager >&2"
+    yield StringCommand(
+        f"for _ in $(seq {WAIT_SECONDS}); do {health} >/dev/null 2>&1 && exit 0; sleep 1; done;"
+        f" {health} || {{ {last_lines}; exit 1; }}"
+    )

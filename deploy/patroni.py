@@ -1,0 +1,95 @@
+"""Patroni on each of three hosts: the one with data begins with it, the others copy it, and one of them leads."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyinfra import host
+from pyinfra.operations import files
+
+from deploy.operations import units
+from deploy.operations.cluster.machine import server_sizes
+from deploy.operations.conf import conf, template
+from deploy.operations.failover import patroni
+from deploy.operations.failover.patroni import as_file, dynamic
+from deploy.operations.hosts import wait_for_each_other
+from deploy.operations.secret import certificates, keys, secret_files
+from deploy.operations.secret.certificates import Authority
+
+if "cluster" in host.groups:
+    data = host.data
+    place = patroni.Place(data.postgres_cluster, data.cluster_patroni_settings_folder, data.cluster_patroni_folder)
+    unit_file, folder = f"/etc/systemd/system/{patroni.UNIT}", place.settings
+    authority = Authority(Path(data.deploy_folder, "cluster-tls"), peers=True)
+    kept = {name: keys.KeptKey(Path(data.deploy_folder, name)) for name in data.cluster_roles}
+
+    def password_of(role: str, kept: dict[str, keys.KeptKey] = kept) -> str:
+        """Return the password of a role once it was made."""
+        return kept[role].unmask()
+
+    wheels = patroni.Wheels(Path(data.deploy_folder, "patroni"), data.cluster_patroni)
+    patroni.fetched(name="Fetch Patroni, on the control machine", wheels=wheels, _run_once=True)
+    wait_for_each_other(name="Wait until Patroni is there to be installed")
+    patroni.installed(name="Install Patroni", wheels=wheels, folder=place.program)
+    files.directory(
+        name="Make the folder of Patroni's settings", path=folder, user="root", group="postgres", mode="0750"
+    )
+    certificates.server_certificate(
+        name="Install Patroni's certificate",
+        authority=authority,
+        server=data.cluster_member,
+        alternatives=[data.cluster_member, data.cluster_address, "localhost", "127.0.0.1"],
+        folder=folder,
+    )
+    certificates.authority_certificate(
+        name="Install the authority of Patroni's certificates", authority=authority, dest=f"{folder}/ca.crt"
+    )
+    files.put(
+        name="Install what asks and leads the members",
+        src=template("members.py"),
+        dest=f"{folder}/members.py",
+        user="root",
+        group="postgres",
+        mode="0640",
+    )
+    shared = dynamic(data, server_sizes())
+    secret_files.secret(
+        name="Write Patroni's settings",
+        content=as_file(partial(patroni.local, data, place, shared, password_of)),
+        dest=f"{folder}/patroni.yml",
+        user="root",
+        group="postgres",
+        mode=0o640,
+    )
+    conf(
+        name="Write what Patroni has PostgreSQL read",
+        src="patroni.conf.j2",
+        dest=f"{place.server}/patroni.conf",
+        group="postgres",
+        mode="0640",
+        folder=place.server,
+        settings=data.cluster_server | {"ssl_ca_file": f"{place.server}/ca.crt"},
+    )
+    conf(
+        name=f"Write {patroni.UNIT}",
+        src=f"{patroni.UNIT}.j2",
+        dest=unit_file,
+        program=place.program,
+        settings_folder=folder,
+    )
+    units.loaded(name="Make systemd know Patroni's unit", units={patroni.UNIT: [unit_file]})
+    start: dict[str, Any] = {
+        "cluster": data.postgres_cluster,
+        "unit_files": [unit_file, f"{place.program}/installed"],
+        "settings_files": [f"{folder}/{name}" for name in ("patroni.yml", "server.crt", "server.key", "ca.crt")]
+        + [f"{place.server}/patroni.conf"],
+    }
+    # First whoever has data: who has none waits for somebody to copy from.
+    patroni.running(name="Run Patroni where there is data", **start, _if=patroni.has_data, _serial=True)
+
+if "cluster" in host.groups:
+    wait_for_each_other(name="Wait until whoever has data leads")
+    patroni.running(name="Run Patroni", **start, _serial=True)
+    wait_for_each_other(name="Wait until Patroni was started on every member")
+    patroni.healthy(name="Wait until every member follows the one that leads", place=place)
+    patroni.agreed(name="Have the members agree on what all have alike", place=place, wanted=shared, _run_once=True)

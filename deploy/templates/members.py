@@ -1,0 +1,175 @@
+"""Ask the members of this host's cluster, and lead them, through Patroni: health, config, pending, wait, restart …
+
+    /opt/patroni/bin/python -I /etc/patroni/members.py health
+
+Each member is asked itself: what Patroni says of the others can be a few seconds old, and was all well then.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Found = dict[str, dict[str, Any]]
+
+FILE = Path(__file__).with_name("patroni.yml")
+SETTINGS = json.loads(FILE.read_text())
+ADDRESSES = [authority.rpartition(":")[0] for authority in SETTINGS["etcd3"]["hosts"]]
+# A standby may have to copy all that there is first.
+WAIT_SECONDS = 3600
+SWITCHOVER_SECONDS = 60
+
+
+def members() -> Found:
+    """Return what each member says of itself, by its name; one that does not answer is left out."""
+    found = {}
+    for address in ADDRESSES:
+        try:
+            answer = request(address, "/patroni")
+            found[answer["patroni"]["name"]] = answer
+        except OSError:
+            pass
+    return found
+
+
+def request(address: str, path: str, body: bytes | None = None) -> Any:
+    """Ask a member's Patroni, or change something with a body; it answers with 503 while it does not lead."""
+    tls = ssl.create_default_context(cafile=SETTINGS["ctl"]["cacert"])
+    tls.load_cert_chain(SETTINGS["ctl"]["certfile"], SETTINGS["ctl"]["keyfile"])
+    asked = urllib.request.Request(f"https://{address}:8008{path}", body, method="PATCH" if body else "GET")
+    try:
+        with urllib.request.urlopen(asked, timeout=5, context=tls) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if body or error.code != 503:
+            raise
+        return json.load(error)
+
+
+def leader(found: Found) -> str | None:
+    """Return the name of the member that leads, or None."""
+    return next((name for name, one in found.items() if leads(one)), None)
+
+
+def leads(member: dict[str, Any]) -> bool:
+    return member.get("role") in ("primary", "master") and member.get("state") == "running"
+
+
+def faults(found: Found) -> list[str]:
+    """Return what is not as it should be, in a line each."""
+    lines = [f"{len(ADDRESSES) - len(found)} of {len(ADDRESSES)} members do not answer"] * (len(found) < len(ADDRESSES))
+    if sum(map(leads, found.values())) != 1:
+        lines.append("not exactly one member leads")
+    for name, one in found.items():
+        # Without a timeline of its own a standby is never promoted, and all else looks well.
+        if not isinstance(one.get("timeline"), int):
+            lines.append(f"{name} cannot tell its timeline ({one.get('state')})")
+        if not leads(one) and one.get("replication_state") != "streaming":
+            lines.append(f"{name} does not follow ({one.get('state')}, {one.get('replication_state')})")
+    timelines = {one.get("timeline") for one in found.values()}
+    if len(timelines) > 1:
+        lines.append(f"the members have different timelines: {timelines}")
+    return lines
+
+
+def wait(seconds: float = WAIT_SECONDS, done: Callable[[Found], bool] = bool) -> Found:
+    """Wait until all is well; end with what is not."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = members()
+        lines = faults(found)
+        if not lines and done(found):
+            return found
+        if time.monotonic() > deadline:
+            sys.exit("; ".join(lines) or "the members do not do what they were told")
+        time.sleep(0.5)
+
+
+def ctl(*arguments: str) -> None:
+    """Have patronictl do something at once."""
+    program = Path(sys.executable).with_name("patronictl")
+    done = subprocess.run(
+        [program, "-c", FILE, arguments[0], SETTINGS["scope"], *arguments[1:], "--force"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(done.stdout)
+
+
+def pending(found: Found) -> list[str]:
+    """Return the members that await a restart, the one that leads last."""
+    return sorted(
+        (name for name, one in found.items() if one.get("pending_restart")), key=lambda name: leads(found[name])
+    )
+
+
+def restarted(name: str) -> Callable[[Found], bool]:
+    """Return what tells whether a member awaits a restart no more."""
+    return lambda found: name not in pending(found)
+
+
+def restart() -> None:
+    """Restart what awaits it, one after another."""
+    for name in pending(wait()):
+        ctl("restart", name)
+        wait(done=restarted(name))
+
+
+def switchover() -> None:
+    """Let another member lead."""
+    found = wait()
+    former = leader(found)
+    assert former is not None
+    latter = next(name for name in found if name != former)
+    ctl("switchover", "--leader", former, "--candidate", latter)
+    wait(SWITCHOVER_SECONDS, lambda found: leader(found) == latter)
+
+
+def change() -> None:
+    """Change what all members have alike to what is read from stdin."""
+    wait()
+    request(ADDRESSES[0], "/config", sys.stdin.buffer.read())
+    # Patroni of each member reads it within a loop, and then knows whether its server awaits a restart.
+    time.sleep(2 * SETTINGS["bootstrap"]["dcs"]["loop_wait"])
+
+
+def config() -> Any:
+    """Return what all members have alike, from the first that answers."""
+    for address in ADDRESSES:
+        try:
+            return request(address, "/config")
+        except OSError:
+            pass
+    return None
+
+
+def say(document: Any) -> None:
+    """Answer with a JSON document."""
+    sys.stdout.write(f"{json.dumps(document)}\n")
+
+
+def main(verb: str) -> None:
+    """Do what the verb says; what asks answers with a JSON document."""
+    acts: dict[str, Callable[[], Any]] = {"wait": wait, "restart": restart, "switchover": switchover, "change": change}
+    if verb in acts:
+        acts[verb]()
+    elif verb == "config":
+        say(config())
+    else:
+        found = members()
+        lines = faults(found)
+        say({"ok": not lines, "faults": lines, "leader": leader(found), "pending": pending(found)})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

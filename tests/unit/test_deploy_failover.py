@@ -1,0 +1,170 @@
+"""What a cluster's members are told: by functions that need no host."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
+
+from deploy import policy
+from deploy.operations import file_times, units
+from deploy.operations.cluster import server_settings
+from deploy.operations.failover import etcd, patroni
+from tests.support.deploying import Answer, commands
+
+SIZES = {"max_connections": "100", "max_worker_processes": "10", "max_locks_per_transaction": "128", "work_mem": "4MB"}
+PLACE = patroni.Place("15/main", "/etc/patroni", "/opt/patroni")
+
+
+def data(**values: Any) -> Any:
+    members = {"10.0.0.11": "10.0.0.11", "db2.example": "10.0.0.12", "fd00::13": "fd00::13"}
+    return SimpleNamespace(
+        cluster_scope="callytics",
+        cluster_member="db2.example",
+        cluster_address="10.0.0.12",
+        cluster_members=members,
+        cluster_dynamic=policy.CLUSTER_DYNAMIC,
+        cluster_parameters=policy.CLUSTER_PARAMETERS,
+        postgres_listen=["10.0.0.12"],
+        postgres_port=5432,
+        **values,
+    )
+
+
+def local() -> dict[str, Any]:
+    return patroni.local(data(), PLACE, patroni.dynamic(data(), SIZES), lambda role: f"password of {role}")
+
+
+def test_what_a_standby_needs_as_large_as_the_primary_is_alike_on_all() -> None:
+    parameters = patroni.dynamic(data(), SIZES)["postgresql"]["parameters"]
+    assert parameters.items() >= {name: SIZES[name] for name in SIZES if name != "work_mem"}.items()
+    assert "work_mem" not in parameters
+
+
+def test_the_members_agree_on_no_commit_without_a_standby() -> None:
+    agreed = patroni.dynamic(data(), SIZES)
+    assert (agreed["synchronous_mode"], agreed["synchronous_mode_strict"]) == ("quorum", True)
+    assert (agreed["failsafe_mode"], agreed["check_timeline"]) == (True, True)
+    # Patroni's own rule: a lease outlives one loop and two attempts.
+    assert agreed["loop_wait"] + 2 * agreed["retry_timeout"] <= agreed["ttl"]
+
+
+def test_an_empty_folder_never_becomes_a_new_cluster() -> None:
+    bootstrap = local()["bootstrap"]
+    assert bootstrap[bootstrap["method"]]["command"] == "/bin/false"
+    assert "initdb" not in bootstrap
+
+
+def test_the_first_member_stores_before_there_is_a_second() -> None:
+    first = local()["bootstrap"]["dcs"]
+    assert (first["synchronous_mode"], first["synchronous_mode_strict"]) == (False, False)
+
+
+def test_addresses_of_either_kind_are_written_as_in_urls() -> None:
+    assert local()["etcd3"]["hosts"] == ["10.0.0.11:2379", "10.0.0.12:2379", "[fd00::13]:2379"]
+    assert etcd.peer_url("fd00::13") == "https://[fd00::13]:2380"
+
+
+def test_members_verify_each_other_by_the_name_that_people_gave() -> None:
+    server = local()["postgresql"]
+    assert server["connect_address"] == "db2.example:5432"
+    logins = server["authentication"]
+    assert {logins[one]["sslmode"] for one in ("replication", "rewind")} == {"verify-full"}
+    assert logins["superuser"] == {"username": "postgres"}
+
+
+def test_the_file_of_settings_shows_nothing_and_says_all() -> None:
+    file = patroni.as_file(local)()
+    assert "password" not in str(file)
+    assert json.loads(file.unmask()) == local()
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "does"),
+    [
+        ({"ttl": 20, "more": 1}, {"ttl": 20}, True),
+        ({"ttl": "20"}, {"ttl": 20}, True),
+        ({"ttl": 30}, {"ttl": 20}, False),
+        ({}, {"ttl": 20}, False),
+        ({"postgresql": {"parameters": {"a": 1, "b": 2}}}, {"postgresql": {"parameters": {"a": "1"}}}, True),
+        ({"postgresql": None}, {"postgresql": {"parameters": {}}}, False),
+    ],
+)
+def test_what_was_agreed_is_compared_with_what_is_wanted(found: Any, wanted: Any, does: bool) -> None:
+    assert patroni.contains(found, wanted) is does
+
+
+def test_the_members_of_etcd_are_known_by_where_they_answer() -> None:
+    lines = [
+        "310ee4ceba71f289, started, 10.0.0.11, https://10.0.0.11:2380, https://10.0.0.11:2379, false",
+        "249540b768182a96, unstarted, , https://10.0.0.12:2380, , false",
+    ]
+    found = etcd.Members().process(lines)
+    assert found == {"https://10.0.0.11:2380": "310ee4ceba71f289", "https://10.0.0.12:2380": "249540b768182a96"}
+    assert etcd.Members().process([]) is None
+
+
+def in_force(found: Any, *, startable: bool = False) -> list[str]:
+    facts = {
+        server_settings.SettingsState: found,
+        server_settings.Startable: startable,
+        file_times.ModificationTimes: {"/etc/x.conf": 150.0},
+    }
+    arguments = ("15/main", ["/etc/x.conf"])
+    options: dict[str, Any] = {"facts": facts, "groups": ("database", "cluster")}
+    return [str(command) for command in commands(server_settings.in_force, *arguments, **options)]
+
+
+def server(**changes: Any) -> Answer:
+    right = {"loaded": 100.0, "errors": [], "hba_errors": [], "pending_restart": []}
+    return Answer({**right, **changes})
+
+
+def test_nobody_but_patroni_starts_a_members_server() -> None:
+    assert in_force(None) == []
+
+
+def test_a_members_server_is_reloaded_and_restarted_only_at_the_end() -> None:
+    (reload,) = in_force([server(), server(loaded=200.0, pending_restart=["shared_buffers"])])
+    assert "kill -HUP" in reload
+    assert "systemctl" not in reload
+
+
+MEMBERS = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
+
+
+def invited(found: dict[str, str] | None, **facts: bool) -> list[str]:
+    known = {etcd.HasData: facts.get("data", False), etcd.Invited: facts.get("noted", False), etcd.Members: found}
+    return [str(command) for command in commands(etcd.invited, "b", MEMBERS, "/etc/etcd", facts=known)]
+
+
+def test_a_member_that_lost_its_data_is_taken_out_and_in_again() -> None:
+    remove, add, note = invited({"https://10.0.0.1:2380": "a1", "https://10.0.0.2:2380": "b2"})
+    assert "--endpoints=https://10.0.0.1:2379,https://10.0.0.3:2379" in remove
+    assert remove.endswith("member remove b2")
+    assert add.endswith("member add 'b' --peer-urls=https://10.0.0.2:2380")
+    assert note == "echo ETCD_INITIAL_CLUSTER_STATE=existing >/etc/etcd/state.env"
+
+
+def test_one_that_was_taken_out_before_a_run_ended_is_only_taken_in() -> None:
+    add, _note = invited({"https://10.0.0.1:2380": "a1"})
+    assert "member add" in add
+
+
+def test_one_with_data_goes_on_and_one_that_knows_how_to_begin_does() -> None:
+    assert invited(None, data=True) == invited(None, noted=True) == []
+
+
+@pytest.mark.parametrize(("active", "verb"), [(False, "start --no-block"), (True, "restart")])
+def test_etcd_is_started_without_waiting_and_restarted_with(active: bool, verb: str) -> None:
+    facts = {
+        units.ServiceState: {"active": active, "enabled": True, "started": 100.0},
+        file_times.ModificationTimes: {"/etc/etcd/callytics.env": 150.0},
+    }
+    assert list(map(str, commands(etcd.running, ["/etc/etcd/callytics.env"], facts=facts))) == [
+        f"systemctl {verb} callytics-etcd.service"
+    ]
