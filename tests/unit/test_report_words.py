@@ -142,7 +142,7 @@ def imported(finished: float | None, steps: list[StepEntry], load: tuple[float, 
     """Return an import of one table."""
     table = TableSummary(
         id=1, source_id=1, path="calls.sqlite", source_table="calls", target_table="calls", mapping=None,
-        unmapped_columns=None, id_offset=0, readings=None, source_rows=100, loaded=100, rejected=0, shared=0,
+        unmapped_columns=None, id_offset=0, readings=None, source_rows=100, loaded=100, rejected=0, shared=0, erased=0,
         verified_rows=None,
         different_rows=None, started_at=at(load[0]), loaded_at=at(load[1]), verified_at=None, seconds=load[1] - load[0],
     )  # fmt: skip

@@ -41,7 +41,8 @@ async def page(request: Request) -> Response:
         "Vary": "Accept-Language",
         "Cache-Control": "no-cache",
     }
-    months = await grown(service.of(request).glance)
+    ours = service.of(request)
+    months = await grown(ours.glance, ours.probe)
     return Response(_document(language, _charts(language, months)), media_type="text/html", headers=headers)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from callytics.api.telemetry.state import Shared
+from callytics.api.telemetry.state import Probe, Shared
 from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.sql import Queries
@@ -140,10 +140,11 @@ class Glance:
             yield Item(subject="partitions", level=level, state=state, count=max(months, 0))
 
 
-async def grown(glance: Glance) -> list[Month]:
+async def grown(glance: Glance, probe: Probe) -> list[Month]:
     """Return the months; none where the database can't be asked, which the page says elsewhere."""
     try:
         async with asyncio.timeout(WAIT_SECONDS):
+            await probe.ask()
             return await glance.growth.get()
     except (CallyticsError, TimeoutError):
         return []
