@@ -355,6 +355,26 @@ def test_a_month_goes_and_comes_back_again_and_again(office: Installation, month
     assert sorted(path.name for path in folder_of(office).iterdir()) == [month, f"{month}.2", f"{month}.3"]
 
 
+def test_a_month_of_the_audit_trail_goes_and_comes_back_and_still_only_grows(office: Installation) -> None:
+    month = "2024-02"
+    office.all("select ensure_month_partitions('audit_log', '2024-02-01', '2024-02-01')")
+    office.all(
+        "insert into audit_log (created_at, action, calls, details) values (%s, 'call.read', '{7,8}', %s)",
+        f"{month}-03",
+        json.dumps({"odd": ODD.replace("\\N", "")}),
+    )
+    before, parts_before = office.all("select to_jsonb(l)::text from audit_log as l"), partitions(office)
+    assert [(one.table, one.rows) for one in archived(office, month) if one.rows] == [("audit_log", 1)]
+    assert office.one("select count(*) from audit_log") == 0
+    restored(office, month)
+    assert office.all("select to_jsonb(l)::text from audit_log as l") == before
+    assert partitions(office) == parts_before
+    for statement in ("update audit_log_2024_02 set action = 'x'", "delete from audit_log"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            office.change(statement)
+    office.change("insert into audit_log (created_at, action) values (%s, 'login')", f"{month}-04")
+
+
 def test_an_unfinished_import_is_named_first(office: Installation, month: str) -> None:
     office.all("update imports.runs set status = 'running'")
     with pytest.raises(TargetError, match="import 1 is unfinished"):
