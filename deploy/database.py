@@ -26,6 +26,7 @@ if "database" in host.groups:
         database=data.postgres_database,
         roles=[role["name"] for role in data.postgres_roles],
         cluster=data.postgres_cluster,
+        **on_the_primary(),
     )
     databases.public_schema_closed(
         name="Close the schema public to everybody else",
