@@ -9,6 +9,7 @@ What fails goes back by itself. A second run changes nothing, and one that was k
 from pathlib import Path
 
 from pyinfra import host, local
+from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations import backups, debian_packages
 from deploy.operations.cluster import minor
@@ -18,6 +19,14 @@ DEPLOY = Path(__file__).parent
 
 data = host.data
 is_database = "database" in host.groups
+
+if "cluster" in host.groups:
+    # Its steps restart Debian's own unit of the server, which on a member must stay stopped: Patroni has the data.
+    raise PyinfraError(
+        "three hosts are not upgraded by this file yet: deploy/site.py brings them a new version of Callytics, and "
+        "PostgreSQL's packages are held"
+    )
+
 keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
 
 debian_packages.mended(name="Complete interrupted package installations before the upgrade")
