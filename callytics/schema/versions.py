@@ -99,13 +99,14 @@ def last(connection: Connection) -> str | None:
 def later(connection: Connection, to: str) -> list[str]:
     """Return the ids of what was applied after the migration ``to``, the newest first; nothing is written or locked.
 
-    Raises MigrationError where ``to`` is not applied.
+    ``to`` is an id or its number, as ``callytics --version`` shows it. Raises MigrationError where it is not applied.
     """
     applied = _recorded(connection, APPLIED, "applied_at_utc")
-    if to not in applied:
+    found = [one for one in applied if to in (one, one.partition(".")[0])]
+    if not found:
         raise MigrationError(f"migration {to} is not applied: name one that is, or leave everything as it is")
     by_time = sorted(applied, key=lambda one: (applied[one], one), reverse=True)
-    return by_time[: by_time.index(to)]
+    return by_time[: by_time.index(found[0])]
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from callytics.schema.versions import newest
 from tests.infra.deployment import copy_checkout
 from tests.infra.lab import Lab, LabHost, write
 from tests.support.manual import BLOCK, MANUAL, blocks, console, section, shown, text_of
@@ -375,7 +376,7 @@ def test_an_upgrade_and_the_way_back_keep_the_data(imported: Terminal) -> None:
         f" && echo 'drop table newcomer;' >migrations/{new}.rollback.sql && git add -A"
         " && git -c user.name=c -c user.email=c@c commit -qm newer; cd ~/callytics"
     )
-    follow(imported, of("operations", "Upgrade Callytics"), MIGRATION=new, VERSION="before")
+    follow(imported, of("operations", "Upgrade Callytics"), MIGRATION=newest(), VERSION="before")
     assert "Verified" in imported.works("callytics verify audio_analysis.sqlite consultation_quality.sqlite").out
 
 
