@@ -69,10 +69,12 @@ def test_the_authority_s_key_stays_on_the_control_machine(apart: Deployment) -> 
         assert host.run("find / -xdev -name 'ca.key*' -not -path '/proc/*'", check=False).stdout == ""
 
 
-def test_the_authority_s_key_is_its_owner_s_alone(apart: Deployment) -> None:
-    [key] = apart.checkout.rglob("ca.key")
-    assert key.stat().st_mode & 0o077 == 0
-    assert key.parent.stat().st_mode & 0o077 == 0
+def test_the_authorities_keys_are_their_owner_s_alone(apart: Deployment) -> None:
+    """That of the servers' certificates, and that of the monitoring's."""
+    keys = [*apart.checkout.rglob("ca.key")]
+    assert len(keys) == 2
+    for path in (*keys, *(key.parent for key in keys)):
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_debian_s_configuration_is_untouched(apart: Deployment) -> None:
