@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.archives.files import reading
 from callytics.exceptions import ErasureError
 from callytics.postgres.sql import Queries
-from callytics.postgres.text import text_path
+from callytics.postgres.text import counted, text_path
 from callytics.schema.belongings import belongings
 
 SQL = Queries(Path(__file__).with_name("erasure.sql"))
@@ -96,6 +96,6 @@ def backups_left(connection: Connection) -> str:
     if not count:
         return "backups made before, by pg_dump or of disks, hold it until you delete them"
     return (
-        f"{count} backup{'s' * (count > 1)} since {since:%Y-%m-%d} hold it until they expire, as does the WAL between "
-        "them: 'callytics backup list' shows them, and after a restore from one this command has to be run again"
+        f"it stays in {counted(count, 'backup')} since {since:%Y-%m-%d}, and in the WAL between, until that expires: "
+        "'callytics backup list' shows them, and after a restore from one this command has to be run again"
     )

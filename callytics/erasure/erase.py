@@ -26,6 +26,7 @@ from callytics.erasure.sources import SourceTables
 from callytics.exceptions import ErasureError
 from callytics.importer.records.entries import MASK
 from callytics.postgres.sql import Composed, identifier
+from callytics.postgres.text import counted
 from callytics.schema.belongings import Belonging, personal
 from callytics.settings import Settings
 
@@ -184,7 +185,7 @@ class _Erasing:
         for one in personal():
             for column in one.names:
                 while self._mask_some(agent, one, column):
-                    self.report(f"{one.table}: {self.erasure.masked[one.table]:,} rows masked")
+                    self.report(f"{one.table}: {counted(self.erasure.masked[one.table], 'row', 'masked')}")
 
     def _mask_some(self, agent: Agent, one: Belonging, column: str) -> bool:
         """Mask the name in some rows; False where none are left."""

@@ -36,7 +36,7 @@ from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.source.taking import take_all
 from callytics.importer.target.writing.staging import Staging
-from callytics.postgres.text import shell_word
+from callytics.postgres.text import counted, shell_word
 from callytics.settings import Settings
 
 
@@ -333,7 +333,7 @@ def _begin(session: Session, sources: Sequence[Source], snapshots: Sequence[Snap
             if ids := planned_ids(source, added):
                 ledger.update_table(added, ids)
     if erased := ledger.carry_erased(run):
-        session.options.notice(f"{erased:,} rows of what was erased after an earlier import are left out")
+        session.options.notice(f"Left out, as it was erased after an earlier import: {counted(erased, 'row')}")
     ledger.measure_before(run)
     session.connection.commit()
     return run

