@@ -44,7 +44,9 @@ def _prepare(bench: Bench, connection: Any, contender: str) -> None:
         target.defer("index", "transcriptions", SEARCH_INDEX)
         return
     for table in filter(target.is_partitioned, bench.tables):
-        target.ensure_months(table, months_of(bench.files, table))
+        months, _ = target.missing_months(table, months_of(bench.files, table))
+        for month in months:
+            target.make_month(table, month)
     definitions = target.definitions(bench.tables)
     for kind, table, name, _ in definitions:
         target.defer(kind, table, name)
