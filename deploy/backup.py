@@ -9,12 +9,13 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, systemd
 
-from deploy.operations import application, backups, debian_packages, releases, units
+from deploy.operations import backups, debian_packages, units
 from deploy.operations.cluster import server_settings
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
 from deploy.operations.hosts import wait_for_each_other
 from deploy.operations.pgbackrest import TLS, secrets, sections
+from deploy.operations.program import beside_the_database
 from deploy.operations.secret import certificates, keys, secret_files
 from deploy.operations.secret.certificates import Authority
 
@@ -27,14 +28,14 @@ takes_part = data.backup_on and (is_database or is_repository)
 settings_file, secrets_file = "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest/conf.d/callytics.conf"
 server_file = f"/etc/postgresql/{data.postgres_cluster}/conf.d/callytics-backup.conf"
 database_unit = f"{unit_of(data.postgres_cluster)}.service" if is_database else ""
-program = f"{data.app_folder}/bin/callytics backup"
+command = f"{data.app_folder}/bin/callytics backup"
 pgbackrest = f"/usr/bin/pgbackrest --stanza={data.backup_stanza} --log-level-console=warn"
 commands = {
-    "full": f"{pgbackrest} --type=full backup" if apart else f"{program} now --type full",
-    "diff": f"{pgbackrest} --type=diff backup" if apart else f"{program} now --type diff",
-    "verify": f"{pgbackrest} --output=text verify" if apart else f"{program} check --verify",
-    "drill": f"{program} drill",
-    "watch": f"{program} watch",
+    "full": f"{pgbackrest} --type=full backup" if apart else f"{command} now --type full",
+    "diff": f"{pgbackrest} --type=diff backup" if apart else f"{command} now --type diff",
+    "verify": f"{pgbackrest} --output=text verify" if apart else f"{command} check --verify",
+    "drill": f"{command} drill",
+    "watch": f"{command} watch",
 }
 jobs = {
     **(data.backup_jobs["repository"] if keeps else {}),
@@ -127,22 +128,14 @@ if data.backup_on and is_database:
         name="Check that WAL arrives in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
     )
 
-    debian_packages.present(name="Install Python for the backups", packages=data.app_packages)
-    for folder in (data.app_home, f"{data.app_home}/releases", data.app_settings_folder):
-        files.directory(name=f"Make {folder} for the backups", path=folder, user="root", group="root", mode="0755")
-    # An application's host has its own, which deploy/app.py switches together with the service.
-    if "app" not in host.groups:
-        checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
-        release = checkout.release
-
-        releases.taken_over(name="Take over a program of the older layout", folder=data.app_home)
-        application.installed(
-            name="Install Callytics for the backups", checkout=checkout, folder=f"{data.app_home}/{release}"
-        )
-        releases.used(name="Use this version for the backups", folder=data.app_home, release=release)
-        releases.pruned(
-            name="Remove releases of the backups that are long past", folder=data.app_home, keep=data.app_kept_releases
-        )
+    beside_the_database("backups")
+    files.directory(
+        name="Make the folder of the settings for the backups",
+        path=data.app_settings_folder,
+        user="root",
+        group="root",
+        mode="0755",
+    )
     files.link(
         name="Make callytics a command for the backups",
         path="/usr/local/bin/callytics",

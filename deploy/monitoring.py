@@ -12,10 +12,11 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, server, systemd
 
-from deploy.operations import application, debian_packages, releases, units
+from deploy.operations import debian_packages, units
 from deploy.operations.alerting import alertmanager, node_exporter, paced, prometheus
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf, template
+from deploy.operations.program import beside_the_database
 from deploy.operations.secret import certificates, secret_files
 from deploy.operations.secret.certificates import Authority
 
@@ -100,19 +101,7 @@ if data.monitoring_on and is_database:
     files.directory(
         name="Make the folder of the metrics", path=metrics_folder, user=account, group=account, mode="0755"
     )
-    debian_packages.present(name="Install Python for the metrics", packages=data.app_packages)
-    for folder in (data.app_home, f"{data.app_home}/releases"):
-        files.directory(name=f"Make {folder} for the metrics", path=folder, user="root", group="root", mode="0755")
-    # An application's host has its own, which deploy/app.py switches together with the service.
-    if "app" not in host.groups:
-        checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
-        release = checkout.release
-
-        releases.taken_over(name="Take over an older program for the metrics", folder=data.app_home)
-        application.installed(
-            name="Install Callytics for the metrics", checkout=checkout, folder=f"{data.app_home}/{release}"
-        )
-        releases.used(name="Use this version for the metrics", folder=data.app_home, release=release)
+    beside_the_database("metrics")
     files.link(
         name="Let node exporter read the metrics",
         path=f"{textfiles}/callytics.prom",
