@@ -160,3 +160,20 @@ def test_a_snapshot_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         file.write(b"\xff" * (size // 2))
     with pytest.raises(SnapshotUnreadable, match=r"a\.sqlite or .*b\.sqlite can't be read"):
         excerpt(was, now, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["{", "}", "{0}", "{one}", "{{other}}", "%s", "a`b", 'a"b', "it's", "", " ", "a.b", "?1"]
+)
+def test_names_are_no_part_of_a_form(name: str, tmp_path: Path) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    tables = f"create table {quoted} ({quoted}); insert into {quoted} values (1), (2), (3);"
+    was = made(tmp_path / "a.sqlite", tables=tables)
+    now = made(tmp_path / "b.sqlite", f"update {quoted} set {quoted} = 9 where rowid = 2", tables=tables)
+    found = excerpt(was, now, tmp_path, {})
+    assert dict(found.rows) == {name: 1}
+    sides = []
+    for source in (found.was, found.now):
+        with closing(sqlite3.connect(source.path)) as connection:
+            sides.append(connection.execute(f"select rowid, {quoted} from {quoted}").fetchall())
+    assert sides == [[(2, 2)], [(2, 9)]]

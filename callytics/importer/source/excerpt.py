@@ -173,12 +173,14 @@ def _differing(connection: sqlite3.Connection, table: SourceTable, *, within: bo
     begin, limits = (
         ("temp.ranges as r cross join ", f" on t.{rowid} between r.first and r.last") if within else ("", "")
     )
-    numbers = f"select t.{rowid} from {begin}{{one}}.{name} as t not indexed{limits} "
-    joined = f"left join {{other}}.{name} as o not indexed on o.{rowid} = t.{rowid} where o.{rowid} is null"
-    return [
-        f"{(numbers + joined).format(one='main', other='other')} or not ({same})",
-        (numbers + joined).format(one="other", other="main"),
-    ]
+
+    def unlike(one: str, other: str) -> str:
+        return (
+            f"select t.{rowid} from {begin}{one}.{name} as t not indexed{limits} "
+            f"left join {other}.{name} as o not indexed on o.{rowid} = t.{rowid} where o.{rowid} is null"
+        )
+
+    return [f"{unlike('main', 'other')} or not ({same})", unlike("other", "main")]
 
 
 def _same(connection: sqlite3.Connection, table: SourceTable) -> list[str]:
