@@ -7,8 +7,10 @@ tenth ends all its sessions. After up to three of them the same command is run o
 an import that nobody disturbed leaves: schema, indexes, constraints, every value, next ids, and records. The server is
 private and this script's own.
 
-Each second import is disturbed once and then taken back instead, by `undo`, which is killed as well: the same undo
-once more must leave what was there before, and the file can be imported after that.
+A third of the imports is disturbed once and then taken back instead, by `undo`, which is killed as well: the same undo
+once more must leave what was there before, and the file can be imported after that. Another third is caught up with a
+later copy of the file afterwards, by a `sync` that is disturbed in the same ways, before it writes and while it proves:
+the same sync once more must leave what one leaves that nobody disturbs.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
@@ -36,6 +38,7 @@ from tests.support.faults import (  # noqa: E402
     STATEMENTS,
     Attempt,
     Site,
+    change_calls,
     delays,
     differences,
     kill,
@@ -47,12 +50,11 @@ from tests.support.faults import (  # noqa: E402
 from tests.support.servers import Databases, superuser  # noqa: E402
 
 FAULTS = ("import",) * 8 + ("server", "sessions")
-STRUCK = {"undo": "undo killed", "import": "import killed", "server": "server killed", "sessions": "sessions ended"}
+STRUCK = {"undo": "undo killed", "import": "command killed", "server": "server killed", "sessions": "sessions ended"}
 FAULTS_AN_IMPORT = 3
 UNDO_SECONDS = 1.5
 """About as long as an undo takes here."""
-UNDONE = 2
-"""Of so many imports one is taken back, if it was cut off."""
+ENDINGS = ("gone on with", "taken back", "caught up")
 
 
 @click.command()
@@ -65,39 +67,118 @@ def main(kills: int, seed: int | None, calls: int, minutes: float) -> None:
     seed = int(time.time()) if seed is None else seed
     click.echo(f"seed {seed}, {calls} calls")
     hits: Counter[tuple[str, str]] = Counter()
+    endings: Counter[str] = Counter()
     began = time.monotonic()
-    imports = undone = 0
     with private_site() as site:
-        file = write_calls(site.folder / "calls.sqlite", calls)
-        clean = site.attempt(file)
-        duration = clean.duration()
-        expected, given = clean.state(), clean.contents()
-        if missing := lost(site.template, expected):
-            raise SystemExit("\n".join(["an import that nobody disturbed lost:", *missing]))
-        click.echo(f"an import that nobody disturbs takes {duration:.1f} s")
-        rng = random.Random(seed)
-        moments = delays(rng, duration)
+        trial = Trial(site, calls, seed, hits)
+        click.echo(f"an import that nobody disturbs takes {trial.duration:.1f} s, a sync {trial.sync_duration:.1f} s")
         while hits.total() < kills and time.monotonic() - began < 60 * minutes:
-            attempt = site.attempt(file)
-            imports += 1
-            before, given_up = attempt.contents(), rng.randrange(UNDONE) == 0
-            # Once is enough for one that is given up: most that are disturbed again end before that.
-            harm(attempt, site, rng, moments, hits, 1 if given_up else FAULTS_AN_IMPORT)
-            if given_up and attempt.phase not in ("snapshot", "done"):
-                undone += 1
-                take_back(attempt, rng, hits)
-                compare_undone(attempt, before, given, seed)
-            else:
-                compare(attempt, expected, seed)
-            superuser(site.server, "drop database {} with (force)", attempt.settings.database)
+            endings[trial.run()] += 1
     for (fault, phase), number in sorted(hits.items()):
         click.echo(f"{number:4} × {STRUCK[fault]}, next to be done: {phase}")
     click.echo(
-        f"{hits.total()} faults in {imports} imports, all recovered by the same command: no row twice, none lost, "
-        f"nothing missing; {undone} of them were taken back, and nothing was left; {time.monotonic() - began:.0f} s"
+        f"{hits.total()} faults in {endings.total()} imports, all recovered by the same command: no row twice, none "
+        f"lost, nothing missing; {endings['taken back']} of them were taken back, and nothing was left; "
+        f"{endings['caught up']} were caught up with a later copy; {time.monotonic() - began:.0f} s"
     )
     if hits.total() < kills:
         raise SystemExit(f"only {hits.total()} of {kills} faults in {minutes:g} minutes")
+
+
+class Trial:
+    """A file and a later copy of it, what undisturbed commands leave of them, and disturbed ones."""
+
+    def __init__(self, site: Site, calls: int, seed: int, hits: Counter[tuple[str, str]]) -> None:
+        self.site, self.seed, self.hits = site, seed, hits
+        self.file = write_calls(site.folder / "calls.sqlite", calls)
+        self.later = change_calls(self.file, site.folder / "later.sqlite")
+        clean = site.attempt(self.file)
+        self.duration = clean.duration()
+        self.expected, self.given = clean.state(), clean.contents()
+        if missing := lost(site.template, self.expected):
+            raise SystemExit("\n".join(["an import that nobody disturbed lost:", *missing]))
+        began = time.monotonic()
+        clean.caught_up(self.later)
+        self.sync_duration = time.monotonic() - began
+        self.caught_up = clean.contents()
+        self.rng = random.Random(seed)
+        self.moments = delays(self.rng, self.duration)
+        self.sync_moments = delays(self.rng, self.sync_duration)
+
+    def run(self) -> str:
+        """Disturb an import in a database of its own and end it in one of the ways; returns in which."""
+        attempt = self.site.attempt(self.file)
+        before, ending = attempt.contents(), self.rng.choice(ENDINGS)
+        # Once is enough for one that is given up: most that are disturbed again end before that.
+        self._harm(attempt, attempt.start, self.moments, 1 if ending == "taken back" else FAULTS_AN_IMPORT)
+        if ending == "taken back" and attempt.phase not in ("snapshot", "done"):
+            self._take_back(attempt)
+            self._compare_undone(attempt, before)
+        else:
+            ending = "caught up" if ending == "caught up" else "gone on with"
+            self._compare(attempt, attempt.finish, attempt.state, self.expected)
+        if ending == "caught up":
+            self._harm(attempt, lambda: attempt.start_sync(self.later), self.sync_moments, FAULTS_AN_IMPORT)
+            self._compare(attempt, lambda: attempt.caught_up(self.later), attempt.contents, self.caught_up)
+        superuser(self.site.server, "drop database {} with (force)", attempt.settings.database)
+        return ending
+
+    def _harm(self, attempt: Attempt, start: Callable[[], Popen[str]], moments: Iterator[float], most: int) -> None:
+        """Disturb a command up to so many times."""
+        for _ in range(most):
+            fault = self.rng.choice(FAULTS)
+            process = start()
+            attempt.connected(process)
+            # At half of the moments it goes on until the server is in the middle of something.
+            statement = self.rng.choice([*STATEMENTS, *[""] * len(STATEMENTS)])
+            delay = next(moments) * (self.rng.random() if statement else 1.0)
+            if not strike(fault, attempt, self.site, process, delay, statement):
+                return
+            self.hits[fault, phase(attempt)] += 1
+
+    def _take_back(self, attempt: Attempt) -> None:
+        """Begin to undo an unfinished import, and kill that up to three times."""
+        for _ in range(FAULTS_AN_IMPORT):
+            process = attempt.start_undo()
+            attempt.connected(process)
+            if not kill(process, self.rng.uniform(0.0, UNDO_SECONDS)):
+                return
+            self.hits["undo", attempt.phase] += 1
+
+    def _compare_undone(self, attempt: Attempt, before: dict[str, object]) -> None:
+        """Undo once more and import again; end the program where either does not leave what it should."""
+        try:
+            if attempt.phase != "snapshot":
+                attempt.undone()
+            found = [*differences(before, attempt.contents()), *attempt.left_behind()]
+            attempt.finish()
+            found += differences(self.given, attempt.contents())
+        except AssertionError as error:
+            raise SystemExit(f"seed {self.seed}: undo, or the import after it, failed: {error}") from None
+        if found:
+            raise SystemExit("\n".join([f"seed {self.seed}: not what an undo leaves, or a clean import:", *found[:40]]))
+
+    def _compare(
+        self,
+        attempt: Attempt,
+        finish: Callable[[], object],
+        state: Callable[[], dict[str, object]],
+        expected: dict[str, object],
+    ) -> None:
+        """Run the same command once more, and end the program where it does not leave what it should."""
+        try:
+            finish()
+        except AssertionError as error:
+            raise SystemExit(f"seed {self.seed}: the same command failed: {error}") from None
+        if found := [*differences(expected, state()), *attempt.left_behind()]:
+            raise SystemExit("\n".join([f"seed {self.seed}: not what a command leaves in peace:", *found[:40]]))
+
+
+def phase(attempt: Attempt) -> str:
+    """Return what is to be done next, of an import or of the sync after it."""
+    if (found := attempt.phase) != "done":
+        return found
+    return "the sync's proof" if attempt.changes_written else "done, or the sync's changes"
 
 
 @contextmanager
@@ -121,27 +202,6 @@ def private_site() -> Iterator[Site]:
             server.remove()
 
 
-def harm(
-    attempt: Attempt,
-    site: Site,
-    rng: random.Random,
-    moments: Iterator[float],
-    hits: Counter[tuple[str, str]],
-    most: int,
-) -> None:
-    """Disturb an import up to so many times."""
-    for _ in range(most):
-        fault = rng.choice(FAULTS)
-        process = attempt.start()
-        attempt.connected(process)
-        # At half of the moments it goes on until the server is in the middle of something.
-        statement = rng.choice([*STATEMENTS, *[""] * len(STATEMENTS)])
-        delay = next(moments) * (rng.random() if statement else 1.0)
-        if not strike(fault, attempt, site, process, delay, statement):
-            return
-        hits[fault, attempt.phase] += 1
-
-
 def strike(fault: str, attempt: Attempt, site: Site, process: Popen[str], delay: float, statement: str) -> bool:
     """Let a fault happen after a delay, in the middle of a statement if one is named; False if the import ended."""
     with suppress(TimeoutExpired):
@@ -160,40 +220,6 @@ def strike(fault: str, attempt: Attempt, site: Site, process: Popen[str], delay:
         terminate_sessions(attempt.settings)
     process.communicate(timeout=SECONDS)
     return process.returncode == 1
-
-
-def take_back(attempt: Attempt, rng: random.Random, hits: Counter[tuple[str, str]]) -> None:
-    """Begin to undo an unfinished import, and kill that up to three times."""
-    for _ in range(FAULTS_AN_IMPORT):
-        process = attempt.start_undo()
-        attempt.connected(process)
-        if not kill(process, rng.uniform(0.0, UNDO_SECONDS)):
-            return
-        hits["undo", attempt.phase] += 1
-
-
-def compare_undone(attempt: Attempt, before: dict[str, object], given: dict[str, object], seed: int) -> None:
-    """Undo once more and import again; end the program where either does not leave what it should."""
-    try:
-        if attempt.phase != "snapshot":
-            attempt.undone()
-        found = [*differences(before, attempt.contents()), *attempt.left_behind()]
-        attempt.finish()
-        found += differences(given, attempt.contents())
-    except AssertionError as error:
-        raise SystemExit(f"seed {seed}: undo, or the import after it, failed: {error}") from None
-    if found:
-        raise SystemExit("\n".join([f"seed {seed}: not what an undo leaves, or a clean import:", *found[:40]]))
-
-
-def compare(attempt: Attempt, expected: dict[str, object], seed: int) -> None:
-    """Run the same command once more, and end the program where it does not leave what it should."""
-    try:
-        attempt.finish()
-    except AssertionError as error:
-        raise SystemExit(f"seed {seed}: the same command failed: {error}") from None
-    if found := [*differences(expected, attempt.state()), *attempt.left_behind()]:
-        raise SystemExit("\n".join([f"seed {seed}: not what a clean import leaves:", *found[:40]]))
 
 
 if __name__ == "__main__":

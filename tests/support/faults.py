@@ -78,6 +78,20 @@ def write_calls(file: Path, calls: int, seed: int = 7) -> Path:
     return file
 
 
+def change_calls(file: Path, copy: Path) -> Path:
+    """Write a later copy of such a file, in which rows of each kind have changed, gone and come."""
+    copy.write_bytes(file.read_bytes())
+    with closing(sqlite3.connect(copy)) as sqlite, sqlite:
+        sqlite.execute("pragma ignore_check_constraints = on")
+        sqlite.execute("update Utterance set Content = Content || '!' where ID % 50 = 0")
+        sqlite.execute("update Utterance set Sequence = 1000 + ID where ID % 900 = 11")
+        sqlite.execute("update Utterance set Sequence = 'y' where ID % 900 = 12")
+        sqlite.execute("delete from Utterance where ID % 60 = 3")
+        sqlite.execute("delete from Notes where ID % 40 = 0")
+        sqlite.execute("insert into Notes select ID, Content from Utterance where ID % 50 = 1")
+    return copy
+
+
 @dataclass
 class Attempt:
     """A file that is to be imported into a database, whatever happens."""
@@ -97,6 +111,10 @@ class Attempt:
         with self._asking() as ask:
             run = ask("select max(id) from imports.runs")
         return self._start("undo", run, "--yes", "--quiet")
+
+    def start_sync(self, changed: Path) -> subprocess.Popen[str]:
+        """Start to catch up with a later copy of the file, as a process of its own."""
+        return self._start("sync", changed, "--of", 1, "--quiet")
 
     def _start(self, *arguments: object, settings: Settings | None = None) -> subprocess.Popen[str]:
         limits = SMALL if self.small else Limits()
@@ -131,6 +149,12 @@ class Attempt:
         process = self.start_undo()
         _, errors = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, f"exit {process.returncode}: {errors}"
+
+    def caught_up(self, changed: Path) -> None:
+        """Catch up with a later copy of the file to the end, at once and without a second try."""
+        process = self.start_sync(changed)
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 3, f"exit {process.returncode}: {errors}"
 
     def connected(self, process: subprocess.Popen[str]) -> None:
         """Return when the import has begun to talk to the server, or has ended."""
@@ -171,6 +195,12 @@ class Attempt:
         """What is to be done next."""
         with self._asking() as ask:
             return str(ask(PHASE))
+
+    @property
+    def changes_written(self) -> bool:
+        """Whether a sync has written and committed what differed."""
+        with self._asking() as ask:
+            return bool(ask("select count(*) from imports.syncs"))
 
     def duration(self) -> float:
         """Import once, undisturbed; returns the seconds from the first connection to the end."""
