@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.manual import BLOCK, ENGLISH, KOREAN, MANUAL, blocks, codes, console, text_of
+from tests.support.manual import BLOCK, ENGLISH, KOREAN, MANUAL, blocks, codes, console, rows, text_of
 from tests.support.places import REPOSITORY
 
 LONGEST_README = 200
@@ -74,3 +74,15 @@ def test_links_of_the_readmes_lead_somewhere(readme: Path) -> None:
         target = readme.parent / name if name else readme
         assert target.is_file(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("index", [MANUAL / "index.md", KOREAN_MANUAL / "index.md"], ids=["en", "ko"])
+def test_each_first_question_leads_to_its_answer(index: Path) -> None:
+    """Data, going back, downtime, server, backup, upgrade, uninstalling, platform: before any other heading."""
+    questions = rows(text_of(index).partition("\n## ")[0])
+    links = [re.findall(r"\]\(([^)#]+)#?([^)]*)\)", answer) for _, answer in questions]
+    pages = ["values", "operations", "cut-over", "operations", "operations", "operations", "operations", "platforms"]
+    assert [[name for name, _ in found] for found in links] == [[f"{page}.md"] for page in pages]
+    for [(name, anchor)] in links:
+        assert not anchor or anchor in anchors(index.parent / name), anchor
+    assert len({anchor for [(_, anchor)] in links if anchor}) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -73,39 +74,38 @@ def _old_words(one: RunZones) -> str:
 
 
 def time_lines(profile: Profile) -> Iterator[str | Table]:
-    """Yield the columns of times, each with an example, how it is read and what else it could be; contradictions."""
-    times = [one for one in profile.times if one.rows]
-    if times:
+    """Yield the columns of times by how they are read, each with an example and its readings; contradictions."""
+    # A table that goes to two targets has its columns twice.
+    times = list({(one.name, one.zone, one.example): one for one in profile.times if one.rows}.values())
+    for zone, other in dict.fromkeys((one.zone, one.other_zone) for one in times):
         yield Table(
-            ("times without an offset", "rows", "example", "read as", "that is", "otherwise"),
-            [
-                (one.name, f"{one.rows:,}", one.example or "", one.zone, _moment(one.instant), _otherwise(one))
-                for one in _once(times)
-            ],
-            right={1},
+            (f"times read as {zone}", "example", "in UTC", f"if {other}"),
+            [_readings(one) for one in times if (one.zone, one.other_zone) == (zone, other)],
         )
-        yield "--timezone says which zone local times are of; --utc and --local name columns that are read otherwise."
+        yield ""
+    if times:
+        yield (
+            "Both readings are shown in UTC. --timezone says which zone local times are of; --utc and --local name "
+            "columns that are read otherwise."
+        )
         yield ""
     for found in profile.disagreements:
         yield _apart(found)
+    if profile.disagreements:
+        yield "If the two were written at once, one of them is read in the wrong zone."
 
 
-def _once(times: Iterable[TimeColumn]) -> list[TimeColumn]:
-    # A table that goes to two targets has its columns twice.
-    return list({(one.name, one.zone, one.example): one for one in times}.values())
+def _readings(one: TimeColumn) -> tuple[str, str, str, str]:
+    # Both readings of a column fit beside it at a terminal without the year, which the example tells.
+    return one.name, re.sub(r"\.\d+$", "", one.example or ""), _moment(one.instant), _moment(one.other)
 
 
 def _moment(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "rejected"
-
-
-def _otherwise(one: TimeColumn) -> str:
-    return f"{_moment(one.other)} if {one.other_zone}"
+    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else "rejected"
 
 
 def _apart(found: Disagreement) -> str:
     return (
         f"WARNING {found.column} is {abs(found.hours):g} h {'after' if found.hours > 0 else 'before'} {found.than} in "
-        f"{found.rows:,} of {found.compared:,} rows compared: one of the two is read in the wrong zone, if both were "
-        "written at once"
+        f"{found.rows:,} of {found.compared:,} rows compared"
     )
