@@ -15,6 +15,36 @@ GLOSSARY = tomllib.loads(Path(__file__).with_name("glossary.toml").read_text(enc
 WORDS = [REPOSITORY / "callytics" / room / "words" / "ko.toml" for room in ("api", "report")]
 TEXTS = {path: path.read_text(encoding="utf-8") for path in (*KOREAN_PAGES, *WORDS)}
 
+PARTICLES = tomllib.loads(Path(__file__).with_name("particles.toml").read_text(encoding="utf-8"))
+AFTER_CONSONANT, AFTER_VOWEL = "은이을과", "는가를와"
+
+
+def ends_in_consonant(noun: str) -> bool:
+    return (ord(noun[-1]) - ord("가")) % 28 > 0
+
+
+CONSONANT = [*filter(ends_in_consonant, PARTICLES["nouns"]), *PARTICLES["consonant"], r"(?<![A-Za-z])[013678]"]
+VOWEL = [*(set(PARTICLES["nouns"]) - set(CONSONANT)), *PARTICLES["vowel"], r"(?<![A-Za-z])[2459]"]
+WRONG_PARTICLE = re.compile(
+    rf"(?:{'|'.join(CONSONANT)})`?[{AFTER_VOWEL}](?![가-힣])|(?:{'|'.join(VOWEL)})`?[{AFTER_CONSONANT}](?![가-힣])"
+)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_particles_follow_the_sound_before_them(path: Path) -> None:
+    assert [match[0] for match in WRONG_PARTICLE.finditer(BLOCK.sub("", TEXTS[path]))] == []
+
+
+def test_a_particle_of_the_wrong_form_is_found() -> None:
+    assert WRONG_PARTICLE.findall("상담사은 파일를 PostgreSQL를 ID을 `0`가") == [
+        "상담사은",
+        "파일를",
+        "PostgreSQL를",
+        "ID을",
+        "0`가",
+    ]
+    assert WRONG_PARTICLE.findall("상담사는 파일을 PostgreSQL을 ID를 `0`이, 값은") == []
+
 
 @pytest.mark.parametrize("term", GLOSSARY)
 def test_a_thing_has_one_korean_word(term: str) -> None:
