@@ -113,6 +113,10 @@ class DrillFailed(BackupError):
     exit_code = 4
 
 
+class ClusterError(CallyticsError):
+    """A cluster that can't be asked, or can't be told something without a loss."""
+
+
 class AgentError(CallyticsError):
     """An agent's account that does not exist, or can't be created or changed that way."""
 

@@ -15,6 +15,7 @@ from callytics.cli import (
     agents,
     audit,
     backups,
+    cluster,
     completion,
     environment,
     erasure,
@@ -54,6 +55,7 @@ COMMANDS = (
     imports.report,
     erasure.erase,
     backups.backup,
+    cluster.cluster,
     serving.serve,
     agents.agent,
     audit.audit,
@@ -61,7 +63,7 @@ COMMANDS = (
 )
 
 # These read no settings, or examine and write the file, which then need not be there.
-WITHOUT_SETTINGS = frozenset({"backup", "completion", "env", "inspect", "sample", "server"})
+WITHOUT_SETTINGS = frozenset({"backup", "cluster", "completion", "env", "inspect", "sample", "server"})
 
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -188,3 +190,31 @@ def execute(settings: Settings, statement: str, *values: object, owner: bool = T
     ):
         cursor.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def standby_of(server: EmbeddedPostgres, address: str) -> Iterator[None]:
+    """Run a standby that streams from a server, at another address and the same port, named like its address."""
+    owner = server.data.stat()
+    # Beside the server's own, where its account may enter.
+    data = server.home / "standby"
+    data.mkdir(mode=0o700)
+    os.chown(data, owner.st_uid, owner.st_gid)
+    how: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if not os.geteuid() else {}
+
+    def run(program: str, *arguments: str | Path) -> None:
+        # No pipe: the server that pg_ctl starts would inherit it.
+        subprocess.run(
+            [server.bin / program, "-D", data, *arguments], stdout=subprocess.DEVNULL, check=True, cwd="/", **how
+        )
+
+    primary = f"{server.superuser_conninfo()} application_name={address}"
+    run("pg_basebackup", "-R", "-c", "fast", "-X", "stream", "-d", primary)
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.write(f"listen_addresses = '{address}'\n")
+    run("pg_ctl", "start", "-w", "-s", "-l", data / "log")
+    try:
+        yield
+    finally:
+        run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+        shutil.rmtree(data)

@@ -26,6 +26,7 @@ ALLOWED = {
     "callytics.trial": {"callytics.postgres", "callytics.settings"},
     "callytics.archives": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.backup": {"callytics.schema", "callytics.postgres", "callytics.settings"},
+    "callytics.cluster": {"callytics.postgres", "callytics.settings"},
     "callytics.status": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.importer": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     # What comes back from files, and by which mappings rows came, is told by those that do it.
@@ -45,6 +46,7 @@ ALLOWED["callytics.api"] = BELOW_THE_DOORS - {
     "callytics.trial",
     "callytics.backup",
     "callytics.archives",
+    "callytics.cluster",
     "callytics.erasure",
 }
 ALLOWED["callytics.cli"] = BELOW_THE_DOORS | {"callytics.api"}

@@ -1,0 +1,137 @@
+"""The members of a cluster as they were found, and what is wrong with them; nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from callytics.postgres.text import counted
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a member says of itself; None for what nobody could tell. ``lag_bytes`` is WAL that it lacks."""
+
+    name: str
+    answers: bool = True
+    leads: bool = False
+    state: str = ""
+    follows: bool | None = None
+    synchronous: bool | None = None
+    timeline: int | None = None
+    position: int | None = None
+    lag_bytes: int | None = None
+    pending_restart: bool | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, and what to do about it."""
+
+    level: Level
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All members, in the order of the settings, and what only all together have.
+
+    ``waiting`` sessions have committed and await a standby. ``failsafe`` means that the leader goes on without etcd,
+    ``paused`` that nobody takes over by itself.
+    """
+
+    members: Sequence[Member]
+    waiting: int | None = None
+    failsafe: bool = False
+    paused: bool = False
+
+    @property
+    def leader(self) -> Member | None:
+        """Return the member that leads, None where none or several do."""
+        leading = [member for member in self.members if member.leads]
+        return leading[0] if len(leading) == 1 else None
+
+    @property
+    def confirming(self) -> list[Member]:
+        """Return the members whose confirmation a commit waits for, or any one of which is enough."""
+        return [member for member in self.members if member.synchronous]
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Return what is wrong, the worst first."""
+        return sorted([*_leading(self), *_storing(self), *_standing_by(self)], key=lambda fault: fault.level)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 where anything is wrong: the next fault may find nobody to take over."""
+        return int(bool(self.faults))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, for JSON."""
+        return {
+            "ok": not self.faults,
+            "hosts": len(self.members),
+            "leader": self.leader.name if self.leader else None,
+            "members": [asdict(member) for member in self.members],
+            "waiting": self.waiting,
+            "failsafe": self.failsafe,
+            "paused": self.paused,
+            "faults": [asdict(fault) for fault in self.faults],
+        }
+
+
+def with_lags(members: Sequence[Member]) -> list[Member]:
+    """Return the members with how much WAL each lacks of what the one that leads had."""
+    ends = [member.position for member in members if member.leads and member.position is not None]
+    return [
+        member
+        if not ends or member.position is None
+        else Member(**{**asdict(member), "lag_bytes": max(0, max(ends) - member.position)})
+        for member in members
+    ]
+
+
+def _leading(cluster: Cluster) -> Iterator[Fault]:
+    leading = [member.name for member in cluster.members if member.leads]
+    if not leading:
+        remedy = "start Patroni and etcd on two members at least: systemctl status patroni callytics-etcd"
+        yield Fault("error", "nobody leads: nothing is stored", remedy)
+    if len(leading) > 1:
+        what = f"{' and '.join(leading)} both take themselves for the one that leads; only one can store anything"
+        yield Fault("error", what, "restart Patroni on the one that has the lower timeline: systemctl restart patroni")
+    if cluster.failsafe:
+        what = "etcd does not answer: the leader goes on for as long as all others hear it, and nobody can take over"
+        yield Fault("error", what, "systemctl status callytics-etcd on every member")
+    if cluster.paused:
+        remedy = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml resume"
+        yield Fault("warning", "Patroni was told to pause: nobody takes over by itself", remedy)
+
+
+def _storing(cluster: Cluster) -> Iterator[Fault]:
+    if cluster.leader and not cluster.confirming and not any(one.synchronous is None for one in cluster.members):
+        what = "nothing is stored: no standby confirms what the leader writes"
+        waiting = f" ({counted(cluster.waiting, 'session')} waiting)" if cluster.waiting else ""
+        yield Fault("error", what + waiting, "bring one of the two others back: systemctl status patroni there")
+
+
+def _standing_by(cluster: Cluster) -> Iterator[Fault]:
+    timelines = {member.timeline for member in cluster.members if member.leads}
+    for member in cluster.members:
+        if not member.answers:
+            yield Fault("warning", f"{member.name} does not answer", "start that host, or its patroni.service")
+            continue
+        if not member.leads and member.follows is False:
+            remedy = f"journalctl -u patroni there; if it stays so: callytics cluster reinit {member.name}"
+            yield Fault("warning", f"{member.name} does not follow ({member.state or 'unknown'})", remedy)
+        elif member.timeline is None and (member.leads or member.follows):
+            remedy = "let it connect to itself as the replication role: see pg_hba.conf, and PostgreSQL's log there"
+            yield Fault("error", f"{member.name} can't tell its timeline: it can never lead", remedy)
+        elif timelines and member.timeline not in {None, *timelines}:
+            remedy = f"it catches up by itself; if it stays so: callytics cluster reinit {member.name}"
+            yield Fault("warning", f"{member.name} is on timeline {member.timeline}, the leader is not", remedy)
+        if member.pending_restart:
+            yield Fault("warning", f"{member.name} awaits a restart for a setting", "callytics cluster restart")

@@ -1,0 +1,102 @@
+"""Patroni of each member over its REST interface: what it says of its server, and what it is told.
+
+https://patroni.readthedocs.io/en/latest/rest_api.html. Each member is asked itself: what one says of the others is what
+etcd was told last, a few seconds old, and all was well then.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from callytics.cluster.members import Cluster, Member, with_lags
+from callytics.cluster.place import PORT, Place
+from callytics.exceptions import ClusterError
+
+ASK_SECONDS = 3.0
+# A switchover or a restart is answered once it has ended.
+TELL_SECONDS = 120.0
+CONFIRMS = {"sync", "quorum"}
+
+Answer = dict[str, Any]
+
+
+def look(place: Place) -> Cluster:
+    """Ask every member at once how it is; one that does not answer within seconds is told apart, no exception."""
+    with ThreadPoolExecutor(len(place.addresses)) as threads:
+        answers = [*threads.map(lambda address: _asked(place, address), place.addresses)]
+    return cluster(dict(zip(place.addresses, answers, strict=True)))
+
+
+def tell(place: Place, address: str, verb: str, document: Mapping[str, Any]) -> None:
+    """Have a member's Patroni do something; raises ClusterError with its own words where it does not."""
+    request = urllib.request.Request(f"https://{address}:{PORT}/{verb}", json.dumps(document).encode(), method="POST")
+    try:
+        _sent(place, request, TELL_SECONDS)
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace").strip().partition("\n")[0]
+        raise ClusterError(f"Patroni refuses ({said}): look at 'callytics cluster', and try again") from None
+    except OSError as error:
+        raise ClusterError(f"Patroni at {address} does not answer ({error}): look at 'callytics cluster'") from None
+
+
+def cluster(answers: Mapping[str, Answer | None]) -> Cluster:
+    """Return what the answers mean, by address; None stands for a member that gave none."""
+    given = [answer for answer in answers.values() if answer]
+    leaders = [answer for answer in given if _leads(answer)]
+    confirming = {
+        one["application_name"]
+        for answer in leaders
+        for one in answer.get("replication", ())
+        if one.get("state") == "streaming" and one.get("sync_state") in CONFIRMS
+    }
+    members = [_member(address, answer, confirming) for address, answer in answers.items()]
+    return Cluster(
+        with_lags(members),
+        failsafe=any(answer.get("failsafe_mode_is_active") for answer in leaders),
+        paused=any(answer.get("pause") for answer in given),
+    )
+
+
+def _asked(place: Place, address: str) -> Answer | None:
+    request = urllib.request.Request(f"https://{address}:{PORT}/patroni")
+    try:
+        return dict(json.loads(_sent(place, request, ASK_SECONDS)))
+    except urllib.error.HTTPError as error:
+        # With 503 a member answers that does not lead, or whose server does not run.
+        return dict(json.load(error))
+    except (OSError, ValueError):
+        return None
+
+
+def _sent(place: Place, request: urllib.request.Request, seconds: float) -> bytes:
+    # Not by a proxy of the environment: members are this installation's own.
+    direct = urllib.request.ProxyHandler({})
+    opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=place.tls()))
+    with opener.open(request, timeout=seconds) as answer:
+        return bytes(answer.read())
+
+
+def _member(address: str, answer: Answer | None, confirming: set[str]) -> Member:
+    if answer is None:
+        return Member(address, answers=False, synchronous=False)
+    name, wal = answer["patroni"]["name"], answer.get("xlog") or {}
+    timeline = answer.get("timeline")
+    return Member(
+        name,
+        leads=_leads(answer),
+        state=answer.get("replication_state") or answer.get("state") or "",
+        follows=None if _leads(answer) else answer.get("replication_state") == "streaming",
+        synchronous=name in confirming,
+        timeline=timeline if isinstance(timeline, int) else None,
+        position=wal.get("location", wal.get("received_location")),
+        pending_restart=bool(answer.get("pending_restart")),
+    )
+
+
+def _leads(answer: Answer) -> bool:
+    return answer.get("role") in ("primary", "master") and answer.get("state") == "running"

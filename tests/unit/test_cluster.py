@@ -1,0 +1,206 @@
+"""What members' answers mean, and what a cluster refuses to be told."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from callytics.cli import cli
+from callytics.cluster.acts import candidate, copyable, restartable
+from callytics.cluster.members import Cluster
+from callytics.cluster.patroni import cluster
+from callytics.cluster.place import Place
+from callytics.exceptions import ClusterError
+
+Answers = dict[str, dict[str, Any] | None]
+
+
+def leading(name: str = "one", confirming: tuple[str, ...] = ("two", "three"), **more: Any) -> dict[str, Any]:
+    """Return what Patroni 4.1 answers on the member that leads."""
+    streams = [{"application_name": one, "state": "streaming", "sync_state": "quorum"} for one in confirming]
+    return {
+        "state": "running",
+        "role": "primary",
+        "timeline": 3,
+        "xlog": {"location": 83886080},
+        "replication": streams,
+        "patroni": {"version": "4.1.5", "scope": "callytics", "name": name},
+    } | more
+
+
+def following(name: str, **more: Any) -> dict[str, Any]:
+    """Return what Patroni 4.1 answers on a standby."""
+    return {
+        "state": "running",
+        "role": "replica",
+        "timeline": 3,
+        "xlog": {"received_location": 83886080, "replayed_location": 83886080, "paused": False},
+        "replication_state": "streaming",
+        "patroni": {"version": "4.1.5", "scope": "callytics", "name": name},
+    } | more
+
+
+def found(**other: dict[str, Any] | None) -> Cluster:
+    """Return three members that are well, but for those that are named."""
+    answers: Answers = {"one": leading(), "two": following("two"), "three": following("three")}
+    return cluster(answers | other)
+
+
+def whats(seen: Cluster) -> list[str]:
+    return [fault.what for fault in seen.faults]
+
+
+LAGGING = following("two", xlog={"received_location": 83886080 - 2 * 1024**2})
+BEHIND = following("two", replication_state="in archive recovery")
+
+
+def test_members_that_are_well() -> None:
+    seen = found()
+    assert seen.leader is not None
+    assert (seen.leader.name, whats(seen), seen.exit_code) == ("one", [], 0)
+    assert [member.synchronous for member in seen.members] == [False, True, True]
+    assert [member.lag_bytes for member in seen.members] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"one": None}, "nobody leads: nothing is stored"),
+        ({"one": leading(state="starting")}, "nobody leads: nothing is stored"),
+        ({"one": leading(confirming=())}, "nothing is stored: no standby confirms what the leader writes"),
+        ({"three": None}, "three does not answer"),
+        ({"three": leading("three")}, "one and three both take themselves for the one that leads; only one can"),
+        ({"two": following("two", timeline=None)}, "two can't tell its timeline: it can never lead"),
+        ({"two": following("two", timeline=2)}, "two is on timeline 2, the leader is not"),
+        ({"two": BEHIND}, "two does not follow (in archive recovery)"),
+        ({"two": following("two", replication_state=None, state="start failed")}, "two does not follow (start failed)"),
+        ({"two": following("two", pending_restart=True)}, "two awaits a restart for a setting"),
+        ({"one": leading(failsafe_mode_is_active=True)}, "etcd does not answer: the leader goes on for as long"),
+        ({"one": leading(pause=True)}, "Patroni was told to pause: nobody takes over by itself"),
+    ],
+)
+def test_what_is_wrong_is_told(other: Answers, what: str) -> None:
+    seen = found(**other)
+    assert [line for line in whats(seen) if line.startswith(what)], whats(seen)
+    assert seen.exit_code == 1
+    assert all(fault.remedy for fault in seen.faults)
+
+
+def test_the_worst_stands_first() -> None:
+    seen = found(one=leading(confirming=()), two=BEHIND, three=None)
+    assert [fault.level for fault in seen.faults] == ["error", "warning", "warning"]
+
+
+def test_the_standby_that_lacks_least_shall_lead() -> None:
+    near = following("two", xlog={"received_location": 83886000})
+    assert candidate(found(two=near), None).name == "three"
+    assert candidate(found(two=near), "two").name == "two"
+
+
+@pytest.mark.parametrize(
+    ("other", "wanted", "why"),
+    [
+        ({"one": leading(confirming=())}, None, "no standby has all that was stored"),
+        ({"one": leading(confirming=("three",))}, "two", r"two can't lead \(it does not confirm what is stored\)"),
+        ({"two": LAGGING}, "two", r"two can't lead \(it lacks 2.1 MB of WAL\)"),
+        ({"two": None}, "two", r"two can't lead \(it does not answer\)"),
+        ({"two": following("two", timeline=None)}, "two", r"two can't lead \(it can't tell its timeline\)"),
+        ({}, "one", "one leads already"),
+        ({}, "four", "four is no member: one of one, two, three"),
+        ({"one": None}, None, "not exactly one member leads"),
+        ({"two": leading("two")}, None, "not exactly one member leads"),
+        ({"one": leading(failsafe_mode_is_active=True)}, None, "etcd does not answer, so nobody else can lead"),
+    ],
+)
+def test_a_switchover_that_would_lose_something_is_refused(other: Answers, wanted: str | None, why: str) -> None:
+    with pytest.raises(ClusterError, match=why):
+        candidate(found(**other), wanted)
+
+
+def test_servers_that_await_it_are_restarted_and_the_leader_last() -> None:
+    waiting = found(one=leading(pending_restart=True), three=following("three", pending_restart=True))
+    assert [member.name for member in restartable(waiting, [])] == ["three", "one"]
+    assert [member.name for member in restartable(found(), ["one", "two"])] == ["two", "one"]
+    assert restartable(found(), []) == []
+
+
+@pytest.mark.parametrize(
+    ("confirming", "name", "why"),
+    [
+        (("two",), "two", "two alone confirms what is stored: nothing could be stored meanwhile"),
+        ((), "one", "one leads and no standby confirms"),
+    ],
+)
+def test_a_restart_that_nobody_could_store_through_is_refused(confirming: tuple[str], name: str, why: str) -> None:
+    with pytest.raises(ClusterError, match=why):
+        restartable(found(one=leading(confirming=confirming)), [name])
+
+
+def test_a_standby_that_nobody_counts_on_may_be_restarted_and_copied() -> None:
+    alone = found(one=leading(confirming=("two",)), three=following("three", replication_state=None))
+    assert [member.name for member in restartable(alone, ["three"])] == ["three"]
+    assert copyable(alone, "three").name == "three"
+    assert copyable(found(), "three").name == "three"
+
+
+@pytest.mark.parametrize(
+    ("other", "name", "why"),
+    [
+        ({}, "one", "one leads: its data are what the others copy"),
+        ({"one": leading(confirming=("two",))}, "two", "two alone confirms what is stored, so the leader"),
+        ({"two": None}, "two", "two does not answer"),
+        ({"one": None}, "two", "not exactly one member leads"),
+    ],
+)
+def test_data_that_nobody_else_has_are_not_removed(other: Answers, name: str, why: str) -> None:
+    with pytest.raises(ClusterError, match=why):
+        copyable(found(**other), name)
+
+
+def test_a_member_knows_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "patroni.yml"
+    tls = {"cacert": "/ca", "certfile": "/crt", "keyfile": "/key"}
+    file.write_text(json.dumps({"name": "a", "etcd3": {"hosts": ["10.0.0.1:2379", "[fd00::2]:2379"]}, "ctl": tls}))
+    assert Place.load(file) == Place("a", ("10.0.0.1", "[fd00::2]"), "/ca", "/crt", "/key")
+
+
+def test_a_host_without_the_file_is_no_member(tmp_path: Path) -> None:
+    assert Place.here(tmp_path / "none" / "patroni.yml") is None
+
+
+@pytest.mark.parametrize("text", ["", "scope: callytics", "[]", '{"name": "a"}', '{"name": "a", "etcd3": null}'])
+def test_a_file_of_somebody_elses_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "patroni.yml"
+    file.write_text(text)
+    with pytest.raises(ClusterError, match="is not of Callytics' making: run 'pyinfra"):
+        Place.load(file)
+
+
+def command(*arguments: str, hosts: str = "127.0.0.1") -> tuple[int, str]:
+    settings = {
+        "POSTGRES_HOST": hosts,
+        "POSTGRES_DB": "calls",
+        "POSTGRES_USER": "callytics_user",
+        "POSTGRES_PASSWORD": "not a placeholder",
+    }
+    done = CliRunner().invoke(cli, ["--env-file", os.devnull, "cluster", *arguments], env=settings)
+    return done.exit_code, done.output
+
+
+def test_one_host_is_no_cluster() -> None:
+    code, said = command("--config", "/none/patroni.yml")
+    assert (code, "docs/hosts.md" in said) == (0, True)
+    code, said = command("--config", "/none/patroni.yml", "status", "--json")
+    assert (code, json.loads(said)["hosts"]) == (0, 1)
+
+
+@pytest.mark.parametrize("verb", [["switchover"], ["restart"], ["reinit", "two"]])
+def test_a_cluster_is_led_on_a_member(verb: list[str]) -> None:
+    code, said = command("--config", "/none/patroni.yml", *verb, "--yes")
+    assert code == 1
+    assert said == "Error: /none/patroni.yml is not there: run this as root on a member of the cluster\n"
