@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import AGAIN, UNCONFIRMED, read_only, translated, unreachable
@@ -21,19 +25,52 @@ class Confirmed(Connection):
         """Commit; raise OutcomeUnknown where the wait for a standby was cancelled."""
         self.notices.clear()
         super().commit()
+        # psycopg2 has only its words, which lc_messages translates; commits are hardly ever remarked upon otherwise.
         if self.notices and self._needs_standbys():
             raise OutcomeUnknown(UNCONFIRMED)
 
-    def _needs_standbys(self) -> bool:
-        """Tell whether a remark on a commit has to be taken for that of a cancelled wait.
+    def refuse_unconfirmed(self) -> None:
+        """Raise OutcomeUnknown where the server has warned of a statement that was committed by itself.
 
-        psycopg2 has only its words, which lc_messages translates; commits are hardly ever remarked upon otherwise.
+        That something is there already, and the like, it only notes.
         """
-        with self.cursor() as cursor:
+        said = [*self.notices]
+        if self._needs_standbys() and any(line.startswith(self._warning()) for line in said):
+            raise OutcomeUnknown(UNCONFIRMED)
+
+    def _needs_standbys(self) -> bool:
+        """Tell whether a remark has to be taken for that of a cancelled wait."""
+        # Not one of ours, which would forget the remark.
+        with self.cursor(cursor_factory=Cursor) as cursor:
             cursor.execute("select current_setting('synchronous_standby_names') <> ''")
             row = cursor.fetchone()
-        super().rollback()
+        if not self.autocommit:
+            super().rollback()
         return row is not None and bool(row[0])
+
+    def _warning(self) -> str:
+        """Return the word with which this server's warnings begin, in its language."""
+        with self.cursor(cursor_factory=Cursor) as cursor:
+            cursor.execute("do $$ begin raise warning '-'; end $$")
+        return self.notices[-1].partition(":")[0] + ":"
+
+
+class ConfirmedCursor(Cursor):
+    """A cursor whose statements count as done as `Confirmed.commit` does, where each is committed by itself."""
+
+    def execute(self, query: str | bytes | sql.Composable, vars: Any = None) -> None:
+        """Run a statement; raise OutcomeUnknown where its wait for a standby was cancelled."""
+        if self.connection.autocommit:
+            self.connection.notices.clear()
+        super().execute(query, vars)
+        # In a transaction that yoyo has begun it is the COMMIT that waits.
+        if self.connection.autocommit and self.connection.notices and _is_idle(self.connection):
+            assert isinstance(self.connection, Confirmed)
+            self.connection.refuse_unconfirmed()
+
+
+def _is_idle(connection: Connection) -> bool:
+    return connection.info.transaction_status == TRANSACTION_STATUS_IDLE
 
 
 def connect(settings: Settings, *, owner: bool = False) -> Connection:
@@ -49,12 +86,16 @@ def connect(settings: Settings, *, owner: bool = False) -> Connection:
 
 
 def _opened(conninfo: str) -> Connection:
-    connection = psycopg2.connect(conninfo, connection_factory=Confirmed)
+    connection = _confirmed(conninfo)
     # psycopg2 decides as it connects how it writes texts, and would write a backslash as an escape for ever after.
     if connection.info.parameter_status("standard_conforming_strings") == "off":
         connection.close()
-        connection = psycopg2.connect(conninfo + STARTUP, connection_factory=Confirmed)
+        connection = _confirmed(conninfo + STARTUP)
     return connection
+
+
+def _confirmed(conninfo: str) -> Connection:
+    return psycopg2.connect(conninfo, connection_factory=Confirmed, cursor_factory=ConfirmedCursor)
 
 
 def _settled(connection: Connection) -> Connection:

@@ -39,6 +39,11 @@ select
             and current_setting('synchronous_commit') in ('off', 'local')
             then set_config('synchronous_commit', 'on', false)
     end,
+    -- A wait for others that was cancelled is told by a warning alone.
+    case
+        when current_setting('client_min_messages') = 'error'
+            then set_config('client_min_messages', 'warning', false)
+    end,
     set_config('statement_timeout', '0', false),
     set_config('lock_timeout', '0', false),
     set_config('idle_in_transaction_session_timeout', '0', false),

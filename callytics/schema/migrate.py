@@ -34,7 +34,7 @@ from yoyo.migrations import Migration, MigrationList, default_migration_table
 from yoyo.scripts.main import InvalidArgument
 
 from callytics.exceptions import CallyticsError, MigrationError, NotMigrated
-from callytics.postgres.connect import connect, refuse_read_only
+from callytics.postgres.connect import ConfirmedCursor, connect, refuse_read_only
 from callytics.postgres.errors import ours, raised_by, summary
 from callytics.postgres.sql import Queries
 from callytics.schema import made, partitions, roles, versions
@@ -56,7 +56,7 @@ LOCK_ATTEMPTS = 15
 ALREADY_THERE = (errors.DuplicateTable, errors.DuplicateSchema, errors.DuplicateObject, errors.DuplicateFunction)
 
 
-class OwnerCursor(psycopg2.extensions.cursor):
+class OwnerCursor(ConfirmedCursor):
     """A cursor for migrations of an owner with any name.
 
     Those before 0058 read current_user as an identifier, which fails for a name in capitals or with a hyphen. They were

@@ -15,6 +15,8 @@ import pytest
 from callytics.exceptions import CallyticsError, OutcomeUnknown
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.postgres.pool import sessions
+from callytics.schema.migrate import migrate
+from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, ids, in_background, manager_for
 from tests.support.servers import VOLATILE, private_server, settings_for, superuser
@@ -213,6 +215,52 @@ def test_a_cancelled_wait_of_a_single_connection_is_no_success(
     assert isinstance(raised, OutcomeUnknown)
     assert str(raised).startswith(CANCELLED)
     assert ids(waiting) == [1]
+
+
+def by_itself(settings: Settings) -> None:
+    with closing(connect(settings, owner=True)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("INSERT INTO notes (id) SELECT coalesce(max(id), 0) + 1 FROM notes")
+
+
+def migration(settings: Settings) -> None:
+    migrate(settings, report=lambda line: None)
+
+
+@pytest.mark.parametrize("write", [by_itself, migration])
+def test_a_cancelled_wait_of_a_statement_that_is_committed_by_itself_is_no_success(
+    alone: EmbeddedPostgres, waiting: PostgreSQLManager, write: Callable[[Settings], None]
+) -> None:
+    """Migrations commit so, whose first write is as little confirmed as the last."""
+    (raised,) = _cancelled_while_waiting(alone, lambda: write(waiting.settings))
+    assert isinstance(raised, OutcomeUnknown)
+    assert str(raised).startswith(CANCELLED)
+
+
+def test_what_the_server_only_notes_is_no_warning(waiting: PostgreSQLManager) -> None:
+    with closing(connect(waiting.settings, owner=True)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("CREATE TABLE IF NOT EXISTS notes (id int)")
+        assert connection.notices == ['NOTICE:  relation "notes" already exists, skipping\n', "WARNING:  -\n"]
+
+
+@pytest.mark.parametrize("whose", ["ROLE callytics_owner", "DATABASE notes"])
+def test_no_role_and_no_database_silences_the_warning(
+    alone: EmbeddedPostgres, manager: PostgreSQLManager, whose: str
+) -> None:
+    """Without it a cancelled wait would look like a success."""
+    superuser(alone, f"ALTER {whose} SET client_min_messages = error")
+    _wait_for(alone, "absent")
+    try:
+        with manager_for(manager.settings) as later:
+            (raised,) = _cancelled_while_waiting(alone, lambda: statement(later))
+            assert str(raised).startswith(CANCELLED)
+        (raised,) = _cancelled_while_waiting(alone, lambda: by_itself(manager.settings))
+        assert str(raised).startswith(CANCELLED)
+    finally:
+        # Before this statement, which would wait as well.
+        _wait_for(alone, "")
+        superuser(alone, f"ALTER {whose} RESET client_min_messages")
 
 
 def test_a_remark_on_a_commit_is_none_of_a_wait_where_nobody_waits(manager: PostgreSQLManager) -> None:
