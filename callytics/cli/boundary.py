@@ -14,9 +14,9 @@ from typing import Any, TextIO
 import click
 
 from callytics import settings
+from callytics.cli.terminal.tables import echo
 from callytics.exceptions import CallyticsError
 from callytics.postgres.errors import translated
-from callytics.postgres.text import shown
 
 # What a shell reports for a program that SIGPIPE has ended, as it does cat in "cat FILE | head -1".
 READER_GONE = 141
@@ -112,7 +112,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _end(ctx: click.Context, line: str, code: int) -> None:
-    click.echo("\n".join(map(shown, f"Error: {line}".split("\n"))), err=True)
+    echo(f"Error: {line}".split("\n"), err=True)
     ctx.exit(code)
 
 

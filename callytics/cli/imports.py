@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,17 @@ def import_command(
     question = f"{target.database} holds calls already: add these to them?"
     with Display(quiet, events=as_json) as display, ending_in_time(INTERRUPTED) as cancellation:
         options |= {"cancellation": cancellation, "notice": display.say}
-        confirm = (lambda: None) if yes or not sys.stdin.isatty() else lambda: display.ask(question)
+        ask = sys.stdin.isatty() and not yes
+        confirm = partial(_confirm, display, question) if ask else lambda notes: None
         outcome = import_files(target, named, _options(**options), display.update, confirm=confirm)
     _end(outcome, outcome_lines(outcome), as_json)
+
+
+def _confirm(display: Display, question: str, notes: Sequence[str]) -> None:
+    # What speaks against it has to be known before the answer.
+    for note in notes:
+        display.say(note)
+    display.ask(question)
 
 
 def _dry_run(

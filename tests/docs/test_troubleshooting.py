@@ -9,21 +9,14 @@ import pytest
 
 from callytics.importer.limits import LIMITS
 from callytics.postgres.errors import HINTS
-from tests.support.manual import KOREAN_PAGES, MANUAL, text_of
+from tests.support.manual import TROUBLESHOOTING, explained
 from tests.support.messages import messages
 
 # One entry for many lines that differ in a few words.
 GENERAL = {"is not …"}
 # A line without words of its own is made of other lines, which are explained instead.
 WORDS = re.compile(r" [^\W\d_]|[^\W\d_] ")
-PAGES = [MANUAL / "troubleshooting.md", *(page for page in KOREAN_PAGES if page.name == "troubleshooting.md")]
-both = pytest.mark.parametrize("page", PAGES, ids=["English", "Korean"])
-
-
-def explained(page: Path) -> set[str]:
-    """Return what stands between backticks in the page's entries."""
-    entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
-    return {code for entry in entries for code in re.findall(r"`([^`]+)`", entry)}
+both = pytest.mark.parametrize("page", TROUBLESHOOTING, ids=["English", "Korean"])
 
 
 def limit_lines() -> set[str]:

@@ -23,7 +23,8 @@ import pytest
 from callytics.schema.versions import newest
 from tests.infra.deployment import copy_checkout
 from tests.infra.lab import Lab, LabHost, write
-from tests.support.manual import BLOCK, MANUAL, blocks, console, section, shown, text_of
+from tests.support.keyboard import CTRL_C, Keyboard, Seen, squeezed
+from tests.support.manual import BLOCK, MANUAL, TROUBLESHOOTING, blocks, console, explained, section, shown, text_of
 from tests.support.places import REPOSITORY
 from tests.support.terminal import CLEARED
 
@@ -233,6 +234,38 @@ def test_without_tables_every_command_names_migrate(created: Terminal, command: 
 
 
 @pytest.fixture(scope="module")
+def keyboard(created: Terminal) -> Iterator[Keyboard]:
+    """A second window of the newcomer's, where questions are asked, bars are drawn and Ctrl-C is a key."""
+    host = created.host
+    with Keyboard(["ssh", "-tt", "-F", str(host.ssh_config), host.name, "--", f"runuser -l {ACCOUNT}"]) as opened:
+        assert opened.type("cd callytics && . .venv/bin/activate").exit_code == 0
+        yield opened
+
+
+def read(seen: Seen, words: str, exit_code: int) -> None:
+    """Compare the end of a command with what is on the screen: words, whole lines, the exit code."""
+    assert (seen.exit_code, seen.too_wide) == (exit_code, []), seen.text
+    assert squeezed(words) in seen.squeezed, seen.text
+    assert "Traceback" not in seen.text
+
+
+def refuses(seen: Seen, words: str, kind: str = "Error", exit_code: int = 1) -> None:
+    """Require one line, wrapped in whole, that both languages of the manual explain."""
+    read(seen, words, exit_code)
+    [line] = re.findall(rf"^{kind}: ((?:.*\n)(?:  .*\n)*)", "\n".join(seen.lines) + "\n", re.MULTILINE)
+    for page in TROUBLESHOOTING:
+        patterns = [".*".join(map(re.escape, squeezed(known).split("…"))) for known in explained(page) if "…" in known]
+        told = [one for one in patterns if len(one) > len("..*") and re.fullmatch(one, squeezed(line))]
+        assert told, f"{page.parent.name}/{page.name} does not explain {line}"
+
+
+def test_without_tables_a_terminal_shows_the_way(keyboard: Keyboard) -> None:
+    refuses(keyboard.type("callytics import calls/Callytics.sqlite"), "run 'callytics migrate'")
+    refuses(keyboard.type("callytics agent list"), "run 'callytics migrate'")
+    read(keyboard.type("callytics env check"), "The settings are complete", 0)
+
+
+@pytest.fixture(scope="module")
 def imported(created: Terminal) -> Terminal:
     """The tables, then what the page imports, with the output that it shows."""
     for block in BLOCK.findall(of("quickstart", "Create the database"))[1:]:
@@ -337,6 +370,71 @@ def test_ctrl_c_ends_at_once_and_the_same_command_goes_on(imported: Terminal) ->
     assert "Verified: all values of" in imported.works(command).out
 
 
+WRONG_TURNS_AT_A_TERMINAL = {
+    "wrong file": ("callytics import shop.sqlite", "holds no table of Callytics, but customers: is it the right file?"),
+    "no file": ("callytics import nowhere.sqlite", "nowhere.sqlite does not exist: check the path"),
+    "text": ("callytics import README.md", "README.md is not an SQLite database"),
+    "wrong password": (
+        "callytics --env-file wrong.env import Callytics_new.sqlite",
+        "correct POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD",
+    ),
+    "LC_ALL=C": (
+        "LC_ALL=C callytics import 통화/없는파일.sqlite",
+        "통화/없는파일.sqlite does not exist: check the path",
+    ),
+    "no import": ("callytics undo 7", "there is no import 7"),
+}
+
+
+@pytest.mark.parametrize("turn", WRONG_TURNS_AT_A_TERMINAL)
+def test_a_wrong_turn_at_a_terminal_is_told_in_whole_lines(imported: Terminal, keyboard: Keyboard, turn: str) -> None:
+    """No question is asked before what is wrong is said, and the right command works after it."""
+    command, words = WRONG_TURNS_AT_A_TERMINAL[turn]
+    refuses(keyboard.type(command), words)
+    read(keyboard.type("callytics verify Callytics_new.sqlite"), "Verified: all values of 4,478 rows are equal.", 0)
+
+
+def test_half_an_installation_is_told_before_the_question(imported: Terminal, keyboard: Keyboard) -> None:
+    asked = keyboard.type("callytics import half/consultation_quality.sqlite", until="[y/N]")
+    assert squeezed("the other database of the installation, audio_analysis, is not imported yet") in asked.squeezed
+    assert asked.lines[-1] == "callytics holds calls already: add these to them? [y/N]"
+    assert asked.too_wide == []
+    read(keyboard.press("n\n"), "Aborted!", 1)
+    read(keyboard.type("callytics undo 2"), "there is no import 2", 1)
+
+
+def test_windows_line_ends_are_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
+    seen = keyboard.type("callytics --env-file windows.env env check")
+    refuses(seen, "save it with Unix line ends", kind="warning", exit_code=0)
+
+
+def test_a_server_that_is_down_is_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
+    imported.works("sudo systemctl stop postgresql")
+    try:
+        refuses(keyboard.type("callytics verify Callytics_new.sqlite"), "is PostgreSQL running")
+    finally:
+        imported.works("sudo systemctl start postgresql")
+    read(keyboard.type("callytics verify Callytics_new.sqlite"), "Verified: all values of 4,478 rows are equal.", 0)
+
+
+def test_a_small_disk_is_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
+    imported.works("sudo mount -t tmpfs -o size=1m,uid=$(id -u) tmpfs small")
+    refuses(keyboard.type("callytics import --snapshots small pair"), "name another folder with --snapshots")
+    imported.works("sudo umount small")
+    read(keyboard.type("callytics inspect pair"), "Every value can be held as it is.", 0)
+
+
+def test_the_key_ctrl_c_leaves_a_clean_line(imported: Terminal, keyboard: Keyboard) -> None:
+    """The bar goes, one line stays, and the same command goes on from where it was."""
+    keyboard.type("callytics sample --generation 1 --calls 12000 --seed 5 pressed.sqlite")
+    command = "callytics import --yes pressed.sqlite"
+    assert keyboard.type(command, until="% of ").too_wide == []
+    seen = keyboard.press(CTRL_C)
+    refuses(seen, "run the same command again to go on from there", exit_code=130)
+    assert re.match(r"Error: interrupted; ", "\n".join(seen.lines).lstrip("^C\n")), seen.text
+    read(keyboard.type(command), "Verified: all values of", 0)
+
+
 def test_a_backup_is_restored_and_verified(imported: Terminal) -> None:
     follow(imported, of("operations", "Back up without pgBackRest"))
 
@@ -392,5 +490,6 @@ def test_nothing_but_the_sqlite_files_stays_after_uninstalling(imported: Termina
         "audio_analysis.sqlite",
         "consultation_quality.sqlite",
         "large.sqlite",
+        "pressed.sqlite",
         "shop.sqlite",
     ]

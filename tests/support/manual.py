@@ -11,6 +11,7 @@ from tests.support.places import REPOSITORY
 MANUAL = REPOSITORY / "docs"
 ENGLISH_PAGES = [REPOSITORY / "README.md", *sorted(MANUAL.glob("*.md"))]
 KOREAN_PAGES = [REPOSITORY / "README.ko.md", *sorted((MANUAL / "ko").glob("*.md"))]
+TROUBLESHOOTING = [MANUAL / "troubleshooting.md", MANUAL / "ko" / "troubleshooting.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -56,6 +57,12 @@ def rows(text: str) -> list[list[str]]:
 def codes(text: str) -> list[str]:
     """Return what stands between backticks, code blocks left out."""
     return re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+
+
+def explained(page: Path) -> set[str]:
+    """Return the lines that a page explains: what stands between backticks in its entries."""
+    entries = re.findall(r"^- (.+?)(?=\n- |\n\n|\Z)", text_of(page), re.MULTILINE | re.DOTALL)
+    return {code for entry in entries for code in re.findall(r"`([^`]+)`", entry)}
 
 
 def shown(pattern: str, output: str) -> bool:

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from callytics.cli.terminal.progress import CLEAR
+from callytics.cli.terminal.tables import fitted
 from callytics.exceptions import Interrupted
 from callytics.importer import Cancellation
 
@@ -59,7 +61,8 @@ def ending_in_time(words: str) -> Iterator[Cancellation]:
     cancellation = Cancellation()
 
     def end() -> None:
-        print(f"Error: {words}", file=sys.stderr, flush=True)  # noqa: T201
+        lines = "\n".join(fitted([f"Error: {words}"], sys.stderr))
+        print(f"{CLEAR if sys.stderr.isatty() else ''}{lines}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(Interrupted.exit_code)
 
     timers: list[threading.Timer] = []

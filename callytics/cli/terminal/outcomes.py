@@ -19,13 +19,9 @@ COUNTED = ("inserted", "updated", "deleted", "rejected", "clashes")
 
 def profile_lines(profile: Profile) -> Iterator[str | Table]:
     """Yield what `inspect` prints of a file."""
-    generations = ", ".join(map(str, profile.generations)) or "none"
     yield f"{profile.path}"
     yield f"  {profile.size_bytes:,} bytes, SHA-256 {profile.sha256}"
-    rows, tables = counted(profile.rows, "row"), counted(len(profile.tables), "table")
-    yield f"  Callytics generation {generations}; {rows} in {tables}"
-    yield f"  an import takes about {profile.seconds:,.0f} s and {profile.target_bytes / 1e6:,.1f} MB in PostgreSQL"
-    yield f"  to cut over, the application stops writing for about {profile.downtime_seconds:,.0f} s"
+    yield from _estimate_lines(profile)
     yield ""
     yield Table(
         ("table", "rows", "from", "to", "goes to"),
@@ -51,6 +47,16 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
     yield from _finding_lines(profile)
 
 
+def _estimate_lines(profile: Profile) -> Iterator[str]:
+    rows, tables = counted(profile.rows, "row"), counted(len(profile.tables), "table")
+    if profile.is_foreign:
+        yield f"  {rows} in {tables}"
+        return
+    yield f"  Callytics generation {', '.join(map(str, profile.generations))}; {rows} in {tables}"
+    yield f"  an import takes about {profile.seconds:,.0f} s and {profile.target_bytes / 1e6:,.1f} MB in PostgreSQL"
+    yield f"  to cut over, the application stops writing for about {profile.downtime_seconds:,.0f} s"
+
+
 def missing_lines(profiles: Sequence[Profile]) -> Iterator[str]:
     """Yield which database of an installation is not among files that were inspected."""
     known = {name for profile in profiles for name in profile.databases}
@@ -72,7 +78,7 @@ def _absent_lines(profile: Profile) -> Iterator[str]:
 
 
 def _finding_lines(profile: Profile) -> Iterator[str]:
-    if not profile.findings:
+    if not profile.findings and not profile.is_foreign:
         yield "Every value can be held as it is."
     for finding in profile.findings:
         verdict = "will be rejected" if finding.rejected else "will be normalised"

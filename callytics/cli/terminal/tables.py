@@ -43,9 +43,9 @@ class Table:
     spare: Collection[int] = ()
 
 
-def terminal_width(stream: TextIO) -> int | None:
-    """Return how many columns the terminal behind a stream has; None if there is none."""
-    if not stream.isatty():
+def terminal_width(stream: TextIO | None) -> int | None:
+    """Return how many columns the terminal behind a stream has; None if there is none, or the stream was closed."""
+    if stream is None or not stream.isatty():
         return None
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
@@ -63,7 +63,7 @@ def echo(parts: Iterable[str | Table], *, err: bool = False) -> None:
     click.echo("\n".join(fitted(parts, stream)), err=err)
 
 
-def fitted(parts: Iterable[str | Table], stream: TextIO) -> Iterator[str]:
+def fitted(parts: Iterable[str | Table], stream: TextIO | None) -> Iterator[str]:
     """Yield the lines that show lines and tables on a stream."""
     room = terminal_width(stream)
     for part in parts:

@@ -64,14 +64,15 @@ def import_files(
     options: Options,
     progress: Progress,
     *,
-    confirm: Callable[[], None] = lambda: None,
+    confirm: Callable[[Sequence[str]], None] = lambda notes: None,
 ) -> Outcome:
     """Import files as one import, each content once, and verify every value.
 
     An unfinished import of the same files is resumed first, from its snapshots. Rows are committed chunk by chunk, and
     rows that were in the target before are left alone; the files are only read. Content that was imported before
     changes nothing and is noted in the outcome. ``confirm`` is called where rows are about to be added to a database
-    that holds calls, once nothing can be refused any more; what it raises ends the import before it has begun.
+    that holds calls, once nothing can be refused any more, with what has been noted until then; what it raises ends
+    the import before it has begun.
 
     Raises ``SourceError`` for a file that can't be read or has changed since its import, ``TargetError`` for a
     database that is not ready or that another import holds, ``DatabaseUnavailable`` and ``Interrupted``. What was
@@ -105,7 +106,9 @@ def plan_files(settings: Settings, files: Sequence[Path], options: Options, prog
         return _plan(session, works, definitions)
 
 
-def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confirm: Callable[[], None]) -> None:
+def _import_new(
+    session: Session, files: Sequence[Path], outcome: Outcome, confirm: Callable[[Sequence[str]], None]
+) -> None:
     options = session.options
     with _discarded_on_failure(session) as taken:
         sources, snapshots = _take_new(session, files, outcome, taken)
@@ -116,11 +119,11 @@ def _import_new(session: Session, files: Sequence[Path], outcome: Outcome, confi
         for source, snapshot in zip(sources, snapshots, strict=True):
             if options.strict:
                 profile_file(source, snapshot, options, session.progress, session.connection).refuse_unclean()
+        _note_missing(session, sources, outcome)
         if not session.target.is_empty("audio_files"):
             # An answer may take its time, in which no transaction should stay open.
             session.connection.commit()
-            confirm()
-        _note_missing(session, sources, outcome)
+            confirm(outcome.notes)
         note_room(session, snapshots, outcome)
         run = _begin(session, sources, snapshots, outcome.runs)
         _check_snapshots(session, run)
