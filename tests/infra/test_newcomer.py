@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 ACCOUNT = "minji"
 UPSTREAM = "/srv/callytics.git"
-SECONDS = 120
+SECONDS = 300
 # What the application writes to SQLite while it runs.
 APPLICATION = """\
 python -c "import sqlite3; c = sqlite3.connect('audio_analysis.sqlite')

@@ -30,7 +30,7 @@ SETUP = (
     "exec bash --noediting --norc\n"
     "stty -echo columns {columns}; VIRTUAL_ENV_DISABLE_PROMPT=1 PROMPT_COMMAND= PS1=$'\\x01<$?>\\x02'\n"
 )
-SECONDS = 120
+SECONDS = 300
 
 
 @dataclass(frozen=True)
