@@ -33,6 +33,8 @@ from callytics.exceptions import (
     TooManyLogins,
     TooSlow,
 )
+from callytics.postgres import PostgreSQLManager
+from callytics.postgres.pool.health import WAITS
 
 MEDIA_TYPE = "application/problem+json"
 # Only names that could be fields are echoed: a key that the client invented could contain anything.
@@ -45,10 +47,15 @@ READ_ONLY = "the database takes no writes at the moment: reading works, try agai
 FULL = "the database has no disk space left: reading works, try again later"
 LACKING = "the database lacks memory or another resource: try again in a moment"
 UNKNOWN = "the database was lost or too slow while it stored this: look whether it is there before you try again"
+UNCONFIRMED = (
+    "the database waits for a standby and stores nothing meanwhile: look whether this is there before you try again"
+)
 SLOW = "the database took too long: try again, or ask for less"
 CONFLICT = "what is there already contradicts this request"
 REFUSED = "the database does not take these values"
 INVALID = "see the errors: each names a field"
+# Of an answer's time, which has passed: whether the database waits shows in its first reply.
+ASK_SECONDS = 0.5
 BROKEN = "something went wrong here: the log has more under this request's id"
 
 
@@ -164,10 +171,13 @@ def _not_permitted(request: Request, error: Exception) -> JSONResponse:
     return response(request, 403, str(error))
 
 
-def _late(request: Request, _error: Exception) -> JSONResponse:
+async def _late(request: Request, _error: Exception) -> JSONResponse:
     """Answer a request that ran out of time; the database may still have stored something."""
-    detail = SLOW if request.method == "GET" else UNKNOWN
-    return response(request, 503, detail, headers={"Retry-After": "5"})
+    if request.method == "GET":
+        return response(request, 503, SLOW, headers={"Retry-After": "5"})
+    postgres: PostgreSQLManager = request.app.state.service.postgres
+    waits = (await postgres.ahealth_check(ASK_SECONDS)).reason == WAITS
+    return response(request, 503, UNCONFIRMED if waits else UNKNOWN, headers={"Retry-After": "30" if waits else "5"})
 
 
 def _invalid_value(request: Request, error: Exception) -> JSONResponse:

@@ -237,6 +237,7 @@ class PostgreSQLManager:
             timeouts=pool.places.timeouts,
             opened=pool.opened,
             closed=pool.closed,
+            waits_for_standby=self._prober.waits_for_standby,
         )
 
     async def in_thread(
@@ -294,10 +295,10 @@ class PostgreSQLManager:
         """Insert rows as :meth:`bulk_insert` does; ``rows`` is consumed in a thread."""
         return await self.in_thread(self.bulk_insert, table, columns, rows)
 
-    async def ahealth_check(self) -> Health:
-        """Check the database's health as :meth:`health_check` does."""
+    async def ahealth_check(self, seconds: float = HEALTH_SECONDS) -> Health:
+        """Check the database's health as :meth:`health_check` does; what is not known by then is told as it seems."""
         probe = self._prober.probe()
-        deadline = time.monotonic() + HEALTH_SECONDS
+        deadline = time.monotonic() + seconds
         # Polled: the thread that looks belongs to no event loop, and callers from several loops may share it.
         while not probe.done.is_set() and time.monotonic() < deadline:
             await asyncio.sleep(0.002)

@@ -56,6 +56,8 @@ HELP = {
     "role_connections_limit": "That limit",
     "sessions": "Sessions by what they do",
     "longest_transaction_seconds": "Age of the oldest open transaction",
+    "standby_waits": "Commits that wait for a standby to confirm them",
+    "longest_standby_wait_seconds": "The longest such wait: nothing is stored meanwhile",
     "lock_waits": "Locks that are waited for",
     "longest_lock_wait_seconds": "The longest wait for a lock",
     "wal_bytes": "How much room the WAL takes",

@@ -39,7 +39,8 @@ where backend_type = 'client backend' and pid <> pg_backend_pid()
 group by 1
 
 -- name: waits
--- What is in others' way: transactions that stay open, prepared ones too, and who waits for a lock.
+-- What is in others' way: transactions that stay open, prepared ones too, and who waits for a lock or, with what is
+-- stored already, for a standby to confirm it.
 select
     (
         select coalesce(max(extract(epoch from clock_timestamp() - began)), 0)::double precision
@@ -52,6 +53,12 @@ select
             from pg_prepared_xacts
         ) as transactions
     ) as longest_transaction_seconds,
+    (select count(*) from pg_stat_activity where wait_event = 'SyncRep') as standby_waits,
+    (
+        select coalesce(max(extract(epoch from clock_timestamp() - state_change)), 0)::double precision
+        from pg_stat_activity
+        where wait_event = 'SyncRep'
+    ) as longest_standby_wait_seconds,
     count(*) as lock_waits,
     coalesce(max(extract(epoch from clock_timestamp() - waitstart)), 0)::double precision as longest_lock_wait_seconds
 from pg_locks

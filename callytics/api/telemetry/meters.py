@@ -32,6 +32,10 @@ GAUGES = {
     "callytics_pool_connections_idle": ("idle", "Idle connections"),
     "callytics_pool_connections_limit": ("limit", "Most connections that may be open"),
     "callytics_pool_waiting": ("waiting", "Callers waiting for a connection"),
+    "callytics_database_waits_for_standby": (
+        "waits_for_standby",
+        "Whether the last health check found that nothing is stored until a standby confirms it",
+    ),
 }
 COUNTERS = {
     "callytics_database_queries": ("queries", "Statements run"),

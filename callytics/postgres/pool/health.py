@@ -30,6 +30,7 @@ select
 """
 # The least that is committed as any row is: one that nobody reads, in the server's log alone.
 WRITE = "select pg_logical_emit_message(true, 'callytics', '')"
+WAITS = "the database stores nothing: it waits for a standby"
 # Seconds until a look gives up its write, which the server would otherwise wait with for as long as standbys are away.
 WRITE_SECONDS = 3.0
 
@@ -87,6 +88,8 @@ class Prober:
         self._borrow = borrow
         self._lock = threading.Lock()
         self._probe: Probe | None = None
+        # What the last look found that could tell.
+        self.waits_for_standby = False
 
     def probe(self) -> Probe:
         """Return the check in progress, or start one."""
@@ -107,9 +110,10 @@ class Prober:
                     # To the pool too, whose sessions may be the last ones that are.
                     raise psycopg.errors.ReadOnlySqlTransaction
                 # Reading says nothing about that: a primary without its standbys answers every question.
-                probe.reason = "the database stores nothing: it waits for a standby" if standbys else None
+                probe.reason = WAITS if standbys else None
                 if standbys and _stored(session):
                     probe.reason = None
+                self.waits_for_standby = probe.reason == WAITS
         except ReadOnlyServer:
             probe.reason = "the database takes no writes"
         except PoolExhausted:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Statistics:
-    """The pool now (``size`` open connections, at most ``limit``), and what has happened in it; seconds are sums."""
+    """The pool now (``size`` open connections, at most ``limit``), and what has happened in it; seconds are sums.
+
+    ``waits_for_standby`` is what the last health check found: nothing is stored until a standby confirms it.
+    """
 
     size: int = 0
     in_use: int = 0
@@ -26,6 +29,7 @@ class Statistics:
     timeouts: int = 0
     opened: int = 0
     closed: int = 0
+    waits_for_standby: bool = False
 
 
 # Told of each statement how many seconds it took and whether it failed, in the thread and context that ran it.

@@ -17,6 +17,7 @@ from callytics.postgres import PostgreSQLManager, connect
 from callytics.postgres.pool import sessions
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
+from callytics.status.metrics import Database
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.pooling import eventually, ids, in_background, manager_for
 from tests.support.servers import VOLATILE, private_server, settings_for, superuser
@@ -282,14 +283,34 @@ def test_health_says_that_nothing_is_stored_and_leaves_no_session_behind(
     alone: EmbeddedPostgres, waiting: PostgreSQLManager
 ) -> None:
     began = time.monotonic()
+    assert not waiting.statistics().waits_for_standby
     assert waiting.health_check().reason == BLOCKED
     assert time.monotonic() - began < 2
     # The look gives up by itself; the next one says the same.
     assert eventually(lambda: _asked(alone, WAITING) == 0)
     assert (waiting.health_check().status, waiting.health_check().reason) == ("unhealthy", BLOCKED)
     assert _asked(alone, WAITING) <= 1
+    assert waiting.statistics().waits_for_standby
     _wait_for(alone, "")
     assert eventually(lambda: waiting.health_check().status == HEALTHY)
+    assert not waiting.statistics().waits_for_standby
+
+
+def test_metrics_of_the_server_tell_who_waits(alone: EmbeddedPostgres, waiting: PostgreSQLManager) -> None:
+    superuser(alone, "GRANT pg_monitor TO callytics_owner")
+    monitor = replace(waiting.settings, user="callytics_owner", password=waiting.settings.owner_password or "")
+    found: list[str] = []
+
+    def look() -> None:
+        eventually(lambda: _asked(alone, WAITING) == 1)
+        found.extend(Database(monitor).text().splitlines())
+        _asked(alone, CANCEL)
+
+    with in_background(look), suppress(OutcomeUnknown):
+        statement(waiting)
+    assert "callytics_standby_waits 1.0" in found
+    (longest,) = [line.split()[1] for line in found if line.startswith("callytics_longest_standby_wait_seconds ")]
+    assert 0 < float(longest) < 30
 
 
 def test_health_writes_nothing_where_nobody_has_to_confirm_it(

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from callytics.api import problems
+from callytics.postgres.pool.health import WAITS
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.application import is_problem
@@ -48,6 +49,36 @@ def test_a_standby(service: Served, own_server: EmbeddedPostgres, administrator:
         assert read(service, token) == 200
     service.wait_until(200, 5)
     assert store(service, token).status_code == 201
+
+
+@contextmanager
+def waiting_for(server: EmbeddedPostgres, standby: str) -> Iterator[None]:
+    """Have a server confirm nothing before a standby of that name has it."""
+    for setting, value in (("synchronous_commit", "on"), ("synchronous_standby_names", standby)):
+        superuser(server, f"alter system set {setting} = '{value}'")
+    superuser(server, "select pg_reload_conf()")
+    try:
+        yield
+    finally:
+        superuser(server, "alter system reset synchronous_standby_names")
+        superuser(server, "alter system reset synchronous_commit")
+        superuser(server, "select pg_reload_conf()")
+
+
+def test_a_database_that_waits_for_a_standby(service: Served, own_server: EmbeddedPostgres, administrator: str) -> None:
+    """What is stored has then an outcome that nobody knows; /health and /metrics name the reason."""
+    token = service.log_in(administrator)
+    service.wait_until(200, 5)
+    assert service.metric("callytics_database_waits_for_standby") == 0
+    with waiting_for(own_server, "absent"):
+        service.wait_until(503, 5)
+        assert service.client.get("/health").json()["detail"] == WAITS
+        refusal = is_problem(store(service, token), 503)
+        assert refusal["detail"] == problems.UNCONFIRMED
+        assert service.metric("callytics_database_waits_for_standby") == 1
+    service.wait_until(200, 10)
+    assert service.metric("callytics_database_waits_for_standby") == 0
+    assert store(service, token).status_code in (201, 409)
 
 
 def test_a_database_that_is_set_to_read_only(
