@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from tests.infra.deployment import Deployment
-from tests.infra.lab import Lab, LabHost
+from tests.infra.cluster import CALLYTICS, MEMBERS, Cluster, ask
+from tests.infra.failing import FAULTS, failed
+from tests.infra.lab import Lab
 from tests.infra.service import get
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("one", "two", "three")
-MEMBERS = "cd / && /opt/patroni/bin/python -I /etc/patroni/members.py"
-
-
-@dataclass
-class Cluster:
-    """An installation on four hosts."""
-
-    deployment: Deployment
-    members: dict[str, LabHost]
-
-    def health(self) -> dict[str, Any]:
-        """Return what the members say of each other."""
-        answer: dict[str, Any] = json.loads(next(iter(self.members.values())).run(f"{MEMBERS} health").stdout)
-        return answer
-
-    @property
-    def leader(self) -> LabHost:
-        """Return the member that leads."""
-        return self.members[self.health()["leader"]]
+# The short form of benchmarks/failover.py, which has all of them.
+SHORT = (
+    "switchover",
+    "SIGKILL of the postmaster",
+    "power-off of the primary",
+    "primary cut off from everyone",
+    "both standbys stopped, 20 s",
+)
 
 
 @pytest.fixture(scope="module")
 def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The cluster after the first run."""
-    with ThreadPoolExecutor() as executor:
-        *members, app = executor.map(lab.host, (*NAMES, "service"))
-    deployment = Deployment.prepare(tmp_path_factory.mktemp("cluster"), members[0], app)
-    deployment.set(DATABASE_HOSTS=",".join(one.address for one in members), BACKUP_REPOSITORY="off", MONITORING="off")
-    deployment.first_run = deployment.run(check=False)
-    return Cluster(deployment, {one.address: one for one in members})
-
-
-def ask(member: LabHost, query: str, database: str = "callytics") -> str:
-    return member.run(
-        "cd / && runuser -u postgres --", "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, input=query
-    ).stdout.strip()
+    return Cluster.made(lab, tmp_path_factory.mktemp("cluster"))
 
 
 def test_one_command_makes_it(cluster: Cluster) -> None:
@@ -93,6 +68,35 @@ def test_another_member_leads_when_asked_and_nothing_is_lost(cluster: Cluster) -
     ask(cluster.leader, "drop table public.notes")
 
 
+def test_a_member_shows_and_leads_the_cluster(cluster: Cluster) -> None:
+    leader, standby = cluster.leader, cluster.standbys()[0]
+    before = cluster.status(standby)
+    assert (before["ok"], before["leader"], before["hosts"]) == (True, leader.address, 3)
+    assert [member["synchronous"] for member in before["members"]].count(True) == 2
+    refused = leader.run(f"{CALLYTICS} cluster reinit {leader.address} --yes", check=False)
+    assert (refused.returncode, "its data are what the others copy" in refused.stderr) == (1, True)
+    for what in (f"switchover --to {standby.address}", f"reinit {leader.address}", f"restart {standby.address}"):
+        done = leader.run(f"{CALLYTICS} cluster {what} --yes --quiet", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert cluster.status(leader)["leader"] == standby.address
+
+
+def test_the_applications_host_shows_the_cluster_by_its_databases(cluster: Cluster) -> None:
+    seen = cluster.deployment.app.run(f"{CALLYTICS} --env-file /etc/callytics/app.env cluster status --json")
+    assert json.loads(seen.stdout)["leader"] == cluster.leader.address
+
+
 def test_after_a_switchover_a_run_changes_nothing_either(cluster: Cluster) -> None:
     run = cluster.deployment.run(check=False)
     assert (run.exit_code, run.changed, run.failed) == (0, {}, {}), run.output[-6000:]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_was_acknowledged_outlives(cluster: Cluster, name: str) -> None:
+    """Through the service's pool and plain libpq: each row is there once, and what was refused is not."""
+    result = failed(cluster, next(fault for fault in FAULTS if fault.name == name))
+    assert (result.missing, result.doubled, result.refused_there) == (0, 0, 0), result
+    assert result.stored > 100
+    # Twice what was measured, where other tests have the processors.
+    assert max(result.pool_gap, result.plain_gap) < 60
+    assert result.healed is not None
