@@ -9,13 +9,17 @@ from __future__ import annotations
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from yoyo.migrations import MigrationList
 
 from callytics.postgres import connect
 from callytics.schema.catalogue.catalogue import EXPECTED, Contents, text_of
 from callytics.schema.migrate import Backend, read
+from callytics.schema.optional import take_back
+from callytics.schema.versions import optional
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 
@@ -28,15 +32,36 @@ def migrated() -> Iterator[Settings]:
         server.provide(settings)
         with Backend(settings=settings, report=lambda line: None) as backend:
             backend.init_database()
-            with backend.lock():
-                backend.apply_migrations(backend.to_apply(read()))
+        apply(settings, read())
         yield settings
+
+
+def apply(settings: Settings, migrations: MigrationList) -> None:
+    """Apply migrations, without a look at what is written down of them."""
+    with Backend(settings=settings, report=lambda line: None) as backend, backend.lock():
+        backend.apply_migrations(backend.to_apply(migrations))
+
+
+def contents(settings: Settings) -> Contents:
+    """Return what the database consists of."""
+    with closing(connect(settings, owner=True)) as connection:
+        return Contents.of(connection)
+
+
+def with_each(settings: Settings, names: Iterable[str]) -> dict[str, Contents]:
+    """Return what the database consists of with each optional migration, of which it keeps none."""
+    found = {}
+    for name in names:
+        apply(settings, read(optional=True).filter(lambda one, name=name: one.id == name))
+        found[name] = contents(settings)
+        take_back(settings, name, report=lambda line: None)
+    return found
 
 
 def main() -> None:
     """Write the file, or end with 1 where it is not what the migrations make."""
-    with migrated() as settings, closing(connect(settings, owner=True)) as connection:
-        text = text_of(Contents.of(connection))
+    with migrated() as settings:
+        text = text_of(contents(settings), with_each(settings, optional()))
     if "--update" in sys.argv:
         EXPECTED.write_text(text, encoding="utf-8")
     elif text != EXPECTED.read_text(encoding="utf-8"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
 from callytics.postgres.text import counted, shown_json
 from callytics.schema import grants as privileges
+from callytics.schema import optional
 from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
@@ -28,20 +30,30 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @click.command()
 @click.option("--check", is_flag=True, help="Only list the missing migrations; exit with 1 if there are any.")
 @click.option("--back-to", metavar="MIGRATION", help="Roll back what was applied after this migration.")
+@click.option("--with", "with_", metavar="OPTIONAL", help="Also apply a migration that can be left out.")
+@click.option("--without", metavar="OPTIONAL", help="Roll back a migration that can be left out.")
 @as_json_option
 @click.pass_obj
-def migrate(env_file: Path, check: bool, back_to: str | None, as_json: bool) -> None:
+def migrate(
+    env_file: Path, check: bool, back_to: str | None, with_: str | None, without: str | None, as_json: bool
+) -> None:
     """Migrate the database to the schema that this version needs.
 
     With --back-to, to the one that an older version needs, before that is installed: rows of the tables that remain are
-    kept.
+    kept. Only --with and --without concern what can be left out: search-inside-words, an index by which search finds
+    Korean words inside others.
     """
+    if sum(map(bool, (check, back_to, with_, without))) > 1:
+        raise click.UsageError("name only one of --check, --back-to, --with and --without")
     settings = Settings.load(env_file=env_file)
     if check:
         _check_migrations(settings, as_json)
     if back_to:
         _roll_back(settings, back_to, as_json)
-    applied = migrate_database(settings, report=lambda line: echo([line], err=as_json))
+    if without:
+        _take_back(settings, without, as_json)
+    apply = partial(optional.add, name=with_) if with_ else migrate_database
+    applied = apply(settings, report=lambda line: echo([line], err=as_json))
     said = f"{counted(len(applied), 'migration')} applied" if applied else "Every migration is applied already"
     echo_result({"ok": True, "applied": applied}, [said], as_json)
 
@@ -59,6 +71,14 @@ def _roll_back(settings: Settings, to: str, as_json: bool) -> None:
     """Roll back what was applied after a migration, and end the command."""
     undone = roll_back(settings, to, report=lambda line: echo([line], err=as_json))
     said = f"{counted(len(undone), 'migration')} rolled back" if undone else f"Nothing was applied after {to}"
+    echo_result({"ok": True, "rolled_back": undone}, [said], as_json)
+    raise click.exceptions.Exit(0)
+
+
+def _take_back(settings: Settings, name: str, as_json: bool) -> None:
+    """Roll an optional migration back, and end the command."""
+    undone = optional.take_back(settings, name, report=lambda line: echo([line], err=as_json))
+    said = f"{counted(len(undone), 'migration')} rolled back" if undone else f"{name} is not applied"
     echo_result({"ok": True, "rolled_back": undone}, [said], as_json)
     raise click.exceptions.Exit(0)
 

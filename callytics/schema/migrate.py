@@ -82,7 +82,7 @@ def migrate(settings: Settings, *, report: Report) -> list[str]:
     partitions come last. Raises MigrationError when a migration fails or was edited after it was applied, or when the
     database is not what they make after the last of them; and DatabaseUnavailable.
     """
-    with _errors("the migrations", settings), Backend(settings=settings, report=report) as backend:
+    with failures_of("the migrations", settings), Backend(settings=settings, report=report) as backend:
         versions.check_not_newer(backend.connection)
         refuse_read_only(backend.connection)
         backend.init_database()
@@ -100,11 +100,11 @@ def roll_back(settings: Settings, to: str, *, report: Report) -> list[str]:
     where ``to`` is not applied, or one of them is another version's or has no way back, before any is rolled back; and
     as :func:`migrate` does.
     """
-    with _errors("the way back", settings), Backend(settings=settings, report=report) as backend:
+    with failures_of("the way back", settings), Backend(settings=settings, report=report) as backend:
         refuse_read_only(backend.connection)
         with backend.lock():
             later = versions.later(backend.connection, to)
-            known = read()
+            known = read(optional=True)
             versions.check_way_back(later)
             backend.rollback_migrations(backend.to_rollback(known.filter(lambda one: one.id in later)))
     return later
@@ -206,7 +206,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """Apply a migration and mark it, in one transaction if it allows for one."""
         self.report(f"Applying {migration.id}")
         migration.load()
-        with _errors(f"migration {migration.id}", self.settings):
+        with failures_of(f"migration {migration.id}", self.settings):
             try:
                 self._until_unlocked(lambda: self._apply_and_mark(migration, force, mark))
             except ALREADY_THERE:
@@ -219,7 +219,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """Roll a migration back and unmark it, in one transaction if it allows for one."""
         self.report(f"Rolling back {migration.id}")
         migration.load()
-        with _errors(f"the rollback of migration {migration.id}", self.settings):
+        with failures_of(f"the rollback of migration {migration.id}", self.settings):
             self._until_unlocked(lambda: self._rollback_and_unmark(migration, force))
 
     def mark_one(self, migration: Migration, log: bool = True) -> None:
@@ -416,9 +416,10 @@ def _check_result(backend: Backend, applied: bool) -> None:
     backend.report(line)
 
 
-def read() -> MigrationList:
-    """Return this version's migrations as yoyo reads them."""
-    return read_migrations(glob.escape(str(next(iter(versions.migrations().values())).parent)))
+def read(*, optional: bool = False) -> MigrationList:
+    """Return this version's migrations as yoyo reads them, with ``optional`` those too that can be left out."""
+    files = versions.migrations() | (versions.optional() if optional else {})
+    return read_migrations(*dict.fromkeys(glob.escape(str(path.parent)) for path in files.values()))
 
 
 def _to_stderr(line: str) -> None:
@@ -426,7 +427,7 @@ def _to_stderr(line: str) -> None:
 
 
 @contextmanager
-def _errors(subject: str, settings: Settings) -> Iterator[None]:
+def failures_of(subject: str, settings: Settings) -> Iterator[None]:
     """Turn the driver's and yoyo's errors into one line without any row's values."""
     try:
         yield

@@ -16,6 +16,8 @@ SQL = Queries(Path(__file__).with_name("migrate.sql"))
 # What yoyo calls its own table, and ours: the contents of what was applied.
 APPLIED = "_yoyo_migration"
 CONTENTS = "_callytics_migration"
+# A folder of its own, since yoyo applies whatever lies beside the others.
+OPTIONAL = "optional"
 
 
 def migrations_folder() -> Path:
@@ -28,10 +30,14 @@ def migrations_folder() -> Path:
 def migrations() -> dict[str, Path]:
     """Return the files of this version's migrations by id, in their order; MigrationError where there are none."""
     folder = migrations_folder()
-    found = {path.stem: path for path in sorted(folder.glob("*.sql")) if not path.stem.endswith(".rollback")}
-    if not found:
+    if not (found := _in(folder)):
         raise MigrationError(f"no migrations in {folder}: install the package again")
     return found
+
+
+def optional() -> dict[str, Path]:
+    """Return the files of the migrations that can be left out, by id."""
+    return _in(migrations_folder() / OPTIONAL)
 
 
 def newest() -> str:
@@ -68,19 +74,19 @@ def pending(connection: Connection) -> list[str]:
 
 def edited(connection: Connection) -> list[str]:
     """Return the ids of the applied migrations whose file is not what was applied; nothing is written or locked."""
-    contents = {migration: sha256(path) for migration, path in migrations().items()}
+    contents = {migration: sha256(path) for migration, path in _known().items()}
     recorded = _recorded(connection, CONTENTS, "sha256")
     return sorted(known for known, content in recorded.items() if contents.get(known, content) != content)
 
 
 def unknown(connection: Connection) -> list[str]:
     """Return the ids of the applied migrations that this version does not bring; nothing is written or locked."""
-    return sorted(_recorded(connection, APPLIED, "migration_id").keys() - migrations().keys())
+    return sorted(_recorded(connection, APPLIED, "migration_id").keys() - _known().keys())
 
 
 def check_way_back(ids: Iterable[str]) -> None:
     """Raise NewerSchema for a migration that is not this version's, MigrationError for one that has no rollback."""
-    known = migrations()
+    known = _known()
     for migration in ids:
         if migration not in known:
             raise NewerSchema(
@@ -113,6 +119,14 @@ def sha256(path: Path) -> str:
     """Return the digest of a migration's SQL, the same wherever git has put other line ends."""
     # Read as text, which turns CR LF into LF.
     return hashlib.sha256(path.read_text(encoding="utf-8").encode()).hexdigest()
+
+
+def _in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.sql")) if not path.stem.endswith(".rollback")}
+
+
+def _known() -> dict[str, Path]:
+    return migrations() | optional()
 
 
 def _recorded(connection: Connection, table: str, column: str) -> dict[str, Any]:

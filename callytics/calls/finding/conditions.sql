@@ -91,23 +91,33 @@ a.id in (
 -- name: calls_ids
 a.id = any(%(ids)s::bigint[])
 
+-- name: said_words
+to_tsvector('simple', left({text}, 100000)) @@ %(query)s::tsquery
+
+-- name: said_pairs
+-- What an index of pairs of syllables finds: every text in which the words stand, and few others.
+syllable_pairs({text}) @> %(pairs)s::text[]
+
+-- name: said_inside
+normalize(left({text}, 100000)) like all (%(inside)s::text[])
+
 -- name: calls_search
 -- Utterances count where there are no transcriptions, which is asked of those only that have the words.
 a.id in (
     select t.audio_file_id
     from transcriptions as t
-    where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
+    where {said_t}
     union
     select u.audio_file_id
     from utterances as u
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+    where {said_u}
         and u.audio_file_id is not null
         and (select t.id from transcriptions as t where t.audio_file_id = u.audio_file_id limit 1) is null
     union
     select f.id
     from utterances as u
     join audio_files as f on f.file_path = u.audio_path
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+    where {said_u}
         and u.audio_file_id is null
         and (select t.id from transcriptions as t where t.audio_file_id = f.id limit 1) is null
 )

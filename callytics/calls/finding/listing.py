@@ -7,7 +7,8 @@ from typing import Any
 
 from callytics.calls.finding.paging import moment
 from callytics.calls.finding.seen import CONDITIONS, Seen
-from callytics.calls.finding.windows import FREQUENT, SQL, frequency
+from callytics.calls.finding.windows import FREQUENT, frequency
+from callytics.calls.finding.words import SQL, Words
 from callytics.calls.scope import Scope
 from callytics.postgres import PostgreSQLManager, Row
 from callytics.postgres.sql import Composed
@@ -22,7 +23,6 @@ FILTERS = {
     "calls_name": ("name",),
     "calls_topic": ("topic",),
     "calls_session": ("agent", "consultation_type", "analysis_status"),
-    "calls_search": ("query",),
 }
 # How many recordings are looked at first for each row of the page, where the words are frequent, and where not; then as
 # many as should fill the page half as often again. After the last of these few recordings have the words, and all that
@@ -35,19 +35,20 @@ LAST = 36
 
 
 class Calls:
-    """The calls of a scope."""
+    """The calls of a scope, with words those in which they were said."""
 
-    def __init__(self, postgres: PostgreSQLManager, scope: Scope) -> None:
+    def __init__(self, postgres: PostgreSQLManager, scope: Scope, words: Words | None = None) -> None:
         self.postgres = postgres
         self.scope = scope
+        self.words = words
 
     def page(self, values: Mapping[str, Any]) -> list[Row]:
         """Return the newest ``limit`` calls that match all filters; the values are the parameters of FILTERS."""
         values = self.scope.values(values)
-        return self._find(values) if values["query"] is None else self._that_say(values)
+        return self._find(values) if self.words is None else self._that_say(values, self.words)
 
-    def _that_say(self, values: dict[str, Any]) -> list[Row]:
-        """Return the newest recordings that match all filters and have the words of ``query`` said in them.
+    def _that_say(self, values: dict[str, Any], words: Words) -> list[Row]:
+        """Return the newest recordings that match all filters and have the words said in them.
 
         The list is walked in steps: each takes the next recordings that match the other filters and asks which of
         them have the words. What the steps leave of the page is searched for at once, since few recordings have words
@@ -57,12 +58,12 @@ class Calls:
         found: list[int] = []
         looked_at = 0
         position: dict[str, Any] = {}
-        frequent = frequency(self.postgres, values["query"]) >= FREQUENT
+        frequent = frequency(self.postgres, words) >= FREQUENT
         while looked_at < LAST * most:
             size = self._step(most, looked_at, len(found), frequent)
-            calls = self._next_calls(values | {"query": None, "limit": size} | position)
+            calls = self._next_calls(values | {"limit": size} | position)
             row_by_row = frequent and size <= FIRST * most
-            found += self._saying(calls, values["query"], None if row_by_row else most - len(found))
+            found += self._saying(calls, words, None if row_by_row else most - len(found))
             if len(found) >= most or len(calls) < size:
                 return self._calls(found[:most])
             looked_at += size
@@ -80,7 +81,11 @@ class Calls:
         return int(min(max(wanted, most), AT_ONCE * most))
 
     def _find(self, values: dict[str, Any]) -> list[Row]:
-        return self.postgres.execute_query(SQL.text("find_calls", conditions=self._conditions(values)), values)
+        """Return the recordings that match all filters, the words among them."""
+        said = [] if self.words is None else [CONDITIONS.text("calls_search", **self.words.parts())]
+        conditions = Composed(" and ".join([self._conditions(values), *said]))
+        own = {} if self.words is None else self.words.values()
+        return self.postgres.execute_query(SQL.text("find_calls", conditions=conditions), values | own)
 
     def _next_calls(self, values: dict[str, Any]) -> list[Row]:
         return self.postgres.execute_query(SQL.text("next_calls", conditions=self._conditions(values)), values)
@@ -90,7 +95,7 @@ class Calls:
         used = [name for name, given in FILTERS.items() if any(values[value] is not None for value in given)]
         return Composed(" and ".join([self.scope.condition("a.id"), *(CONDITIONS[name] for name in used)]))
 
-    def _saying(self, calls: Sequence[Row], words: str, wanted: int | None) -> list[int]:
+    def _saying(self, calls: Sequence[Row], words: Words, wanted: int | None) -> list[int]:
         """Return the ids of those recordings in which the words were said, in their order.
 
         With ``wanted`` the full-text index tells, for the first so many at least; then utterances are asked for only
@@ -107,13 +112,14 @@ class Calls:
         either = {*found, *uttered}
         return [call for call in ids if call in either]
 
-    def _those(self, calls: Sequence[Row], query: str, words: str) -> list[int]:
+    def _those(self, calls: Sequence[Row], query: str, words: Words) -> list[int]:
         """Return the ids of those recordings that a query names, in their order."""
         if not calls:
             return []
         ids: list[int] = [call["id"] for call in calls]
-        values = {"ids": ids, "paths": [call["file_path"] for call in calls], "query": words}
-        rows = self.postgres.execute_query(SQL[query], values | {"lowest": min(ids), "highest": max(ids)})
+        values = {"ids": ids, "paths": [call["file_path"] for call in calls], "lowest": min(ids), "highest": max(ids)}
+        text = SQL.text(query, **words.parts(by_index=query != "calls_that_say"))
+        rows = self.postgres.execute_query(text, words.values() | values)
         named = {row["id"] for row in rows}
         return [call for call in ids if call in named]
 

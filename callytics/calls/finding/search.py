@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, time
@@ -22,15 +20,12 @@ from callytics.calls.finding.paging import (
     searched,
 )
 from callytics.calls.finding.seen import look_up
-from callytics.calls.finding.windows import NEWEST, SQL, Said
+from callytics.calls.finding.windows import NEWEST, Said
+from callytics.calls.finding.words import SQL, Words, read_words
 from callytics.calls.store import OnCalls
 from callytics.exceptions import InvalidSearch
 from callytics.postgres import Row
 from callytics.postgres.as_async import as_async
-from callytics.postgres.text import replaced
-
-LONGEST_SEARCH = 1_000
-PHRASE = re.compile(r'"([^"]*)"')
 
 
 class Search(OnCalls):
@@ -67,17 +62,17 @@ class Search(OnCalls):
             "path": searched(path),
             "name": searched(name),
             "topic": searched(topic),
-            "query": None if search is None else self._prefix_query(search),
         }
         session = {"agent": agent, "consultation_type": consultation_type, "analysis_status": analysis_status}
         values = filters | {field: searched(value) for field, value in session.items()} | _after_call(position)
         # One more than asked for: whether it is there tells whether there is a next page.
         values["limit"] = check_limit(limit) + 1
+        words = None if search is None else read_words(self.postgres, search)
         # A search without words, such as "?!": no call holds what was not asked for.
-        if not values["query"] and search is not None:
+        if words is not None and not words:
             return Page([], None)
         with nullcontext() if search is None else self._by_index():
-            rows = Calls(self.postgres, look_up(self.postgres, self.scope)).page(values)
+            rows = Calls(self.postgres, look_up(self.postgres, self.scope), words).page(values)
         return make_page("calls", rows, limit, ["id"])
 
     afind_calls = as_async(find_calls)
@@ -87,15 +82,16 @@ class Search(OnCalls):
     ) -> Page:
         """Return a page of the utterances that contain all words of ``query``, newest first.
 
-        A word matches all that start with it, in either case: 배송 finds 배송이. Words between double quotes must
-        follow each other. Any text is a valid query; without words it finds nothing. Each row has source, id,
-        audio_file_id (None if the recording is unknown), file_name, speaker, speaker_role, start_time, end_time, text,
-        created_at, and with ``snippets`` an excerpt with the words found between « and ». Pages as in
-        :meth:`find_calls`.
+        A word matches all that start with it, in either case: 배송 finds 배송이. A Korean word of two or more syllables
+        also matches those in which it stands, 결제 소액결제가, where the optional migration search-inside-words is
+        applied. Words between double quotes must follow each other. Any text is a valid query; without words it finds
+        nothing. Each row has source, id, audio_file_id (None if the recording is unknown), file_name, speaker,
+        speaker_role, start_time, end_time, text, created_at, and with ``snippets`` an excerpt with the words found
+        between « and ». Pages as in :meth:`find_calls`.
         """
         position = read_cursor("said", after, 2) or NEWEST
         most = check_limit(limit) + 1
-        words = self._prefix_query(query)
+        words = read_words(self.postgres, query)
         if not words:
             return Page([], None)
         with self._by_index():
@@ -118,8 +114,8 @@ class Search(OnCalls):
 
     acount_transcripts = as_async(count_transcripts)
 
-    def _add_snippets(self, rows: Sequence[Row], words: str) -> None:
-        values = {"texts": [row["text"] for row in rows], "query": words}
+    def _add_snippets(self, rows: Sequence[Row], words: Words) -> None:
+        values = words.values() | {"texts": [row["text"] for row in rows], "query": words.marked}
         for row, excerpt in zip(rows, self.postgres.execute_query(SQL["snippets"], values), strict=True):
             row["snippet"] = excerpt["snippet"]
 
@@ -134,11 +130,6 @@ class Search(OnCalls):
             self.postgres.execute_query(SQL["by_index"], fetch="none")
             yield
             self.postgres.execute_query(SQL["by_any_plan"], fetch="none")
-
-    def _prefix_query(self, text: str) -> str:
-        plain, *others = PHRASE.split(_searchable(text))
-        value = {"text": " ".join([plain, *others[1::2]]), "phrases": others[::2]}
-        return str(self.postgres.execute_query(SQL["prefix_query"], value, fetch="val"))
 
 
 def _after_call(position: Position | None) -> dict[str, Any]:
@@ -155,12 +146,3 @@ def _instant(moment: Any, name: str) -> datetime | None:
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise InvalidSearch(f"{name}: must be a date, or a datetime with a time zone")
     return moment
-
-
-def _searchable(text: Any) -> str:
-    """Return a text in composed form (NFC), as keyboards and speech recognition write it, with a space for what
-    PostgreSQL can't hold: names of files that come from macOS, and what is copied of them, hold Hangul in parts (NFD).
-    """
-    if not isinstance(text, str):
-        raise InvalidSearch("what is looked for must be text")
-    return unicodedata.normalize("NFC", replaced(text[:LONGEST_SEARCH], " "))

@@ -44,6 +44,14 @@ from (
     group by phrase
 ) as queries
 
+-- name: finds_inside
+-- Whether words are found inside others: the indexes of an optional migration are there, none of them put away by an
+-- import.
+select count(*) = 2
+from pg_index
+where indexrelid in (to_regclass('transcriptions_inside_words_idx'), to_regclass('utterances_inside_words_idx'))
+    and indisvalid
+
 -- name: find_calls
 -- A page of the recordings, newest first, each with what its newest session and its features say.
 with page as (
@@ -74,7 +82,7 @@ order by coalesce(page.created_at, '-infinity'::timestamptz) desc, page.id desc
 -- How many of the newest rows of each table, and of those that have the words in them, the greater of the two parts.
 select coalesce(max(part), 0)
 from (
-    select avg((to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery)::int) as part
+    select avg(({said_t})::int) as part
     from (
         select text_content
         from transcriptions
@@ -82,7 +90,7 @@ from (
         limit %(rows)s
     ) as t
     union all
-    select avg((to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery)::int)
+    select avg(({said_u})::int)
     from (
         select text
         from utterances
@@ -109,7 +117,7 @@ where case
             select t.id
             from transcriptions as t
             where t.audio_file_id = c.id
-                and (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) is true
+                and ({said_t}) is true
             limit 1
         ) is not null then true
         when (select t.id from transcriptions as t where t.audio_file_id = c.id limit 1) is not null then false
@@ -117,7 +125,7 @@ where case
             select u.id
             from utterances as u
             where u.audio_file_id = c.id
-                and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+                and ({said_u}) is true
             limit 1
         ) is not null then true
         else (
@@ -125,7 +133,7 @@ where case
             from utterances as u
             where u.audio_path = c.path
                 and u.audio_file_id is null
-                and (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) is true
+                and ({said_u}) is true
             limit 1
         ) is not null
     end
@@ -136,7 +144,7 @@ where case
 with transcribed as materialized (
     select t.audio_file_id as id
     from transcriptions as t
-    where to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery
+    where {said_t}
         and t.audio_file_id between %(lowest)s and %(highest)s
 )
 select c.id
@@ -148,13 +156,13 @@ where c.id in (select id from transcribed)
 with uttered as materialized (
     select u.audio_file_id as id
     from utterances as u
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+    where {said_u}
         and u.audio_file_id between %(lowest)s and %(highest)s
 ),
 uttered_there as materialized (
     select u.audio_path as path
     from utterances as u
-    where to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery
+    where {said_u}
         and u.audio_path = any(%(paths)s::text[])
         and u.audio_file_id is null
 )
@@ -233,7 +241,7 @@ from moments
 with hits as materialized (
     select t.*, coalesce(t.created_at, '-infinity'::timestamptz) as at
     from {transcriptions}
-    where (to_tsvector('simple', left(t.text_content, 100000)) @@ %(query)s::tsquery) {row_by_row}
+    where ({said_t}) {row_by_row}
         and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) < (%(before_time)s::timestamptz, %(before_id)s)
         and (coalesce(t.created_at, '-infinity'::timestamptz), t.id) >= (%(from_time)s::timestamptz, %(from_id)s)
         and (t.created_at <= %(before_time)s::timestamptz or t.created_at is null)
@@ -273,7 +281,7 @@ order by hits.at desc, hits.id desc
 with hits as materialized (
     select u.*, coalesce(u.created_at, '-infinity'::timestamptz) as at
     from {utterances}
-    where (to_tsvector('simple', left(u.text, 100000)) @@ %(query)s::tsquery) {row_by_row}
+    where ({said_u}) {row_by_row}
         and (coalesce(u.created_at, '-infinity'::timestamptz), u.id) {below} (
             %(before_time)s::timestamptz, %(before_id)s
         )
@@ -325,13 +333,21 @@ left join lateral (
 order by hits.at desc, hits.id desc
 
 -- name: snippets
--- An excerpt of each text with the words found marked.
+-- An excerpt of each text with the words found marked, as a whole those in which one was found.
 select
     ts_headline(
-        'simple', left(said.text, 100000), %(query)s::tsquery,
+        'simple', left(said.text, 100000), %(query)s::tsquery || joined.query,
         'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
     ) as snippet
 from unnest(%(texts)s::text[]) with ordinality as said (text, n)
+cross join lateral (
+    select
+        coalesce(
+            string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '), ''
+        )::tsquery as query
+    from unnest(to_tsvector('simple', left(said.text, 100000)))
+    where normalize(lexeme) like any (%(inside)s::text[])
+) as joined
 order by said.n
 
 -- name: by_index

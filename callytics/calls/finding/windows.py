@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from callytics.calls.finding.paging import EARLIEST, Position, moment
 from callytics.calls.finding.seen import CONDITIONS, Seen, with_silent
+from callytics.calls.finding.words import SQL, Words
 from callytics.calls.scope import Scope
 from callytics.postgres import PostgreSQLManager, Row
-from callytics.postgres.sql import Composed, Queries
+from callytics.postgres.sql import Composed
 
-SQL = Queries(Path(__file__).with_name("search.sql"))
 LATEST = "infinity"
 SMALLEST_ID = -(2**63)
 LARGEST_ID = 2**63 - 1
@@ -76,9 +75,9 @@ class Way:
 
 
 class Said:
-    """What was said with some words in it, a full-text query whose words are prefixes."""
+    """What was said with some words in it."""
 
-    def __init__(self, postgres: PostgreSQLManager, words: str, scope: Scope) -> None:
+    def __init__(self, postgres: PostgreSQLManager, words: Words, scope: Scope) -> None:
         self.postgres = postgres
         self.words = words
         self._frequency = frequency(postgres, words) if isinstance(scope, Seen) else 0.0
@@ -110,7 +109,7 @@ class Said:
         Utterances are asked for only where the transcriptions leave room, since each hit in them may be one of those
         that generation 3 keeps twice, and to find that out costs more than to find the hit.
         """
-        values = self.scope.values(window.values() | {"query": self.words, "limit": limit})
+        values = self.scope.values(window.values() | self.words.values() | {"limit": limit})
         parts = self._parts(window)
         transcribed = self.postgres.execute_query(self.scope.text(SQL, "transcribed", **parts), values)
         if len(transcribed) == limit:
@@ -126,8 +125,10 @@ class Said:
 
     def _parts(self, window: Window) -> dict[str, Composed]:
         sources = CONDITIONS if self._call_by_call else TABLES
+        row_by_row = window.row_by_row or self._call_by_call
         return {
-            "row_by_row": Composed("is true" if window.row_by_row or self._call_by_call else ""),
+            **self.words.parts(by_index=not row_by_row),
+            "row_by_row": Composed("is true" if row_by_row else ""),
             "below": Composed("<=" if window.before.numbers[1] == TRANSCRIPTION else "<"),
             "transcriptions": Composed(sources["transcriptions_of_calls"]),
             "utterances": Composed(sources["utterances_of_calls"]),
@@ -163,9 +164,10 @@ class Said:
         return Position(time, (SMALLEST_ID, 1))
 
 
-def frequency(postgres: PostgreSQLManager, words: str) -> float:
+def frequency(postgres: PostgreSQLManager, words: Words) -> float:
     """Return in which part of the newest sentences the words are."""
-    return float(postgres.execute_query(SQL["frequency"], {"query": words, "rows": SAMPLED_ROWS}, fetch="val"))
+    query = SQL.text("frequency", **words.parts(by_index=False))
+    return float(postgres.execute_query(query, words.values() | {"rows": SAMPLED_ROWS}, fetch="val"))
 
 
 def _order(row: Row) -> tuple[bool, datetime, int, int]:

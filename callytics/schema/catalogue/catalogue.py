@@ -1,7 +1,8 @@
 """What a database consists of, compared with what the migrations make of an empty one.
 
 ``catalogue.json`` holds the latter; ``python -m scripts.catalogue --update`` writes it after a migration was added. It
-names no role and no database, and the months of a partitioned table are compared with its default partition.
+names no role and no database, and the months of a partitioned table are compared with its default partition. What an
+optional migration makes is expected where any of it is found.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -77,11 +78,15 @@ Parts = dict[tuple[str, str, str], Part]
 
 @dataclass(frozen=True)
 class Contents:
-    """What a database consists of: its parts, the table of each partition, and the server's major version."""
+    """What a database consists of: its parts, the table of each partition, and the server's major version.
+
+    ``optional`` are the parts of each migration that can be left out, where these are what a database may consist of.
+    """
 
     server: int
     parts: tuple[Part, ...]
     partitions: dict[str, str]
+    optional: tuple[tuple[Part, ...], ...] = ()
 
     @classmethod
     def of(cls, connection: Connection) -> Contents:
@@ -95,30 +100,40 @@ class Contents:
 def expected() -> Contents:
     """Return what the migrations make of an empty database."""
     found: dict[str, Any] = json.loads(EXPECTED.read_text(encoding="utf-8"))
-    return Contents(found["server"], tuple(Part(*part) for part in found["parts"]), found["partitions"])
+    optional = tuple(tuple(Part(*part) for part in parts) for parts in found["optional"].values())
+    return Contents(found["server"], tuple(Part(*part) for part in found["parts"]), found["partitions"], optional)
 
 
 def digest() -> str:
     """Return a checksum of all migrations, by which a test without a server sees that the file is not of these."""
-    contents = [f"{name} {versions.sha256(path)}" for name, path in versions.migrations().items()]
+    files = versions.migrations() | versions.optional()
+    contents = [f"{name} {versions.sha256(path)}" for name, path in files.items()]
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
 
-def text_of(contents: Contents) -> str:
-    """Return the text of the file from which `expected` reads, a line a part; months are left out: they go by today."""
+def text_of(contents: Contents, optional: Mapping[str, Contents]) -> str:
+    """Return the text of the file from which `expected` reads, a line a part; months are left out: they go by today.
+
+    ``optional`` are the contents with each optional migration applied as well.
+    """
     months = {name for name, table in contents.partitions.items() if re.fullmatch(rf"{table}_\d{{4}}_\d\d", name)}
     partitions = {name: table for name, table in contents.partitions.items() if name not in months}
     lasting = [part for part in contents.parts if part.relation not in months]
     parts = [json.dumps([p.kind, p.relation, p.name, p.definition], ensure_ascii=False) for p in lasting]
-    facts = {"migrations": digest(), "server": contents.server, "partitions": partitions}
+    added = {
+        name: [[p.kind, p.relation, p.name, p.definition] for p in more.parts if p not in contents.parts]
+        for name, more in optional.items()
+    }
+    facts = {"migrations": digest(), "server": contents.server, "partitions": partitions, "optional": added}
     head = json.dumps(facts, indent=1)[:-2] + ',\n"parts": [\n'
     return head + ",\n".join(parts) + "\n]}\n"
 
 
 def differences(found: Contents, deferred: Collection[tuple[str, str]] = ()) -> list[Difference]:
     """Return what is not as the migrations make it; what an import has ``deferred``, (table, name), may be missing."""
-    made = _by_key([*expected().parts, *_of_months(found)])
     here = _by_key(found.parts)
+    optional = (part for parts in expected().optional if any(one.key in here for one in parts) for part in parts)
+    made = _by_key([*expected().parts, *optional, *_of_months(found)])
     exact = found.server == expected().server
     return [
         *(Difference(part, None) for part in _missing(made, here, deferred)),
@@ -148,7 +163,8 @@ def migration_of(name: str) -> str:
     """Return which migration has made a table, view or routine as it is now; its name may have arguments."""
     plain = re.escape(re.sub(r"\(.*|_default$|_\d{4}_\d\d$", "", name))
     made = re.compile(rf"create (?:or replace )?(?:table|view|function|procedure)\s+(?:if not exists )?{plain}\b")
-    return [one for one, path in versions.migrations().items() if made.search(path.read_text(encoding="utf-8"))][-1]
+    files = versions.migrations() | versions.optional()
+    return [one for one, path in files.items() if made.search(path.read_text(encoding="utf-8"))][-1]
 
 
 def _by_key(parts: Iterable[Part]) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import pytest
 
 from callytics.calls import MultiDatabaseManager
-from callytics.postgres import PostgreSQLManager, connect
+from callytics.postgres import connect
 from callytics.settings import Settings
+from tests.support.searching import Explaining, indexes, rows_read, scanned
 
 CALLS = 20_000
-# Tables that grow with the calls; months are named after them.
-BIG = re.compile(r"(audio_files|transcriptions|utterances|consultation_sessions|communication_quality)(_default|_\d+)*")
 FILL = f"""
 insert into audio_files (id, file_path, file_name, processing_status, created_at)
 select n, '/calls/' || n || '.wav', n || '.wav', 'completed', timestamptz '2026-01-01 00:00Z' + n * interval '6 minutes'
@@ -43,23 +41,6 @@ select ensure_month_partitions('utterances', '2026-02-01', '2026-03-01');
 """
 
 
-class Explaining(PostgreSQLManager):
-    """A manager that keeps the plan of every query, and how long it took."""
-
-    plans: list[dict[str, Any]]
-
-    def execute_query(self, query: Any, params: Any = None, fetch: Any = "all") -> Any:  # type: ignore[override]
-        if isinstance(query, str) and query.startswith("set "):
-            return super().execute_query(query, params, fetch)
-        with self.transaction() as connection, connection.cursor() as cursor:
-            text = query if isinstance(query, str) else query.as_string(connection)
-            cursor.execute(f"explain (format json, analyze, timing off) {text}", params)
-            found = cursor.fetchone()
-            assert found is not None
-            self.plans.append(found[0][0])
-        return super().execute_query(query, params, fetch)
-
-
 @pytest.fixture(scope="module")
 def calls(shared_database: Settings) -> Iterator[MultiDatabaseManager]:
     connection = connect(shared_database, owner=True)
@@ -72,24 +53,6 @@ def calls(shared_database: Settings) -> Iterator[MultiDatabaseManager]:
     with Explaining(shared_database) as postgres:
         postgres.plans = []
         yield MultiDatabaseManager(postgres)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes(child)
-
-
-def scanned(plans: list[dict[str, Any]]) -> set[str]:
-    """Return the big tables that were read from beginning to end."""
-    found = (node for plan in plans for node in nodes(plan["Plan"]))
-    return {
-        node["Relation Name"]
-        for node in found
-        if node["Node Type"] == "Seq Scan"
-        and BIG.fullmatch(node["Relation Name"])
-        and node["Actual Rows"] + node.get("Rows Removed by Filter", 0) > 0
-    }
 
 
 @pytest.mark.parametrize(
@@ -137,22 +100,6 @@ OF_AGENTS = {"consultation_sessions_calls_of_agents_idx"}
 OF_CALLS = {"transcriptions_audio_file_id_start_time_idx"}
 # A fifth of the agents, who have a hundred calls one after the other and then four hundred none.
 TEAM = [f"agent {number}" for number in range(100)]
-
-
-def indexes(plans: list[dict[str, Any]]) -> set[str]:
-    """Return the indexes that were used, of a month as if it were its table's own."""
-    names = {node.get("Index Name", "") for plan in plans for node in nodes(plan["Plan"]) if node["Actual Loops"]}
-    return {re.sub(r"_(\d{4}_\d\d|default)_", "_", name) for name in names}
-
-
-def rows_read(plan: dict[str, Any]) -> int:
-    """Return how many rows a query took from tables, those too that it threw away."""
-    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    return sum(
-        node["Actual Loops"] * (node["Actual Rows"] + sum(node.get(kind, 0) for kind in removed))
-        for node in nodes(plan["Plan"])
-        if "Relation Name" in node
-    )
 
 
 @pytest.mark.parametrize(

@@ -3,79 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from callytics.calls import MultiDatabaseManager
 from callytics.calls.finding import seen
 from callytics.calls.finding.paging import MOST as COUNTED
-from callytics.calls.finding.paging import Count, Page
+from callytics.calls.finding.paging import Count
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
+from tests.support.searching import FILL, SAID, VISIBLE, all_pages
 
-# Moments that many rows share, months without a row, rows without a moment or of the first year, the same ids in both
-# tables, recordings with transcriptions only, with utterances only (by id or by path), and with every sentence twice.
-FILL = """
-insert into audio_files (id, file_path, file_name, created_at)
-select
-    n, '/calls/' || n % 290, n || '.wav',
-    case when n % 17 > 0 then timestamptz '2025-01-05Z' + n / 5 * interval '1 day' end
-from generate_series(1, 300) as n;
-
-insert into transcriptions (audio_file_id, text_content, start_time, end_time, created_at)
-select
-    n, case when line % 2 = 0 then '네 ' else '' end || case when n % 50 = 0 then '환불이 ' else '' end || '말 ' || n,
-    line, line,
-    case when n % 13 > 0 then timestamptz '2025-01-05Z' + n / 7 * interval '1 day' end
-from generate_series(1, 300) as n, generate_series(1, 4) as line
-where n % 3 < 2;
-
-insert into utterances (audio_file_id, audio_path, text, start_time, end_time, created_at)
-select
-    case when n % 2 = 0 then n end, case when n % 2 = 1 then '/calls/' || n % 290 end,
-    case when line % 2 = 0 then '네 ' else '' end || case when n % 50 = 0 then '환불이 ' else '' end || '말 ' || n,
-    line, line,
-    case when n % 13 > 0 then timestamptz '2025-01-05Z' + n / 7 * interval '1 day' end
-from generate_series(1, 300) as n, generate_series(1, 4) as line
-where n % 3 > 0;
-
-insert into transcriptions (audio_file_id, text_content, start_time, end_time, created_at)
-values
-(3, '고대 말', 9, 9, '0001-12-30'), (3, '중세 네', 9, 9, '1443-12-30'),
-(3, '오늘 요금제 변경 환불', 9, 9, '2025-03-01'),
-(4, '요금제 오늘 변경', 9, 9, '2025-03-01'), (6, '환불 요금제 변경이', 9, 9, null);
-
-insert into consultation_sessions (audio_file_id, session_date, duration_minutes, agent_name)
-select n, '2025-01-05', 1, case when n % 4 = 0 then 'many' when n = 7 then 'few' else 'agent ' || n % 5 end
-from generate_series(1, 300) as n
-where n % 11 > 0;
-insert into consultation_sessions (audio_file_id, session_date, duration_minutes, agent_name)
-values (4, '2025-01-05', 1, 'few');
-
-select ensure_month_partitions('transcriptions', '2025-01-01', '2025-02-01');
-select ensure_month_partitions('utterances', '2025-02-01', '2025-03-01');
-"""
-SAID = """
-with said as (
-    select 2 as source, id, audio_file_id, null as audio_path, text_content as text, created_at from transcriptions
-    union all
-    select 1, id, audio_file_id, audio_path, text, created_at
-    from utterances as u
-    where not exists (select from transcriptions as t where t.audio_file_id = u.audio_file_id)
-        and not exists (
-            select
-            from transcriptions as t
-            join audio_files as f on f.id = t.audio_file_id
-            where u.audio_file_id is null and f.file_path = u.audio_path
-        )
-)
-select source, id
-from said
-where to_tsvector('simple', text) @@ %s::tsquery
-order by coalesce(created_at, '-infinity') desc, id desc, source desc
-"""
 CALLS = """
 select id
 from audio_files as f
@@ -104,18 +43,6 @@ def calls(shared_database: Settings) -> Iterator[MultiDatabaseManager]:
         yield MultiDatabaseManager(postgres)
 
 
-def all_pages(find: Callable[..., Page], limit: int, **filters: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    after = None
-    while True:
-        page = find(limit=limit, after=after, **filters)
-        assert len(page.rows) == limit or page.next is None
-        rows += page.rows
-        after = page.next
-        if after is None:
-            return rows
-
-
 # A page of few rows makes windows of few rows: all kinds of them are walked.
 @pytest.mark.parametrize(
     ("search", "query", "limit"),
@@ -142,7 +69,6 @@ def test_pages_hold_all_hits_in_order(calls: MultiDatabaseManager, search: str, 
     assert of_one_path == [call for call in expected_calls if call in (8, 298)]
 
 
-VISIBLE = "select audio_file_id as id from consultation_sessions where agent_name = any(%(agents)s)"
 PLAIN_SCOPE = f"""
 with visible as ({VISIBLE}),
 said as (

@@ -13,7 +13,7 @@ from callytics.agents import permissions
 from callytics.agents.accounts import Grant, Profile
 from callytics.api.guards.permits import ACTIONS
 from callytics.calls import MultiDatabaseManager, reading
-from callytics.calls.finding import windows
+from callytics.calls.finding import words
 from callytics.exceptions import AgentError, NotPermitted
 from callytics.postgres.sql import Queries
 from tests.support.agents import PASSWORD, accounts_of, agents_of, run
@@ -241,13 +241,13 @@ def test_no_method_of_the_library_reads_beyond_the_scope(api: Api, calls: Calls)
 INTERNAL = {
     "quality_metrics", "sentiment_analysis", "communication_patterns", "improvement_suggestions",
     "analysis_statistics", "table_sizes", "database_size", "count",
-    "prefix_query", "frequency", "calls_that_say", "calls_transcribed", "calls_uttered", "without_transcriptions",
-    "window_end", "months_before", "snippets",
+    "prefix_query", "finds_inside", "frequency", "calls_that_say", "calls_transcribed", "calls_uttered",
+    "without_transcriptions", "window_end", "months_before", "snippets",
     "by_index", "by_any_plan",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("queries", [reading.SQL, windows.SQL], ids=lambda queries: Path(queries.path).name)
+@pytest.mark.parametrize("queries", [reading.SQL, words.SQL], ids=lambda queries: Path(queries.path).name)
 def test_every_query_takes_the_condition_or_is_known(queries: Queries) -> None:
     """`find_calls` and `next_calls` take it with their other conditions, which begin with it."""
     open_ones = {name for name in queries if not re.search(r"\{(visible\w*|conditions)\}", queries[name])}
