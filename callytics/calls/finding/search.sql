@@ -336,18 +336,19 @@ order by hits.at desc, hits.id desc
 -- An excerpt of each text with the words found marked, as a whole those in which one was found.
 select
     ts_headline(
-        'simple', left(said.text, 100000), %(query)s::tsquery || joined.query,
+        'simple',
+        left(said.text, 100000),
+        %(query)s::tsquery || (
+            select
+                coalesce(
+                    string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '), ''
+                )::tsquery
+            from unnest(to_tsvector('simple', left(said.text, 100000)))
+            where exists (select from unnest(%(inside)s::text[]) as word where normalize(lexeme) like word)
+        ),
         'StartSel=«, StopSel=», MaxFragments=2, MinWords=5, MaxWords=15'
     ) as snippet
 from unnest(%(texts)s::text[]) with ordinality as said (text, n)
-cross join lateral (
-    select
-        coalesce(
-            string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '), ''
-        )::tsquery as query
-    from unnest(to_tsvector('simple', left(said.text, 100000)))
-    where normalize(lexeme) like any (%(inside)s::text[])
-) as joined
 order by said.n
 
 -- name: by_index
