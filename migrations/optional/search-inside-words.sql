@@ -15,8 +15,7 @@ as $$
     where first collate "C" between '가' and '힣' and second collate "C" between '가' and '힣'
 $$;
 
-comment on function syllable_pairs(text) is
-    'Each two Hangul syllables of a text that follow each other, also where it is stored in parts (NFD)';
+comment on function syllable_pairs(text) is 'Each two Hangul syllables of a text that follow each other, in NFC';
 
 do $$
 declare
