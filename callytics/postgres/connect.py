@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import AGAIN, UNCONFIRMED, read_only, translated, unreachable
-from callytics.postgres.session import STARTUP, settle
+from callytics.postgres.session import STARTUP, begun, settle
 from callytics.settings import Settings
 
 
@@ -79,18 +79,19 @@ def connect(settings: Settings, *, owner: bool = False) -> Connection:
     The caller commits and closes. Raises DatabaseUnavailable with one line that says what to do and holds no
     password.
     """
+    conninfo = settings.conninfo(owner=owner)
     try:
-        return _settled(_opened(settings.conninfo(owner=owner)))
+        return begun(lambda options: _opened(conninfo, options), _settle, psycopg2.OperationalError)
     except psycopg2.OperationalError as error:
         raise unreachable(settings, owner, error) from None
 
 
-def _opened(conninfo: str) -> Connection:
-    connection = _confirmed(conninfo)
+def _opened(conninfo: str, options: str) -> Connection:
+    connection = _confirmed(f"{conninfo} options='{options}'")
     # psycopg2 decides as it connects how it writes texts, and would write a backslash as an escape for ever after.
     if connection.info.parameter_status("standard_conforming_strings") == "off":
         connection.close()
-        connection = _confirmed(conninfo + STARTUP)
+        connection = _confirmed(f"{conninfo} options='{STARTUP}'")
     return connection
 
 
@@ -98,7 +99,7 @@ def _confirmed(conninfo: str) -> Connection:
     return psycopg2.connect(conninfo, connection_factory=Confirmed, cursor_factory=ConfirmedCursor)
 
 
-def _settled(connection: Connection) -> Connection:
+def _settle(connection: Connection) -> None:
     try:
         # In a transaction that may be rolled back, the settings would be too.
         connection.autocommit = True
@@ -108,7 +109,6 @@ def _settled(connection: Connection) -> Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 @contextmanager

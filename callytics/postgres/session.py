@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres.sql import Queries
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
-# For a connection string, where a driver looks at a setting as it connects, before any statement can change it.
-STARTUP = " options='-c standard_conforming_strings=on -c quote_all_identifiers=off'"
+# Time limits of a role or a database that could end a session before its first statement has put them right.
+LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+# For where a statement would come too late: a driver looks at some settings as it connects.
+STARTUP = " ".join(
+    ["-c standard_conforming_strings=on", "-c quote_all_identifiers=off", *(f"-c {limit}=0" for limit in LIMITS)]
+)
+# How a session is begun, until one gets as far as its settings: without options, which PgBouncer refuses, if it can be.
+# PostgreSQL 17 has a limit that those before do not know, and none of these gets as far as the last one.
+STARTUPS = ("", STARTUP, f"{STARTUP} -c transaction_timeout=0")
+
+Session = TypeVar("Session")
+
+
+def begun(begin: Callable[[str], Session], settled: Callable[[Session], object], cut_off: type[Exception]) -> Session:
+    """Begin a session with startup options and settle it, once more with other options where it is cut off meanwhile.
+
+    What ``begin`` raises passes, and so does the last ``cut_off`` that ``settled`` raises; that one has to close what
+    it was given then.
+    """
+    for options in STARTUPS[:-1]:
+        session = begin(options)
+        try:
+            settled(session)
+        except cut_off:
+            continue
+        return session
+    session = begin(STARTUPS[-1])
+    settled(session)
+    return session
 
 
 def settle(cursor: Any) -> None:
     """Set what our statements rely on, for the rest of a session: search path, formats, no time limits but ours.
 
-    By a statement and not by startup options, which PgBouncer refuses; only where there is no other way are they
-    STARTUP. It must be committed, or a rollback takes it
-    back, and repeated after DISCARD ALL. Raises DatabaseUnavailable where a setting that only a superuser may change
-    would have rows written without their checks.
+    It must be committed, or a rollback takes it back, and repeated after DISCARD ALL. Raises DatabaseUnavailable where
+    a setting that only a superuser may change would have rows written without their checks.
     """
     cursor.execute(SQL["settle"])
     # ADBC runs a query only as its rows are fetched.

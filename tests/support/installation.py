@@ -17,6 +17,7 @@ from click.testing import Result
 from psycopg2.extensions import connection as Connection
 
 from callytics.importer import Options, Outcome, Synced, import_files, sync_files, undo_import, verify_files
+from callytics.postgres.session import STARTUP
 from callytics.settings import Settings
 from tests.support import commands
 from tests.support.independent import problems
@@ -55,7 +56,7 @@ class Installation:
     @contextmanager
     def on(cls, settings: Settings, folder: Path, *names: str, **options: Any) -> Iterator[Self]:
         """Connect to a database; files and snapshots are in the folder, and commands are run there."""
-        with closing(psycopg2.connect(settings.conninfo(owner=True))) as connection:
+        with closing(psycopg2.connect(settings.conninfo(owner=True), options=STARTUP)) as connection:
             connection.autocommit = True
             files = [folder / name for name in names or ("file.sqlite",)]
             yield cls(settings, folder, connection, Options(folder / "callytics-imports", **options), files)

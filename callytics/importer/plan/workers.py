@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
@@ -26,7 +26,7 @@ from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
 from callytics.postgres.errors import unreachable
-from callytics.postgres.session import STARTUP, settle
+from callytics.postgres.session import STARTUP, begun, settle
 from callytics.schema.readiness.importing import SQL, import_connection
 from callytics.settings import Settings
 
@@ -131,14 +131,21 @@ def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connec
     """
     conninfo = settings.conninfo(owner=True)
     try:
-        connection = adbc_driver_postgresql.dbapi.connect(conninfo)
-        if not _knows_types(connection):
-            connection.close()
-            connection = adbc_driver_postgresql.dbapi.connect(conninfo + STARTUP)
+        return begun(lambda options: _opened(conninfo, options), _settle, adbc_driver_manager.OperationalError)
     except adbc_driver_manager.OperationalError as error:
         raise unreachable(settings, True, error) from None
-    _settle(connection)
-    return connection
+
+
+def _opened(conninfo: str, options: str) -> adbc_driver_postgresql.dbapi.Connection:
+    with suppress(adbc_driver_manager.OperationalError):
+        connection = adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options}'")
+        with ExitStack() as stack:
+            stack.callback(connection.close)
+            if _knows_types(connection):
+                stack.pop_all()
+                return connection
+    # The driver asks for the server's types as it connects, which a time limit may end.
+    return adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options or STARTUP}'")
 
 
 def _knows_types(connection: adbc_driver_postgresql.dbapi.Connection) -> bool:

@@ -19,7 +19,7 @@ from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import UNCONFIRMED, unreachable
 from callytics.postgres.pool.cancelling import CANCEL_PATIENCE, look, until_ended
 from callytics.postgres.pool.loaders import register
-from callytics.postgres.session import settle
+from callytics.postgres.session import begun, settle
 from callytics.settings import Settings
 
 # A server that vanished silently is noticed after half a minute, not after the kernel's two hours.
@@ -200,23 +200,26 @@ class Session(psycopg.Connection[TupleRow]):
 def open_session(settings: Settings, *, owner: bool, statement_timeout: float | None) -> Session:
     """Open a session in autocommit with its timeouts, in seconds; raises DatabaseUnavailable with one line."""
     parameters: dict[str, Any] = KEEPALIVES | settings.parameters(owner=owner)
-    try:
+
+    def begin(options: str) -> Session:
         # By keywords rather than one string: whatever a password contains, nothing has to be quoted.
-        session = Session.connect(autocommit=True, **parameters)
-    except psycopg.OperationalError as error:
-        raise unreachable(settings, owner, error) from None
-    register(session.adapters)
-    session.add_notice_handler(session.note)
-    session.longest = statement_timeout + LATE_SECONDS if statement_timeout else None
+        session = Session.connect(autocommit=True, **parameters | {"options": options})
+        register(session.adapters)
+        session.add_notice_handler(session.note)
+        session.longest = statement_timeout + LATE_SECONDS if statement_timeout else None
+        return session
+
+    def settled(session: Session) -> None:
+        try:
+            _configure(session, statement_timeout)
+        except BaseException:
+            session.close()
+            raise
+
     try:
-        _configure(session, statement_timeout)
+        return begun(begin, settled, psycopg.OperationalError)
     except psycopg.OperationalError as error:
-        session.close()
         raise unreachable(settings, owner, error) from None
-    except BaseException:
-        session.close()
-        raise
-    return session
 
 
 def refresh(session: Session, statement_timeout: float | None) -> None:

@@ -144,3 +144,46 @@ def test_a_numbered_copy_needs_no_collation_of_the_application(columns: str, ins
         )
     installation.take(installation.file)
     assert installation.all("select id, name from topics where id > 1 order by id") == [(2, "요금"), (3, "배송")]
+
+
+REFUSED = """
+create table agent_permissions (id {key}, agent_id integer, permission_type text, permission_level text){end};
+insert into agent_permissions values (2, 9, 'admin', 'read'), (3, 9, 'admin', 'write'),
+    (4, 9, 'admin', 'over'), (5, 9, 'admin', 'read'), (6, 9, 'admin', 'under'), (7, 9, 'admin', 'read');
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "end"), [("integer primary key", " without rowid"), ("integer primary key desc", ""), ("int", "")]
+)
+@pytest.mark.parametrize(
+    ("change", "refused", "loaded"),
+    [
+        ("delete from agent_permissions where id = 2", [4, 6], [3, 5, 7]),
+        ("insert into agent_permissions values (1, 9, 'admin', 'read')", [4, 6], [1, 2, 3, 5, 7]),
+        ("delete from agent_permissions where id < 5", [6], [5, 7]),
+        ("update agent_permissions set permission_level = 'read' where id = 4", [6], [2, 3, 4, 5, 7]),
+        ("update agent_permissions set permission_level = 'no' where id = 5", [4, 5, 6], [2, 3, 7]),
+    ],
+)
+def test_a_row_that_was_refused_is_found_again_when_the_others_have_moved(
+    change: str, refused: list[int], loaded: list[int], key: str, end: str, installation: Installation
+) -> None:
+    """Rows without numbers of their own are counted: what is deleted moves all after it."""
+    file = installation.write(REFUSED.format(key=key, end=end))
+    installation.take(file, code=3)
+    with closing(sqlite3.connect(file)) as sqlite, sqlite:
+        sqlite.execute(change)
+    with closing(sqlite3.connect(file)) as sqlite:
+        sqlite.execute("vacuum")
+    installation.files[:] = [file]
+    assert installation.sync().exit_code == 3
+    assert installation.verify().exit_code == 3
+    kept = installation.all("select (source_row ->> 'id')::int from imports.rejected order by 1")
+    assert ([number for (number,) in kept], installation.all("select id from agent_permissions order by 1")) == (
+        refused,
+        [(number,) for number in loaded],
+    )
+    assert installation.sync().changed == 0
+    assert installation.undo().exit_code == 0
+    assert installation.one("select count(*) from agent_permissions") == 0

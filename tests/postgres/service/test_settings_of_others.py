@@ -48,6 +48,13 @@ HARMLESS: dict[str, dict[str, str]] = {
         "idle_in_transaction_session_timeout": "1s",
         "idle_session_timeout": "2s",
     },
+    # Even the first statement, by which a session would put this right, may not take longer.
+    "no time at all": {
+        "statement_timeout": "1ms",
+        "lock_timeout": "1ms",
+        "idle_in_transaction_session_timeout": "1ms",
+        "idle_session_timeout": "1ms",
+    },
     "transactions": {"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on"},
     "plans and checks": {
         "row_security": "off",

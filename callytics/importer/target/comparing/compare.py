@@ -246,13 +246,17 @@ class Mapped:
             return set()
         fine = self._numbers(chunk) & set(kept) if chunk and kept else set()
         # It was PostgreSQL that refused these: what stood in their way, or was equal to them, may be gone.
-        retried = {rowid for rowid in fine if kept[rowid].column is None}
+        retried = {rowid for rowid in fine if kept[rowid].column is None and self._is_still(rowid, kept[rowid])}
         outdated = [rowid for rowid in kept if rowid not in same and rowid not in retried]
         new = [refused[rowid] for rowid in refused if rowid not in same]
         if outdated or new:
             self.found.rejections += len(new) + sum(rowid not in refused for rowid in outdated)
             self.comparer.sink.reject(self.pair, outdated, new)
         return retried
+
+    def _is_still(self, rowid: int, kept: KeptRow) -> bool:
+        """Tell whether a number means the row that was refused: without a key that numbers them, rows move up."""
+        return self.pair.in_order or self._is_source(rowid, kept)
 
     def _numbers(self, chunk: Chunk) -> set[int]:
         return {*chunk.clean["source_rowid"].to_pylist(), *(row.rowid for row in chunk.rows)}
