@@ -136,12 +136,16 @@ class OddCheck:
         columns = {column: home.columns[column.lower()] for column in read if column.lower() in home.columns}
         columns = {column: target for column, target in columns.items() if target.partition("[")[0] in types}
         there = self._there(kept.target, home.key, types)
-        rejected = self._rejected(kept)
-        loaded = 0
+        rejected, shared = self._rejected(kept), self._shared(kept, home.key)
+        loaded = elsewhere = 0
         for row in rows:
             own = identity({column.lower(): row[column] for column in columns})
             if rejected.get(own):
                 yield from self._wrong(row, rejected[own].pop(), columns, types)
+                continue
+            if shared[own]:
+                shared[own] -= 1
+                elsewhere += 1
                 continue
             loaded += 1
             yield from self._loaded(row, columns, types, kept, home, there)
@@ -151,8 +155,8 @@ class OddCheck:
             "select coalesce(sum(copied + inserted), 0), coalesce(sum(rejected), 0) "
             "from imports.chunks where table_id = %s"
         )
-        if (counted := self._all(query, kept.id)[0]) != (loaded, len(rows) - loaded):
-            yield f"{loaded} of {len(rows)} rows are there, counted are {counted}"
+        if (counted := self._all(query, kept.id)[0]) != (loaded, len(rows) - loaded - elsewhere):
+            yield f"{loaded} of {len(rows)} rows are there, {elsewhere} shared, counted are {counted}"
 
     def _home(self, name: str, target: str, read: list[str]) -> Home:
         canonical = CANONICAL[name.lower()]
@@ -211,6 +215,15 @@ class OddCheck:
             "where attrelid = to_regclass('public.' || %s) and attnum > 0 and not attisdropped"
         )
         return dict(self._all(query, target))
+
+    def _shared(self, kept: Kept, key: str) -> Counter[Any]:
+        """Return the rows in whose place an equal one is there, another's or an earlier one of the same table."""
+        query = (
+            f"select s.source_row::text from imports.shared s join public.{kept.target} t on t.{key} = s.target_id "
+            f"where s.table_id = %s and to_jsonb(t) @> (s.target_row - array['{key}', 'created_at', 'updated_at'])"
+        )
+        rows = (decoded_row(text) for (text,) in self._all(query, kept.id))
+        return Counter(identity({_name(name).lower(): value for name, value in row.items()}) for row in rows)
 
     def _rejected(self, kept: Kept) -> dict[Any, list[Rejected]]:
         columns = "source_column, reason, storage_class, raw, source_row::text"

@@ -187,3 +187,32 @@ def test_a_row_that_was_refused_is_found_again_when_the_others_have_moved(
     assert installation.sync().changed == 0
     assert installation.undo().exit_code == 0
     assert installation.one("select count(*) from agent_permissions") == 0
+
+
+CODES = """
+create table classification_type_codes (id integer primary key, code text, name text, description text,
+    is_active boolean, created_at datetime);
+insert into classification_type_codes values (2, 'A', 'one', null, 1, null), (3, 'B', 'two', null, 1, null);
+"""
+
+
+def test_a_row_that_a_file_has_twice_takes_the_place_of_the_one_that_goes(installation: Installation) -> None:
+    """Where nothing refers to a row by its id, the second one is shared as another installation's would be."""
+    file = installation.write(CODES)
+    installation.take(file)
+    installation.files[:] = [file]
+    query = "select id, code, name from classification_type_codes order by 1"
+    shared = "select source_rowid, target_id from imports.shared"
+    installation.write(
+        "insert into classification_type_codes select 6, code, name, null, 1, null from "
+        "classification_type_codes where id = 2",
+        file.name,
+    )
+    assert installation.sync().exit_code == 0
+    assert (installation.all(query), installation.all(shared)) == ([(2, "A", "one"), (3, "B", "two")], [(6, 2)])
+    installation.write("delete from classification_type_codes where id = 2", file.name)
+    assert installation.sync().exit_code == 0
+    assert (installation.all(query), installation.all(shared)) == ([(3, "B", "two"), (6, "A", "one")], [])
+    assert installation.verify().exit_code == 0
+    assert installation.undo().exit_code == 0
+    assert installation.all(query) == []
