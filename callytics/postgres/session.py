@@ -49,7 +49,11 @@ def settle(cursor: Any) -> None:
     """
     cursor.execute(SQL["settle"])
     # ADBC runs a query only as its rows are fetched.
-    role, replication, as_role, as_database = cursor.fetchone()[:4]
+    role, replication, as_role, as_database, limited = cursor.fetchone()[:5]
+    if limited:
+        # A limit that runs out as its statement ends is met by the next one (ProcessInterrupts in postgres.c).
+        cursor.execute(SQL["outlast"])
+        cursor.fetchone()
     if replication != "origin":
         raise DatabaseUnavailable(
             f"sessions of {role} have session_replication_role = {replication}, where no trigger and no foreign key "

@@ -1,12 +1,14 @@
 -- name: settle
 -- Set what statements of ours rely on, whatever the database, the role or a variable of libpq's has it be: how names
 -- and values are written and read, which tables are meant, how transactions see each other, and that no time limit is
--- anybody else's. Says who is connected, what he may not set himself, and how these settings are put back.
+-- anybody else's. Says who is connected, what he may not set himself, how these settings are put back, and whether
+-- this statement had a time limit.
 select
     current_user,
     current_setting('session_replication_role'),
     quote_ident(session_user),
     quote_ident(current_database()),
+    current_setting('statement_timeout') <> '0',
     set_config('search_path', 'public', false),
     set_config('quote_all_identifiers', 'off', false),
     set_config('standard_conforming_strings', 'on', false),
@@ -50,3 +52,7 @@ select
     set_config('idle_session_timeout', '0', false),
     -- Since PostgreSQL 17.
     case when current_setting('transaction_timeout', true) <> '0' then set_config('transaction_timeout', '0', false) end
+
+-- name: outlast
+-- Whom a time limit ends that had run out in the last moment of the statement before.
+select 1
