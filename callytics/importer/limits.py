@@ -20,6 +20,7 @@ from callytics.importer.convert.values import LARGEST_BIGINT
 from callytics.importer.source.mapping import SourceTable, TableMapping, mappings, missing
 from callytics.importer.source.reader import RESULT_COLUMNS, Source
 from callytics.postgres.sql import folded, sqlite_name
+from callytics.postgres.text import counted, named
 from callytics.schema.catalogue.catalogue import expected
 
 # What becomes of a file that meets a limit: the import refuses it, some rows may be rejected, the application will lack
@@ -38,6 +39,11 @@ class Limit:
     then: Then
     what: str
     remedy: str
+
+    def line(self, subject: str, found: int) -> str:
+        """Say who exceeds it by how much, and what to do."""
+        nouns = {f"{noun}s": counted(found, noun) for noun in ("row", "value", "text", "id")}
+        return f"{self.what.format(subject=subject, found=found, most=self.most, **nouns)}: {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -88,26 +94,26 @@ LIMITS = {
     "record": Limit(
         LARGEST_RECORD_BYTES,
         "kept",
-        "{subject} has {found:,} rows that are larger than a record holds ({most:,} bytes)",
+        "{subject} has {rows} larger than a record holds ({most:,} bytes)",
         "keep the folder of the snapshots: their largest values stay there, and the records have their SHA-256",
     ),
     # BTMaxItemSize again; what PostgreSQL can compress to that length is taken.
     "unique text": Limit(
         2_704,
         "rejected",
-        "{subject} is unique and has {found:,} values of more than {most:,} bytes, which an index may not hold",
+        "{subject} is unique and has {values} of more than {most:,} bytes, which an index may not hold",
         "shorten them, or find the rows in imports.rejected afterwards",
     ),
     "search": Limit(
         100_000,
         "lacking",
-        "{subject} has {found:,} texts of more than {most:,} characters",
+        "{subject} has {texts} of more than {most:,} characters",
         "divide them, or search finds the words of their beginnings only; the texts themselves are kept whole",
     ),
     "ids": Limit(
         1_000_000,
         "lacking",
-        "{found:,} ids are left above those of {subject}",
+        "{ids} left above those of {subject}",
         "give its rows lower ids, or the application can store no more than that",
     ),
 }
@@ -135,8 +141,7 @@ def _reached(name: str, subject: str, found: int) -> Iterator[Reached]:
     limit = LIMITS[name]
     # A name that is itself too long would fill the screen.
     short = subject if len(subject) <= 2 * LIMITS["identifier"].most else f"{subject[:60]}…"
-    what = limit.what.format(subject=short, found=found, most=limit.most)
-    yield Reached(name, subject, found, limit.then, f"{what}: {limit.remedy}")
+    yield Reached(name, subject, found, limit.then, limit.line(named(short), found))
 
 
 def _of_names(table: SourceTable, mapped: Collection[TableMapping]) -> Iterator[Reached]:

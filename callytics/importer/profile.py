@@ -176,13 +176,14 @@ def _conversions(source: Source, table_mappings: Iterable[TableMapping], options
 
 def _table_profile(source: Source, table: SourceTable, table_mappings: list[TableMapping]) -> TableProfile:
     months = sorted({month for table_mapping in table_mappings for month in source.months(table_mapping)})
+    uncomputed = {column for column, _ in table.uncomputed}
     return TableProfile(
         name=table.name,
         rows=source.counts[table.name],
         generations=tuple(sorted({table_mapping.mapping.generation for table_mapping in table_mappings})),
         targets=tuple(table_mapping.mapping.target for table_mapping in table_mappings),
         unmapped_columns=source.unmapped_columns(table),
-        absent_columns=tuple(sorted({column for table_mapping in table_mappings for column in table_mapping.absent})),
+        absent_columns=tuple(sorted({column for mapped in table_mappings for column in mapped.absent} - uncomputed)),
         first=months[0] if months else None,
         last=months[-1] if months else None,
     )

@@ -60,6 +60,11 @@ def shown(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
+def named(name: str) -> str:
+    """Return a name as a message has it: between quotes where nothing would be seen of it."""
+    return name if name.strip() else f'"{name}"'
+
+
 def _shown(character: str) -> str:
     if character.isprintable() or character in JOINERS:
         return character

@@ -12,7 +12,7 @@ from callytics.cli.terminal.times import time_lines, zone_lines
 from callytics.importer import FolderContents, Group, Outcome, Profile, Synced, TableProfile
 from callytics.importer.records.entries import RejectSummary, TableSummary
 from callytics.importer.records.ledger import UNMAPPED
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, named
 
 COUNTED = ("inserted", "updated", "deleted", "rejected", "clashes")
 
@@ -26,7 +26,7 @@ def profile_lines(profile: Profile) -> Iterator[str | Table]:
     yield Table(
         ("table", "rows", "from", "to", "goes to"),
         [
-            (table.name, f"{table.rows:,}", table.first or "", table.last or "", _destination(table))
+            (named(table.name), f"{table.rows:,}", table.first or "", table.last or "", _destination(table))
             for table in profile.tables
         ],
         right={1},
@@ -67,14 +67,14 @@ def missing_lines(profiles: Sequence[Profile]) -> Iterator[str]:
 def _destination(table: TableProfile) -> str:
     if not table.targets:
         return f"{UNMAPPED} (no table of this kind is known)"
-    kept = f"; {UNMAPPED}: {', '.join(table.unmapped_columns)}" if table.unmapped_columns else ""
+    kept = f"; {UNMAPPED}: {', '.join(map(named, table.unmapped_columns))}" if table.unmapped_columns else ""
     return ", ".join(table.targets) + kept
 
 
 def _absent_lines(profile: Profile) -> Iterator[str]:
     for table in profile.tables:
         if table.absent_columns:
-            yield f"{table.name} lacks {', '.join(table.absent_columns)}: loaded as NULL"
+            yield f"{named(table.name)} lacks {', '.join(table.absent_columns)}: loaded as NULL"
 
 
 def _finding_lines(profile: Profile) -> Iterator[str]:
@@ -83,13 +83,13 @@ def _finding_lines(profile: Profile) -> Iterator[str]:
     for finding in profile.findings:
         verdict = "will be rejected" if finding.rejected else "will be normalised"
         rows = counted(finding.rows, "row")
-        yield f"{finding.table}.{finding.column} → {finding.target}: {rows} {verdict}: {finding.what}"
+        yield f"{named(finding.table)}.{named(finding.column)} → {finding.target}: {rows} {verdict}: {finding.what}"
         for rowid, value in finding.examples:
             yield f"    row {rowid}: {value}"
 
 
 def _shared_line(table: str, target: str, rows: int, verb: str) -> str:
-    return f"{table} → {target}: {counted(rows, 'row')} {verb} there already, with the same values: shared"
+    return f"{named(table)} → {target}: {counted(rows, 'row')} {verb} there already, with the same values: shared"
 
 
 def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
@@ -101,11 +101,12 @@ def outcome_lines(outcome: Outcome) -> Iterator[str | Table]:
         if table.shared:
             yield _shared_line(table.source_table, table.target_table, table.shared, "were")
     for one in outcome.normalisations:
-        yield f"{one.source_table}.{one.source_column}: {counted(one.rows, 'value')} normalised: {one.normalisation}"
+        column = f"{named(one.source_table)}.{named(one.source_column)}"
+        yield f"{column}: {counted(one.rows, 'value')} normalised: {one.normalisation}"
     for reject in outcome.rejects:
-        column = f".{reject.source_column}" if reject.source_column else ""
+        column = f".{named(reject.source_column)}" if reject.source_column is not None else ""
         yield (
-            f"{reject.source_table}{column} → {reject.target_table}: {counted(reject.rows, 'row')} rejected: "
+            f"{named(reject.source_table)}{column} → {reject.target_table}: {counted(reject.rows, 'row')} rejected: "
             f"{reject.reason} (for example row {reject.example}{_against(reject)}; kept in imports.rejected)"
         )
     for key in outcome.not_validated:
@@ -121,7 +122,7 @@ def _figure_table(tables: Sequence[TableSummary]) -> Table:
     # Few files have rows that are there already, or that were erased: the others' tables do without the columns.
     seldom = [name for name in ("shared", "erased") if any(getattr(table, name) for table in tables)]
     titles = ("table", "goes to", "rows", "loaded", *seldom, "rejected", "verified", "different")
-    rows = [(table.source_table, table.target_table, *_figures(table, seldom)) for table in tables]
+    rows = [(named(table.source_table), table.target_table, *_figures(table, seldom)) for table in tables]
     spare = {place for place, title in enumerate(titles) if title in ("rejected", "different")}
     return Table(titles, rows, right=set(range(2, len(titles))), spare=spare)
 

@@ -71,6 +71,11 @@ class Conversion:
         present = {array_name(output) for output, source in outputs.items() if source not in absent}
         return [name for name in self.columns if name in present - {self.key, *OWN_TIMES}]
 
+    @property
+    def uncomputed(self) -> dict[str, str]:
+        """Return the columns whose values only the application can compute, each with why."""
+        return self.table_mapping.uncomputed
+
     @cached_property
     def zones(self) -> dict[str, Zones]:
         """The zones of the times of each output of the mapping."""

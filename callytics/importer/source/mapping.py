@@ -48,8 +48,8 @@ class SourceTable:
     rowid: str
     # The INTEGER PRIMARY KEY, which is the row number itself.
     id_column: str | None
-    # What can't be read of it, each with its cause.
-    unreadable: tuple[str, ...] = ()
+    # Columns that only their application can compute, each with what it needs.
+    uncomputed: tuple[tuple[str, str], ...] = ()
     # Statements that a connection needs before it knows `relation`.
     preparation: tuple[str, ...] = ()
     # Whether SQLite numbers the rows, so that a number means the same row in a copy of the file.
@@ -84,8 +84,12 @@ class Mapping:
     select: str
 
     def fits(self, table: SourceTable) -> bool:
-        """Tell whether the table has this shape; names compare without case, as in SQLite."""
-        return folded(table.name) == folded(self.source_table) and not missing(self.shape, table.columns)
+        """Tell whether the table has this shape; names compare without case, as in SQLite.
+
+        What can't be computed here is of its shape, too: otherwise it would be taken for another program's.
+        """
+        columns = [*table.columns, *(column for column, _ in table.uncomputed)]
+        return folded(table.name) == folded(self.source_table) and not missing(self.shape, columns)
 
 
 def missing(wanted: Iterable[str], columns: Iterable[str]) -> tuple[str, ...]:
@@ -103,8 +107,15 @@ class TableMapping:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The source columns that this file does not have; they read as NULL."""
+        """The source columns that this file does not have, or that can't be computed here; they read as NULL."""
         return missing(self.mapping.outputs.values(), self.table.columns)
+
+    @property
+    def uncomputed(self) -> dict[str, str]:
+        """The target columns whose values only the application can compute, each with why."""
+        causes = {folded(column): f"{self.table.name}.{column} {cause}" for column, cause in self.table.uncomputed}
+        outputs = self.mapping.outputs.items()
+        return {output: causes[folded(source)] for output, source in outputs if folded(source) in causes}
 
     def relation(self, rowids: str) -> str:
         """Return the WITH clause that names the source rows (of the condition `rowids`) and `mapped`, the result."""

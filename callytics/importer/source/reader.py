@@ -22,6 +22,8 @@ from callytics.importer.source.mapping import SourceTable, TableMapping, bind, u
 from callytics.importer.source.tables import source_tables
 from callytics.importer.source.trouble import reading, reading_arrow
 from callytics.postgres.sql import folded, sqlite_name
+from callytics.postgres.text import named
+from callytics.schema.catalogue.catalogue import required_columns
 
 SMALLEST_ROWID, LARGEST_ROWID = -(2**63), 2**63 - 1
 # The first and the last row number of a range of rows.
@@ -81,7 +83,18 @@ class Source:
     @cached_property
     def unreadable(self) -> tuple[str, ...]:
         """What is left out of the tables, each with its cause: columns that only the application can compute."""
-        return tuple(note for table in self.tables for note in table.unreadable)
+        return tuple(note for table in self.tables for note in self._uncomputed(table))
+
+    def _uncomputed(self, table: SourceTable) -> Iterator[str]:
+        required = {
+            (folded(mapped.mapping.outputs[column]), mapped.mapping.target)
+            for mapped in self.table_mappings[table.name]
+            for column in set(mapped.mapping.outputs) & required_columns(mapped.mapping.target)
+        }
+        for column, cause in table.uncomputed:
+            without = [target for name, target in sorted(required) if name == folded(column)]
+            then = f", and {' and '.join(without)} takes no row without it" if without else ""
+            yield f"{named(table.name)}.{named(column)} can be computed by its application only: {cause}{then}"
 
     def refuse_empty(self) -> None:
         """Raise `SourceError` where the file holds no tables."""
@@ -92,7 +105,7 @@ class Source:
         """Raise `SourceError` where the file holds no tables, or none that a mapping knows: it is another program's."""
         self.refuse_empty()
         if not self.mapping_names:
-            names = [table.name for table in self.tables]
+            names = [named(table.name) for table in self.tables]
             more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
             raise SourceError(
                 f"{self.label} holds no table of Callytics, but {', '.join(names[:MOST_NAMED])}{more}: is it the right "

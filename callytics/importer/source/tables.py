@@ -47,7 +47,7 @@ class Description:
     relation: str
     rowid: str
     id_column: str | None = None
-    unreadable: tuple[str, ...] = ()
+    uncomputed: tuple[tuple[str, str], ...] = ()
     preparation: tuple[str, ...] = ()
     has_row_numbers: bool = True
     clocked: tuple[str, ...] = ()
@@ -118,16 +118,13 @@ def _named(table: _Described, connection: sqlite3.Connection) -> Description:
     name = table.name
     computed = [name_text(column) for column, _, hidden in table.info if hidden]
     causes = {column: cause for column in computed if (cause := _cause(name, column, connection))}
-    columns = tuple(column for column in table.columns if column not in causes)
-    unreadable = tuple(
-        f"{name}.{column} can be computed by its application only: {causes[column]}" for column in causes
-    )
+    columns, uncomputed = tuple(column for column in table.columns if column not in causes), tuple(causes.items())
     rowid = _rowid_name(table, f"main.{sqlite_name(name)}", connection)
     if not rowid:
-        return _copied(Description(name, columns, f"main.{sqlite_name(name)}", "", unreadable=unreadable))
+        return _copied(Description(name, columns, f"main.{sqlite_name(name)}", "", uncomputed=uncomputed))
     # An index may need a collation or a function that is missing here; the rows do not.
     relation = f"main.{sqlite_name(name)} not indexed"
-    return Description(name, columns, relation, rowid, _id_column(table, connection), unreadable)
+    return Description(name, columns, relation, rowid, _id_column(table, connection), uncomputed)
 
 
 def _by_place(table: _Described, connection: sqlite3.Connection) -> Description:

@@ -59,6 +59,10 @@ class Table(Protocol):
     def compared_columns(self) -> list[str]:
         """Return the columns in which it must equal that one."""
 
+    @property
+    def uncomputed(self) -> dict[str, str]:
+        """Return the columns whose values only the application can compute, each with why."""
+
 
 def refused_rows(
     connection: Connection, table: Table, refused: RefusedRows, source: Callable[[int], dict[str, Any]]
@@ -80,9 +84,14 @@ def refused_rows(
             found.append(
                 _held(row.rowid, values, holder, columns, table)
                 if holder
-                else RefusedRow(row.rowid, None, refusal.reason, values)
+                else RefusedRow(row.rowid, None, _because(refusal, table), values)
             )
     return found
+
+
+def _because(refusal: Refusal, table: Table) -> str:
+    cause = table.uncomputed.get(refusal.lacking or "")
+    return f"{refusal.reason} ({cause})" if cause else refusal.reason
 
 
 def _held(rowid: int, values: dict[str, Any], holder: Holder, columns: tuple[str, ...], table: Table) -> RefusedRow:

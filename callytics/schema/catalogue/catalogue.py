@@ -49,6 +49,13 @@ class Part:
         return f"{self.kind} {self.name}" + (f" of {self.relation}" if self.relation not in ("", self.name) else "")
 
 
+@cache
+def required_columns(table: str) -> frozenset[str]:
+    """Return the columns of a table that have to be given a value."""
+    columns = (part for part in expected().parts if (part.kind, part.relation) == ("column", table))
+    return frozenset(part.name for part in columns if part.definition.endswith(" not null"))
+
+
 @dataclass(frozen=True)
 class Difference:
     """A part that is not as the migrations make it; ``found`` is None for a missing one, ``made`` for an added one."""

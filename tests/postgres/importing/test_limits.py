@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -123,7 +124,7 @@ def test_rows_that_are_larger_than_a_record(installation: Installation) -> None:
     file = installation.write(f"{TOPIC} create table recordings (id integer primary key, wav blob);")
     installation.write("insert into recordings values (1, zeroblob(140000000)), (2, zeroblob(9))")
     line = said_of(installation, file, "record")
-    assert "recordings has 1 rows that are larger than a record holds" in line
+    assert "recordings has 1 row larger than a record holds" in line
     installation.take(file)
     kept = installation.all("select source_row #>> '{wav,bytes}' from imports.unmapped order by source_rowid")
     assert kept == [("140000000",), (None,)]
@@ -154,7 +155,7 @@ def test_a_text_that_is_longer_than_search_reads(installation: Installation) -> 
     with closing(sqlite3.connect(file)) as sqlite, sqlite:
         rows = [(1, "처음 " + "말 " * 60_000 + "마지막"), (2, "짧은 말")]
         sqlite.executemany("insert into utterances (id, text) values (?, ?)", rows)
-    assert "utterances.text has 1 texts of more than 100,000 characters" in said_of(installation, file, "search")
+    assert "utterances.text has 1 text of more than 100,000 characters" in said_of(installation, file, "search")
     installation.take(file)
     assert installation.problems() == []
     found = "select id from utterances where to_tsvector('simple', left(text, 100000)) @@ to_tsquery('simple', '{}')"
@@ -167,7 +168,7 @@ def test_ids_that_leave_none_for_the_application(installation: Installation) -> 
         "create table Topic (ID integer primary key, Name text); insert into Topic values (9223372036854775800, '요금')"
     )
     line = said_of(installation, file, "ids")
-    assert line.startswith("7 ids are left above those of Topic: give its rows lower ids")
+    assert line.startswith("7 ids left above those of Topic: give its rows lower ids")
     installation.take(file)
     assert installation.change("insert into topics (name) values ('배송') returning id") == 2**63 - 7
 
@@ -232,6 +233,7 @@ def test_more_months_than_the_server_has_locks_for(few_locks: Settings, tmp_path
 
 def test_each_limit_is_one_line_with_what_to_do() -> None:
     for name, limit in limits.LIMITS.items():
-        said = limit.what.format(subject="t", found=1, most=limit.most)
-        assert "\n" not in said + limit.remedy, name
+        said = limit.line("t", 1)
+        assert "\n" not in said, name
+        assert not re.search(r"\b1 \w+s\b", said), name
         assert limit.remedy[0].islower(), name

@@ -163,3 +163,97 @@ def test_names_are_kept_exactly_and_shown_harmlessly(installation: Installation)
     assert "<b>x" not in installation.run("report", "--format", "html").output
     for name in ("\\x1b[31mred", "two\\nlines", "right\\u202eleft", "\\x9b2J", "100%", "{0}", "😀"):
         assert name in said
+
+
+COMPUTED = {
+    "a function": ("spelt(file_path)", "needs the function spelt"),
+    "an operator that is a function": ("file_path regexp 'wav'", "needs the function regexp"),
+    "the second of two": ("upper(file_path) || spelt(file_path)", "needs the function spelt"),
+    "a collation": ("file_path = 'a' collate NATIONAL", "no such collation sequence: NATIONAL"),
+}
+
+
+@pytest.mark.parametrize("expression", COMPUTED)
+@pytest.mark.parametrize("end", ["", " without rowid"])
+def test_a_column_that_can_t_be_computed_is_the_cause_that_is_named(
+    expression: str, end: str, installation: Installation
+) -> None:
+    """Not that the file lacks it, nor that it is another program's file."""
+    computed, cause = COMPUTED[expression]
+    with closing(sqlite3.connect(installation.file)) as sqlite:
+        for name, arguments in (("spelt", 1), ("regexp", 2)):
+            sqlite.create_function(name, arguments, lambda *_: "x", deterministic=True)
+        sqlite.create_collation("NATIONAL", lambda one, other: (one < other) - (one > other))
+        sqlite.executescript(
+            f"create table audio_properties (id integer primary key, file_path text not null, "
+            f"file_name text as ({computed})){end};"
+            "insert into audio_properties (id, file_path) values (1, '/c/1.wav'), (2, '/c/2.wav');"
+        )
+    said = installation.said("inspect", installation.file)
+    note = f"audio_properties.file_name can be computed by its application only: {cause}"
+    assert f"{note}, and audio_files takes no row without it" in said.replace("\n", " ")
+    (lacking,) = (line for line in inspect_file(installation.file, installation.options, quiet).tables)
+    assert "file_name" not in lacking.absent_columns
+    outcome = installation.take(installation.file, code=3)
+    assert any(line.startswith(note) for line in outcome.notes)
+    assert {(row.rows, row.reason) for row in outcome.rejects if row.target_table == "audio_files"} == {
+        (
+            2,
+            'null value in column "file_name" of relation "audio_files" violates not-null constraint '
+            f"(audio_properties.file_name {cause})",
+        )
+    }
+
+
+def test_a_column_that_can_t_be_computed_and_need_not_be_there_is_null(installation: Installation) -> None:
+    file = write_with_extras(
+        installation.file,
+        "create table Topic (ID integer primary key, Name text); insert into Topic values (2, '요금');"
+        "create table audio_files (id integer primary key, file_path text, file_name text, processing_status text, "
+        "format text as (spelt(file_path)));"
+        "insert into audio_files (id, file_path, file_name) values (1, '/c/1.wav', '1.wav');",
+    )
+    outcome = installation.take(file)
+    assert installation.all("select file_name, format from audio_files") == [("1.wav", None)]
+    assert outcome.notes[0] == "audio_files.format can be computed by its application only: needs the function spelt"
+
+
+MODULES = {
+    "unknown": "create virtual table words using spellfix1",
+    "with options": "create virtual table words using mine(\"a b\", 'c')",
+    "rtree": "create virtual table words using rtree(id, x0, x1)",
+    "fts5": "create virtual table words using fts5(a, tokenize = 'mecab')",
+}
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_a_virtual_table_of_a_module_that_is_missing_stops_nothing(kind: str, installation: Installation) -> None:
+    """Its rows are in tables of its own, which are kept; what it is made of is not needed to read them."""
+    with closing(sqlite3.connect(installation.file)) as sqlite:
+        sqlite.executescript(
+            "create table Topic (ID integer primary key, Name text); insert into Topic values (2, '요금');"
+            "create table words_vocab (id integer primary key, word text); insert into words_vocab values (1, '말');"
+            "pragma writable_schema = on;"
+        )
+        sqlite.execute(
+            "insert into sqlite_master (type, name, tbl_name, rootpage, sql) values ('table', 'words', 'words', 0, ?)",
+            (MODULES[kind],),
+        )
+        sqlite.commit()
+    assert "words_vocab" in installation.said("inspect", installation.file)
+    installation.take(installation.file)
+    assert installation.all("select name from topics where id = 2") == [("요금",)]
+    assert installation.unmapped() == [{"id": 1, "word": "말"}]
+
+
+def test_a_table_without_a_name_is_shown_between_quotes(installation: Installation) -> None:
+    file = installation.write(
+        "create table Topic (ID integer primary key, Name text, \" \" text); insert into Topic values (2, '요금', 1);"
+        'create table "" ("" text); insert into "" values (\'x\');'
+    )
+    said = installation.said("inspect", file)
+    assert '""' in said
+    assert 'imports.unmapped: " "' in said
+    assert '""' in installation.said("import", file)
+    only = installation.write('create table "" (x); create table "\t" (x);', "only.sqlite")
+    assert 'holds no table of Callytics, but "", "\\t"' in installation.said("import", only, code=1)

@@ -22,10 +22,14 @@ REFUSAL_CLASSES = ("22", "23", "54")
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why PostgreSQL refused a row; `unique` is (schema, table, name) of the key that another row has already."""
+    """Why PostgreSQL refused a row.
+
+    `unique` is (schema, table, name) of the key that another row has already, `lacking` the column that has no value.
+    """
 
     reason: str
     unique: tuple[str, ...] | None = None
+    lacking: str | None = None
 
 
 def refused_of(
@@ -63,4 +67,4 @@ def refusal(error: psycopg2.Error) -> Refusal:
     names = (told.schema_name, told.table_name, told.constraint_name)
     if isinstance(error, psycopg2.errors.UniqueViolation) and all(names):
         return Refusal(reason, tuple(name or "" for name in names))
-    return Refusal(reason)
+    return Refusal(reason, lacking=told.column_name if isinstance(error, psycopg2.errors.NotNullViolation) else None)
