@@ -121,10 +121,10 @@ def test_a_demo_that_fails_says_how_to_go_on(clone: Path, demo: Callable[..., st
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["missing.sqlite"], "missing.sqlite is not there"),
-        (["{own}/notes.txt"], "notes.txt is not an SQLite database"),
-        (["{own}/one.sqlite", "{own}/notes.txt"], "notes.txt is not an SQLite database"),
-        (["{empty}"], "no SQLite file is in the folder {empty}"),
+        (["missing.sqlite"], "missing.sqlite does not exist: check the path"),
+        (["{own}/notes.txt"], "notes.txt is not an SQLite database: is it the right file?"),
+        (["{own}/one.sqlite", "{own}/notes.txt"], "notes.txt is not an SQLite database: is it the right file?"),
+        (["{empty}"], "{empty} is a folder without an SQLite file: name one that holds some, or a file"),
         (["--calls", "none"], "--calls takes a number from 1 to 9999999, not none"),
         (["0"], "--calls takes a number from 1 to 9999999, not 0"),
         (["--calls"], "--calls lacks its value: see scripts/demo --help"),
@@ -154,6 +154,7 @@ def test_arguments_are_checked_first(tmp_path: Path, own_files: Path, arguments:
 def test_help_tells_how_to_use_it() -> None:
     done = subprocess.run(["bash", REPOSITORY / "scripts/demo", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: scripts/demo [--calls N]\n")
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 @pytest.mark.demo
