@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,20 @@ def computed(server: EmbeddedPostgres) -> Clock:
     postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
 
     def read() -> float:
-        tasks = [task for pid in (os.getpid(), *tree(postmaster)) for task in Path(f"/proc/{pid}/task").glob("*")]
+        running = sum(
+            _ran(task) for pid in (os.getpid(), *tree(postmaster)) for task in Path(f"/proc/{pid}/task").glob("*")
+        )
         ended = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[13:15]
-        running = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        return running + sum(map(int, ended)) / TICKS
+        return running / 1e9 + sum(map(int, ended)) / TICKS
 
     return read
+
+
+def _ran(task: Path) -> int:
+    """Return the nanoseconds that a thread has run, none where it has just ended."""
+    with suppress(OSError):
+        return int((task / "schedstat").read_text().split()[0])
+    return 0
 
 
 def median_ms(run: Callable[[], Page], runs: int, clock: Clock) -> tuple[float, Page]:

@@ -24,7 +24,7 @@ from callytics.postgres.text import counted
 SQL = Queries(Path(__file__).with_name("insert.sql"))
 # Bytes encoded at a time: the server stores one batch while the next is encoded. The size of a row is not known before
 # the first batch, which has FIRST_ROWS rows; no batch has more than MOST_ROWS.
-BATCH_BYTES = 400_000
+BATCH_BYTES = 800_000
 FIRST_ROWS = 200
 MOST_ROWS = 10_000
 TURNED_ROWS = 500
