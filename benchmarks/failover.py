@@ -33,7 +33,7 @@ from tests.infra.lab import Lab, lacks
 
 HEAD = (
     "| fault | stored | missing | doubled | unknown (there) | gap in writing s: pool, libpq | gap in reading s "
-    "| another leads | healed by itself s |\n|---|---|---|---|---|---|---|---|---|\n"
+    "| another leads | then all follow s |\n|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -46,6 +46,7 @@ def line(results: list[Result]) -> str:
     def total(name: str) -> int:
         return sum(getattr(one, name) for one in results)
 
+    person = next(fault.person for fault in FAULTS if fault.name == results[0].fault)
     healed = [one.healed for one in results if one.healed is not None]
     moved = sum(one.timelines[0] != one.timelines[1] for one in results)
     cells = (
@@ -57,7 +58,8 @@ def line(results: list[Result]) -> str:
         f"{median('pool_gap')}, {median('plain_gap')}",
         median("read_gap"),
         "yes" if moved == len(results) else "no" if not moved else f"{moved} of {len(results)}",
-        f"{statistics.median(healed):.0f}" if len(healed) == len(results) else "no",
+        (f"{person}: " if person else "")
+        + (f"{statistics.median(healed):.0f}" if len(healed) == len(results) else "no"),
     )
     return f"| {' | '.join(cells)} |\n"
 

@@ -117,7 +117,7 @@ def mended(host: LabHost) -> None:
 def room(host: LabHost, megabytes: int | None) -> None:
     """Leave a host's disk so many megabytes, or what it had before."""
     used = int(run("df", "--output=used", "-B1M", str(host.folder)).stdout.split()[1])
-    run("mount", "-o", f"remount,size={f'{used + megabytes}M' if megabytes else '50%'}", str(host.folder))
+    run("mount", "-o", f"remount,size={'50%' if megabytes is None else f'{used + megabytes}M'}", str(host.folder))
 
 
 def _is_init(process: int) -> bool:

@@ -48,9 +48,10 @@ Step = Callable[[Scene], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """How to make a cluster fail and how to put that right; ``seconds`` is how long it lasts at least, and at most.
+    """How to make a cluster fail and how to end that; it lasts ``least`` seconds and ``most``.
 
-    Between the two it lasts until both writers have stored something again.
+    Between the two it lasts until both writers have stored something again. ``person`` is what somebody has to do
+    besides, where the cluster does not heal by itself.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Fault:
     heal: Step = lambda _scene: None
     least: float = 1.0
     most: float = 60.0
+    person: str = ""
 
 
 def _switchover(scene: Scene) -> None:
@@ -77,13 +79,12 @@ def _lose_etcd(scene: Scene) -> None:
 
 
 def _fill(scene: Scene) -> None:
-    room(scene.leader, 24)
-    # Random, or the log of it would be as small as it is compressed.
-    rows = "select md5(random()::text) from generate_series(1, 2000000)"
-    scene.leader.run(
-        f"cd / && runuser -u postgres -- psql -XqAt -d callytics -c 'create table public.filling as {rows}'",
-        check=False,
-    )
+    room(scene.leader, 0)
+    # A table that does not fit is an error of its statement: it is the log for which there must be no room. Random, or
+    # it would be as small as it is compressed.
+    much = "select pg_logical_emit_message(false, 'filling', string_agg(md5(random()::text), ''))"
+    query = f"{much} from generate_series(1, 500000), (select pg_switch_wal()) as next;\n"
+    scene.leader.run("cd / && runuser -u postgres -- psql -XqAt -d callytics", input=query * 40, check=False)
 
 
 def _emptied(scene: Scene) -> None:
@@ -186,6 +187,7 @@ FAULTS = (
         _lose_etcd,
         lambda scene: scene.cluster.deployment.run("deploy/etcd.py"),
         least=10,
+        person="deploy/etcd.py",
     ),
     Fault("both standbys stopped, 20 s", _stop_both, _start_both, least=20, most=20),
     Fault("disk of the primary full", _fill, _emptied, least=10),
@@ -222,7 +224,7 @@ class Answers:
 
 @dataclass
 class Result:
-    """What a fault did: rows, seconds, who led, and whether it took a person."""
+    """What a fault did: rows, seconds, who led; ``healed`` is how long after writing went on every member followed."""
 
     fault: str
     stored: int

@@ -8,7 +8,18 @@ import sys
 from tests.support.places import REPOSITORY
 
 # Those that need no programs besides the test's own.
-NAMES = ("capacity", "cut_over", "faults", "fuzz", "import_speed", "import_time", "memory", "search", "walks")
+NAMES = (
+    "capacity",
+    "cut_over",
+    "failover",
+    "faults",
+    "fuzz",
+    "import_speed",
+    "import_time",
+    "memory",
+    "search",
+    "walks",
+)
 
 
 def test_benchmarks_find_what_they_are_made_of() -> None:
