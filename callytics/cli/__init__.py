@@ -5,65 +5,70 @@ The subcommands are in this package's modules, by subject; this is the group tha
 
 from __future__ import annotations
 
+from collections import UserDict
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli import (
-    agents,
-    audit,
-    backups,
-    cluster,
-    completion,
-    environment,
-    erasure,
-    imports,
-    metrics,
-    partitions,
-    schema,
-    serving,
-    status,
-    top,
-    trial,
-)
 from callytics.cli.boundary import Boundary, prepare_output
 from callytics.exceptions import SettingsError
-from callytics.importer import Limits
 from callytics.schema.versions import newest
 from callytics.settings import forget_libpq
 
+if TYPE_CHECKING:
+    from callytics.importer import Limits
+
 ENV_FILE = click.Path(dir_okay=False, path_type=Path)
-COMMANDS = (
-    environment.env,
-    schema.migrate,
-    schema.grants,
-    partitions.partitions,
-    schema.doctor,
-    status.status,
-    top.top,
-    metrics.metrics,
-    trial.sample,
-    trial.server,
-    imports.inspect,
-    imports.import_command,
-    imports.verify,
-    imports.sync,
-    imports.undo,
-    imports.timezone_command,
-    imports.report,
-    erasure.erase,
-    backups.backup,
-    cluster.cluster,
-    serving.serve,
-    agents.agent,
-    audit.audit,
-    completion.completion,
-)
+# Where each command is defined, as MODULE.NAME.
+COMMANDS = {
+    "env": "environment.env",
+    "migrate": "schema.migrate",
+    "grants": "schema.grants",
+    "partitions": "partitions.partitions",
+    "doctor": "schema.doctor",
+    "status": "status.status",
+    "top": "top.top",
+    "metrics": "metrics.metrics",
+    "sample": "trial.sample",
+    "server": "trial.server",
+    "inspect": "imports.inspect",
+    "import": "imports.import_command",
+    "verify": "imports.verify",
+    "sync": "imports.sync",
+    "undo": "imports.undo",
+    "timezone": "imports.timezone_command",
+    "report": "imports.report",
+    "erase": "erasure.erase",
+    "backup": "backups.backup",
+    "cluster": "cluster.cluster",
+    "serve": "serving.serve",
+    "agent": "agents.agent",
+    "audit": "audit.audit",
+    "completion": "completion.completion",
+}
+# Where a command's context keeps the ``Limits`` that were given to ``main``.
+LIMITS = "callytics.limits"
 
 # These read no settings, or examine and write the file, which then need not be there.
 WITHOUT_SETTINGS = frozenset({"backup", "cluster", "completion", "env", "inspect", "sample", "server"})
+
+
+class Commands(UserDict[str, Any]):
+    """Commands by name, each imported when it is asked for.
+
+    Nobody should wait for libraries of other commands: with pyarrow, yoyo and the drivers, the start takes four times
+    as long.
+    """
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Import a command; raises KeyError for an unknown name."""
+        module, attribute = self.data[name].split(".")
+        command: click.Command = getattr(import_module(f"callytics.cli.{module}"), attribute)
+        return command
 
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -73,7 +78,7 @@ def print_version(context: click.Context, _option: click.Parameter, wanted: bool
         context.exit()
 
 
-@click.group(cls=Boundary, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Boundary, commands=Commands(COMMANDS), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
@@ -89,15 +94,11 @@ def cli(context: click.Context, env_file: Path) -> None:
     # 'env' connects nowhere, and names the variables that have no effect.
     if context.invoked_subcommand != "env":
         forget_libpq()
-    context.meta[imports.LIMITS] = context.obj or Limits()
+    context.meta[LIMITS] = context.obj
     named = context.get_parameter_source("env_file") is ParameterSource.COMMANDLINE
     if named and context.invoked_subcommand not in WITHOUT_SETTINGS and not env_file.exists():
         raise SettingsError(f"{env_file} is not there: check the path after --env-file")
     context.obj = env_file
-
-
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main(limits: Limits | None = None) -> None:

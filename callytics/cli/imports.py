@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from callytics import report as reports
+from callytics.cli import LIMITS
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.interrupt import ending_in_time
 from callytics.cli.terminal.outcomes import as_json as json_of
@@ -31,6 +32,7 @@ from callytics.importer import (
     INTERRUPTED,
     Choice,
     FolderContents,
+    Limits,
     Options,
     Outcome,
     Profile,
@@ -48,8 +50,6 @@ from callytics.importer import (
 from callytics.postgres.text import shown, shown_json
 from callytics.settings import Settings
 
-# Where a command's context keeps the ``Limits`` that were given to ``main``.
-LIMITS = "callytics.limits"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 JSON_HELP = "Print JSON instead of tables, and progress as JSON lines on stderr."
 JOBS = click.option(
@@ -72,7 +72,7 @@ def import_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _options(**options: Any) -> Options:
-    return Options(limits=click.get_current_context().meta[LIMITS], **options)
+    return Options(limits=click.get_current_context().meta[LIMITS] or Limits(), **options)
 
 
 def _files(named: Sequence[Path]) -> list[Path]:

@@ -250,13 +250,25 @@ def test_program_runs_as_a_module() -> None:
     assert re.fullmatch(r"callytics \d+\.\d+\.\d+ \(schema \d{4}\)\n", answer.stdout)
 
 
+def test_commands_wait_for_no_library_of_others() -> None:
+    """The drivers, pyarrow and yoyo take three quarters of the start: whoever asks for the version needs none."""
+    slow = ("adbc_driver_manager", "argon2", "fastapi", "jinja2", "prometheus_client", "psycopg", "pyarrow", "yoyo")
+    program = (
+        f"import sys; from callytics.cli import cli; cli(['env', 'show'], standalone_mode=False); "
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    write_env()
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
 def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
     """The terminal's Ctrl-C reaches the handler, not Python's own."""
     script = (
         "import time\n"
-        "from callytics import cli\n"
-        "cli.schema.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
-        "cli.cli(['migrate'])"
+        "from callytics.cli import cli, schema\n"
+        "schema.migrate_database = lambda *_, **__: (print('up', flush=True), time.sleep(60))\n"
+        "cli(['migrate'])"
     )
     write_env()
     process = subprocess.Popen(
