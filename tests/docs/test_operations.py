@@ -16,12 +16,12 @@ import pytest
 from callytics.schema.migrate import migrate
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from callytics.trial.sample import write_sample
 from callytics.trial.servers import find_servers
 from tests.support.commands import environment, invoke
 from tests.support.filling import MONTHLY
 from tests.support.manual import blocks, page, section
 from tests.support.needs import lacking
+from tests.support.samples import write_sample
 from tests.support.servers import execute, private_server, settings_for, superuser
 
 

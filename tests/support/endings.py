@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 from callytics.cli import cli
 from callytics.importer import Options, import_files
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.commands import PROGRAM, environment
 from tests.support.installation import quiet
 from tests.support.places import REPOSITORY
+from tests.support.samples import write_sample
 from tests.support.servers import Databases
 
 # Arguments with which each command gets as far as the database. A new command has to be added to one of the two.

@@ -27,9 +27,9 @@ import psycopg2
 from callytics.importer import Limits
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from callytics.trial.sample import write_sample
 from tests.support import commands
 from tests.support.catalogue import catalogue
+from tests.support.samples import write_sample
 from tests.support.servers import Databases
 
 SECONDS = 60.0

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from callytics.postgres.session import settle
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.application import api_with_agents
 from tests.support.endings import run
 from tests.support.installation import Installation
+from tests.support.samples import write_sample
 
 SPOKEN = "update utterances set text = 'It''s 5 \\ 6' where id = (select min(id) from utterances)"
 ANALYSIS = {

@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from callytics.trial.sample import write_sample
 from tests.support.independent import FLAGS, JSON_COLUMNS, JSON_IN_SOME
 from tests.support.odd_files import FOREIGN, Damage, OddFile, OddTable, Text, quoted
+from tests.support.samples import write_sample
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

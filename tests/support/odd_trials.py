@@ -28,12 +28,12 @@ from psycopg2.extensions import connection as Connection
 from callytics.importer import Limits
 from callytics.importer.source import copying
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support import commands
 from tests.support.catalogue import catalogue
 from tests.support.installation import contents
 from tests.support.odd_check import problems
 from tests.support.odd_files import OddFile, change, write_odd
+from tests.support.samples import write_sample
 
 SMALL = Limits(chunk_rows=3, piece_rows=4, large_table_rows=5)
 SECONDS = 90

@@ -12,8 +12,8 @@ import pytest
 
 from callytics.exceptions import TargetError
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.installation import Imported, Installation, contents
+from tests.support.samples import write_sample
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from callytics.importer import limits, preparation
 from callytics.importer.costs import Costs
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from callytics.trial.sample import write_sample
 from tests.support.endings import error_of, findings
 from tests.support.installation import Installation
+from tests.support.samples import write_sample
 from tests.support.servers import VOLATILE, migrated, private_server, superuser
 
 pytestmark = pytest.mark.slow

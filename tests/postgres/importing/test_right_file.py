@@ -16,8 +16,8 @@ from callytics.importer import inspect_file, zone_named
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.installation import Installation, quiet, write
+from tests.support.samples import write_sample
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.installation import Installation
+from tests.support.samples import write_sample
 
 pytestmark = pytest.mark.slow
 

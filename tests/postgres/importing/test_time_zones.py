@@ -16,9 +16,9 @@ import pytest
 from callytics.exceptions import SourceError, TargetError
 from callytics.importer import Choice, Wanted, change_timezone, import_files, inspect_file, zone_named
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.independent import problems
 from tests.support.installation import Installation, quiet
+from tests.support.samples import write_sample
 
 pytestmark = pytest.mark.slow
 

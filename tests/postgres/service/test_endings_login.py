@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from callytics.settings import Settings
-from callytics.trial.sample import write_sample
 from tests.support.endings import WITH_DATABASE, error_of, findings, run
+from tests.support.samples import write_sample
 from tests.support.servers import Databases
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from callytics.trial.sample import write_sample
 from tests.support.endings import ON_HOSTS, WITH_DATABASE, WITHOUT_DATABASE, commands, error_of, run
+from tests.support.samples import write_sample
 
 NOT_SET = "POSTGRES_HOST is not set: put it into {} ('callytics env init' writes a file)"
 
