@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -33,17 +35,49 @@ SECRETS = {
 APART = {"DATABASE_HOSTS": "10.0.0.11", "APP_HOSTS": "10.0.0.21, 10.0.0.22"}
 
 
+# Starting pyinfra takes ten times as long as what it is asked here: it is imported once, and each run is a fork.
+FORKS = """
+import json, os, sys
+from pyinfra_cli.main import main
+
+for line in sys.stdin:
+    arguments, variables, files = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.environ.clear()
+        os.environ.update(variables)
+        for descriptor, file in enumerate(files):
+            os.dup2(os.open(file, os.O_RDWR), descriptor)
+        sys.argv = ["pyinfra", *arguments]
+        main()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pyinfra() -> Iterator[None]:
+    variables = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    command = [sys.executable, "-c", FORKS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=REPOSITORY, env=variables, text=True, **pipes) as process:  # type: ignore[call-overload]
+        started.append(process)
+        yield
+        started.clear()
+
+
 def pyinfra(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
     """Run pyinfra in the checkout, with passwords and these variables; None takes one out."""
     variables = {**SECRETS, "CALLYTICS_ENV_FILE": os.devnull, "PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     variables |= environment  # type: ignore[arg-type]
-    return subprocess.run(
-        [sys.executable, "-m", "pyinfra", *arguments],
-        cwd=REPOSITORY,
-        env={name: value for name, value in variables.items() if value is not None},
-        capture_output=True,
-        text=True,
-    )
+    given = {name: value for name, value in variables.items() if value is not None}
+    (process,) = started
+    assert process.stdin is not None and process.stdout is not None
+    with NamedTemporaryFile("r") as stdout, NamedTemporaryFile("r") as stderr:
+        request = json.dumps([arguments, given, [os.devnull, stdout.name, stderr.name]])
+        print(request, file=process.stdin, flush=True)
+        code = int(process.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
 
 
 def inventory(**environment: str | None) -> dict[str, Any]:
