@@ -400,7 +400,7 @@ def test_half_an_installation_is_told_before_the_question(imported: Terminal, ke
     assert asked.lines[-1] == "callytics holds calls already: add these to them? [y/N]"
     assert asked.too_wide == []
     read(keyboard.press("n\n"), "Aborted!", 1)
-    read(keyboard.type("callytics undo 2"), "there is no import 2", 1)
+    read(keyboard.type("callytics verify half/consultation_quality.sqlite"), "was never imported here", 1)
 
 
 def test_windows_line_ends_are_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
