@@ -69,6 +69,7 @@ def login(home: Path, **changes: str) -> Mapping[str, str]:
 def check(clone: Path, said: str) -> None:
     """Check that what the demo says at its end is true."""
     assert "==> Done: 50 calls of each of three generations are in PostgreSQL, every value compared" in said
+    assert "wrong zone" not in said
     assert (clone / ".demo/report.md").read_text(encoding="utf-8").startswith("# ")
     assert recordings(clone, said) == 150
 
