@@ -160,13 +160,17 @@ def test_help_tells_how_to_use_it() -> None:
 
 @pytest.mark.demo
 @pytest.mark.slow
-def test_demo_runs_twice(clone: Path, demo: Callable[..., str]) -> None:
-    """As whoever runs the tests, while the shell still points at another database."""
+def test_demo_runs_as_often_as_one_likes(clone: Path, demo: Callable[..., str], tmp_path: Path) -> None:
+    """As whoever runs the tests, while the shell still points at another database; after its server is deleted, too."""
     elsewhere = {"POSTGRES_HOST": "production.invalid", "PGHOST": "production.invalid"}
     check(clone, demo(**elsewhere))
     again = demo(**elsewhere)
     check(clone, again)
     assert again.count("already imported") == 4
+    delete = [clone / ".venv/bin/callytics", "server", "stop", ".demo", "--remove", "--yes"]
+    subprocess.run(delete, cwd=clone, env=login(tmp_path), check=True)
+    check(clone, demo(**elsewhere))
+    assert [path.name for path in clone.glob(".demo.*/report.md")] == ["report.md"]
 
 
 @pytest.mark.demo

@@ -324,6 +324,15 @@ def test_half_an_installation_is_noticed_before_it_is_imported(imported: Termina
     assert "The other database of the installation, audio_analysis, is not among the files" in said.out
 
 
+def test_half_an_installation_is_told_before_the_question(imported: Terminal, keyboard: Keyboard) -> None:
+    asked = keyboard.type("callytics import half/consultation_quality.sqlite", until="[y/N]")
+    assert squeezed("the other database of the installation, audio_analysis, is not imported yet") in asked.squeezed
+    assert asked.lines[-1] == "callytics holds calls already: add these to them? [y/N]"
+    assert asked.too_wide == []
+    read(keyboard.press("n\n"), "Aborted!", 1)
+    read(keyboard.type("callytics verify half/consultation_quality.sqlite"), "was never imported here", 1)
+
+
 def test_nothing_is_lost_after_wrong_turns(imported: Terminal) -> None:
     assert (
         "Verified: all values of 4,478 rows are equal." in imported.works("callytics verify Callytics_new.sqlite").out
@@ -392,15 +401,6 @@ def test_a_wrong_turn_at_a_terminal_is_told_in_whole_lines(imported: Terminal, k
     command, words = WRONG_TURNS_AT_A_TERMINAL[turn]
     refuses(keyboard.type(command), words)
     read(keyboard.type("callytics verify Callytics_new.sqlite"), "Verified: all values of 4,478 rows are equal.", 0)
-
-
-def test_half_an_installation_is_told_before_the_question(imported: Terminal, keyboard: Keyboard) -> None:
-    asked = keyboard.type("callytics import half/consultation_quality.sqlite", until="[y/N]")
-    assert squeezed("the other database of the installation, audio_analysis, is not imported yet") in asked.squeezed
-    assert asked.lines[-1] == "callytics holds calls already: add these to them? [y/N]"
-    assert asked.too_wide == []
-    read(keyboard.press("n\n"), "Aborted!", 1)
-    read(keyboard.type("callytics verify half/consultation_quality.sqlite"), "was never imported here", 1)
 
 
 def test_windows_line_ends_are_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
