@@ -56,8 +56,11 @@ WITHOUT_DATABASE = {
     *("env init", "env check", "env show", "sample", "inspect", "completion", "doctor", "status", "top", "metrics"),
     *("server start", "server status", "server stop"),
 }
-# These work where a host has its backups: tests/infra/test_backup.py.
-ON_HOSTS = {f"backup {name}" for name in ("now", "list", "check", "drill", "restore", "watch")}
+# These work where a host has its backups, or is a member of a cluster: tests/infra.
+ON_HOSTS = {
+    *(f"backup {name}" for name in ("now", "list", "check", "drill", "restore", "watch")),
+    *(f"cluster {name}" for name in ("status", "switchover", "restart", "reinit")),
+}
 # Another agent than the one that is there.
 OTHER = {"agent add": WITH_DATABASE["agent add"].replace("kim", "lee")}
 KEY = {"JWT_SECRET_KEY": "a key of an agent's login, long enough 0123456789"}
