@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -18,14 +18,18 @@ from callytics.exceptions import SourceError
 from callytics.importer.convert.rows import LARGEST_RECORD_BYTES
 from callytics.importer.convert.values import LARGEST_BIGINT
 from callytics.importer.source.mapping import SourceTable, TableMapping, mappings, missing
+from callytics.importer.source.memory import free_bytes
 from callytics.importer.source.reader import RESULT_COLUMNS, Source
 from callytics.postgres.sql import folded, sqlite_name
-from callytics.postgres.text import counted, named
+from callytics.postgres.text import counted, named, sized
 from callytics.schema.catalogue.catalogue import expected
 
 # What becomes of a file that meets a limit: the import refuses it, some rows may be rejected, the application will lack
 # something, or nothing is lost and this says how it is kept.
 Then = Literal["refused", "rejected", "lacking", "kept"]
+# As much memory as a row takes, its values held in both drivers and compared with PostgreSQL's: a sync of a text of
+# 100 MB took 1.25 GB, in Korean, on a table of the schema; all others took less.
+ROW_MEMORY = 13
 UNIQUE = re.compile(r"UNIQUE \((.+)\)")
 # Columns whose words are searched, of transcripts whose first characters are indexed (migrations 0030 and 0031).
 SEARCHED = {"transcriptions": "text_content", "utterances": "text"}
@@ -43,7 +47,8 @@ class Limit:
     def line(self, subject: str, found: int) -> str:
         """Say who exceeds it by how much, and what to do."""
         nouns = {f"{noun}s": counted(found, noun) for noun in ("row", "value", "text", "id")}
-        return f"{self.what.format(subject=subject, found=found, most=self.most, **nouns)}: {self.remedy}"
+        sizes = {"size": sized(found), "most_size": sized(self.most)}
+        return f"{self.what.format(subject=subject, found=found, most=self.most, **nouns, **sizes)}: {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,12 @@ LIMITS = {
         "{subject} has {rows} larger than a record holds ({most:,} bytes)",
         "keep the folder of the snapshots: their largest values stay there, and the records have their SHA-256",
     ),
+    "memory": Limit(
+        0,
+        "refused",
+        "{subject} has a row of {size}, and the memory that is free here is enough for one of {most_size}",
+        "run the command where more is free, or leave the row out of a copy of the file",
+    ),
     # BTMaxItemSize again; what PostgreSQL can compress to that length is taken.
     "unique text": Limit(
         2_704,
@@ -124,21 +135,22 @@ def limits_of(source: Source) -> Iterator[Reached]:
     for table in source.tables:
         yield from _of_names(table, source.table_mappings[table.name])
         yield from _of_rows(source, table)
+        yield from _of_memory(source, table)
         for mapped in source.table_mappings[table.name]:
             yield from _of_texts(source, mapped)
             yield from _of_ids(source, mapped)
 
 
-def refuse_beyond(tables: Iterable[SourceTable], label: str) -> None:
+def refuse_beyond(source: Source) -> None:
     """Raise ``SourceError`` for what can't be kept, before anything is written."""
-    for table in tables:
-        for reached in _of_names(table, ()):
+    for table in source.tables:
+        for reached in (*_of_names(table, ()), *_of_memory(source, table)):
             if reached.then == "refused":
-                raise SourceError(f"{label} can't be kept: {reached.line}")
+                raise SourceError(f"{source.label} can't be kept: {reached.line}")
 
 
-def _reached(name: str, subject: str, found: int) -> Iterator[Reached]:
-    limit = LIMITS[name]
+def _reached(name: str, subject: str, found: int, most: int | None = None) -> Iterator[Reached]:
+    limit = LIMITS[name] if most is None else replace(LIMITS[name], most=most)
     # A name that is itself too long would fill the screen.
     short = subject if len(subject) <= 2 * LIMITS["identifier"].most else f"{subject[:60]}…"
     yield Reached(name, subject, found, limit.then, limit.line(named(short), found))
@@ -183,6 +195,22 @@ def _of_rows(source: Source, table: SourceTable) -> Iterator[Reached]:
         query = f"select count(*) from {table.relation} where {' + '.join(sizes)} > {most:d}"
         if found := connection.execute(query).fetchone()[0]:
             yield from _reached("record", table.name, found)
+
+
+def _of_memory(source: Source, table: SourceTable) -> Iterator[Reached]:
+    free = free_bytes()
+    # In a smaller file there is no such row, and so nothing to be looked for.
+    if free is None or source.path.stat().st_size * ROW_MEMORY <= free:
+        return
+    names = list(map(sqlite_name, table.columns))
+    largest = 0
+    with source.opened() as connection:
+        for start in range(0, len(names), RESULT_COLUMNS):
+            sizes = [f"coalesce(length(cast({name} as blob)), 0)" for name in names[start : start + RESULT_COLUMNS]]
+            query = f"select max({' + '.join(sizes)}) from {table.relation}"
+            largest = max(largest, connection.execute(query).fetchone()[0] or 0)
+    if largest * ROW_MEMORY > free:
+        yield from _reached("memory", table.name, largest, free // ROW_MEMORY)
 
 
 def _of_texts(source: Source, mapped: TableMapping) -> Iterator[Reached]:

@@ -190,7 +190,7 @@ def _admitted(session: Session, snapshot: Snapshot, others: Sequence[Source], ou
         source.refuse_empty()
     else:
         source.refuse_foreign()
-    refuse_beyond(source.tables, source.label)
+    refuse_beyond(source)
     if not session.options.again:
         outcome.notes += _refuse_copy(session, source, others)
     outcome.notes.extend(source.unreadable)

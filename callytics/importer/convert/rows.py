@@ -108,8 +108,11 @@ def _too_large(row: Mapping[str, Any], refused: str | None) -> set[str]:
 def _size(value: bytes, refused: bool) -> int:
     if refused and LARGE_VALUE_BYTES < len(value) <= LARGEST_RECORD_BYTES:
         return 0
-    if isinstance(value, Text):
+    # What is left to the snapshot in any case is not written out several times over to know how much longer it gets.
+    if isinstance(value, Text) and len(value) <= LARGEST_RECORD_BYTES:
         return len(json.dumps(_encode(value, False), ensure_ascii=False).encode())
+    if isinstance(value, Text):
+        return len(value)
     # Without writing hundreds of megabytes of digits to count them.
     return 2 * len(value) + len('{"blob": ""}')
 

@@ -109,7 +109,7 @@ def table_records(
     ``counts`` are the rows of each table, which are counted otherwise. Raises ``SourceError`` where a record can't hold
     the name of a table.
     """
-    refuse_beyond(source.tables, source.label)
+    refuse_beyond(source)
     counts = source.counts if counts is None else counts
     for table in source.tables:
         rows = counts[table.name]

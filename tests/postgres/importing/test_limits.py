@@ -15,6 +15,7 @@ import pytest
 
 from callytics.importer import limits, preparation
 from callytics.importer.costs import Costs
+from callytics.importer.source import memory
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.endings import error_of, findings
@@ -237,3 +238,50 @@ def test_each_limit_is_one_line_with_what_to_do() -> None:
         assert "\n" not in said, name
         assert not re.search(r"\b1 (rows|values|texts|ids)\b", said), name
         assert limit.remedy[0].islower(), name
+
+
+@pytest.mark.parametrize("table", ["audio_files", "notes"])
+def test_a_row_that_the_memory_has_no_room_for(
+    table: str, installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before anything is written, by a sync too, and the next command of anybody works."""
+    free = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "MEMORY", free)
+    file = installation.write(
+        "create table audio_files (id integer primary key, file_path text, file_name text, error_message text, "
+        "processing_status text);"
+        "create table notes (id integer primary key, file_path text, file_name text, error_message text);"
+    )
+
+    def speak(number: int, size: int) -> None:
+        with closing(sqlite3.connect(file)) as sqlite, sqlite:
+            row = (number, f"/{number}", "f", "말" * (size // 3))
+            sqlite.execute(f"insert into {table} (id, file_path, file_name, error_message) values (?, ?, ?, ?)", row)
+
+    installation.files[:] = [file]
+    speak(1, 6_000_000)
+    free.write_text("MemFree:  1 kB\nMemAvailable:    65000 kB\n")
+    words = f"{table} has a row of 6.0 MB, and the memory that is free here is enough for one of 5.1 MB: run"
+    assert words in said_of(installation, file, "memory")
+    assert words in installation.said("import", file, code=1)
+    assert installation.all("select from imports.runs") == []
+    installation.take("create table Topic (ID integer primary key, Name text); insert into Topic values (2, 'x');")
+    free.write_text("MemAvailable:    90000 kB\n")
+    assert installation.import_().exit_code == 0
+    speak(2, 9_000_000)
+    assert f"{table} has a row of 9.0 MB" in installation.said("sync", file, code=1)
+    free.write_text("MemAvailable:    900000 kB\n")
+    assert installation.sync().exit_code == 0
+    assert installation.undo(2).exit_code == 0
+
+
+def test_free_memory_is_what_every_limit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("MEMORY", "MemAvailable:  5000 kB\n"), ("GROUP", "max\n"), ("OWN", "0 0 0\n")):
+        (tmp_path / name).write_text(content)
+        monkeypatch.setattr(memory, name, tmp_path / name)
+    assert memory.free_bytes() == 5000 * 1024
+    (tmp_path / "GROUP").write_text("4096\n")
+    assert memory.free_bytes() == 4096
+    (tmp_path / "GROUP").unlink()
+    (tmp_path / "MEMORY").unlink()
+    assert memory.free_bytes() is None
