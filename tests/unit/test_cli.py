@@ -258,7 +258,8 @@ def test_commands_wait_for_no_library_of_others() -> None:
         f"print([name for name in {slow} if name in sys.modules])"
     )
     write_env()
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
