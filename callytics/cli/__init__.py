@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli.boundary import Boundary, prepare_output
+from callytics.cli.boundary import LIMITS, Boundary, prepare_output
 from callytics.exceptions import SettingsError
 from callytics.schema.versions import newest
 from callytics.settings import forget_libpq
@@ -50,8 +50,6 @@ COMMANDS = {
     "audit": "audit.audit",
     "completion": "completion.completion",
 }
-# Where a command's context keeps the ``Limits`` that were given to ``main``.
-LIMITS = "callytics.limits"
 
 # These read no settings, or examine and write the file, which then need not be there.
 WITHOUT_SETTINGS = frozenset({"backup", "cluster", "completion", "env", "inspect", "sample", "server"})

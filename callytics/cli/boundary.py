@@ -18,6 +18,8 @@ from callytics.cli.terminal.tables import echo
 from callytics.exceptions import CallyticsError
 from callytics.postgres.errors import translated
 
+# Where a command's context keeps the ``Limits`` that were given to ``main``.
+LIMITS = "callytics.limits"
 # What a shell reports for a program that SIGPIPE has ended, as it does cat in "cat FILE | head -1".
 READER_GONE = 141
 # What can be wrong with the output, whose name no error holds.

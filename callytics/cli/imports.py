@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from callytics import report as reports
-from callytics.cli import LIMITS
-from callytics.cli.boundary import Printing
+from callytics.cli.boundary import LIMITS, Printing
 from callytics.cli.terminal.interrupt import ending_in_time
 from callytics.cli.terminal.outcomes import as_json as json_of
 from callytics.cli.terminal.outcomes import (
