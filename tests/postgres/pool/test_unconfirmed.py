@@ -296,18 +296,24 @@ def test_health_says_that_nothing_is_stored_and_leaves_no_session_behind(
     assert not waiting.statistics().waits_for_standby
 
 
-def test_metrics_of_the_server_tell_who_waits(alone: EmbeddedPostgres, waiting: PostgreSQLManager) -> None:
+def test_metrics_of_the_server_tell_who_waits(alone: EmbeddedPostgres, manager: PostgreSQLManager) -> None:
+    # Before the server waits: this statement would, too.
     superuser(alone, "GRANT pg_monitor TO callytics_owner")
-    monitor = replace(waiting.settings, user="callytics_owner", password=waiting.settings.owner_password or "")
+    monitor = replace(manager.settings, user="callytics_owner", password=manager.settings.owner_password or "")
     found: list[str] = []
 
     def look() -> None:
-        eventually(lambda: _asked(alone, WAITING) == 1)
+        assert eventually(lambda: _asked(alone, WAITING) == 1)
         found.extend(Database(monitor).text().splitlines())
         _asked(alone, CANCEL)
 
-    with in_background(look), suppress(OutcomeUnknown):
-        statement(waiting)
+    _wait_for(alone, "absent")
+    try:
+        assert eventually(lambda: manager.execute_query("SHOW synchronous_standby_names", fetch="val") == "absent")
+        with in_background(look), suppress(OutcomeUnknown):
+            statement(manager)
+    finally:
+        _wait_for(alone, "")
     assert "callytics_standby_waits 1.0" in found
     (longest,) = [line.split()[1] for line in found if line.startswith("callytics_longest_standby_wait_seconds ")]
     assert 0 < float(longest) < 30
