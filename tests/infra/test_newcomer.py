@@ -418,7 +418,8 @@ def test_a_server_that_is_down_is_told_in_whole_lines(imported: Terminal, keyboa
 
 
 def test_a_small_disk_is_told_in_whole_lines(imported: Terminal, keyboard: Keyboard) -> None:
-    imported.works("sudo mount -t tmpfs -o size=1m,uid=$(id -u) tmpfs small")
+    imported.works("test -e pair || callytics sample --generation 3 --calls 100 pair")
+    imported.works("mkdir -p small && sudo mount -t tmpfs -o size=1m,uid=$(id -u) tmpfs small")
     refuses(keyboard.type("callytics import --snapshots small pair"), "name another folder with --snapshots")
     imported.works("sudo umount small")
     read(keyboard.type("callytics inspect pair"), "Every value can be held as it is.", 0)
