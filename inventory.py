@@ -128,6 +128,7 @@ app = (
         "app_max_connections": _pool,
         # The daily timer makes the partitions of this many months to come.
         "app_months_ahead": 3,
+        **environment.retention(),
     },
 )
 

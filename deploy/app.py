@@ -1,4 +1,4 @@
-"""Callytics itself: its account, settings, virtual environment and schema, the months to come, and its service."""
+"""Callytics itself: its account, settings, virtual environment and schema, and its service."""
 
 from pathlib import Path
 
@@ -11,9 +11,7 @@ from deploy.operations.conf import conf, template
 from deploy.operations.secret import keys, secret_files
 from deploy.operations.secret.envfile import env_file
 
-PARTITIONS = "callytics-partitions"
 SERVICE = "callytics.service"
-UNITS = (f"{PARTITIONS}.service", f"{PARTITIONS}.timer", SERVICE)
 
 if "app" in host.groups:
     data = host.data
@@ -99,22 +97,19 @@ if "app" in host.groups:
         mode="0755",
     )
 
-    for unit in UNITS:
-        conf(
-            name=f"Write {unit}",
-            src=f"{unit}.j2",
-            dest=f"/etc/systemd/system/{unit}",
-            app_user=data.app_user,
-            app_folder=data.app_folder,
-            app_env=app_env,
-            months=data.app_months_ahead,
-            database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
-        )
-    units.loaded(
-        name="Make systemd know the application's units",
-        units={unit: [f"/etc/systemd/system/{unit}"] for unit in UNITS},
+    conf(
+        name=f"Write {SERVICE}",
+        src=f"{SERVICE}.j2",
+        dest=f"/etc/systemd/system/{SERVICE}",
+        app_user=data.app_user,
+        app_folder=data.app_folder,
+        app_env=app_env,
+        database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
     )
-    # After systemd knows the units: the service is restarted by it.
+    units.loaded(
+        name="Make systemd know the application's unit", units={SERVICE: [f"/etc/systemd/system/{SERVICE}"]}
+    )
+    # After systemd knows the unit: the service is restarted by it.
     releases.switched(
         name="Switch to this version",
         folder=data.app_home,
@@ -136,14 +131,6 @@ if "app" in host.groups:
         env_file=admin_env,
         _run_once=True,
     )
-    # Older deployments had a program for what is a command now. It goes after systemd knows the unit that names the
-    # command: until then the timer may start it.
-    files.file(
-        name="Remove the program that made partitions before",
-        path=f"{data.app_home}/keep_partitions_ahead.py",
-        present=False,
-    )
-    systemd.service(name="Run the partitions' timer", service=f"{PARTITIONS}.timer", running=True, enabled=True)
     units.running(
         name="Run the application's service with its files as they are",
         unit=SERVICE,

@@ -25,6 +25,10 @@ PLACEHOLDER = re.compile(r"change[-_ ]?me.*|your[-_ ].*|1234\d*|<.*>", re.IGNORE
 KEY_BYTES = 32
 # Of three the other two agree which of them goes on without the third.
 CLUSTER_HOSTS = 3
+# What units and settings hold without quoting.
+FOLDER = re.compile(r"/[\w./-]*\w")
+# As many as 'callytics partitions archive --keep' takes.
+MOST_MONTHS = 1200
 
 
 class Secret(HiddenValue):
@@ -315,11 +319,30 @@ def backups() -> dict[str, Any]:
     }
     if place.startswith("s3://"):
         return found | _backups_in_s3(place)
-    if place != "off" and not re.fullmatch(r"/[\w./-]*\w", place):
+    if place != "off" and not FOLDER.fullmatch(place):
         raise InventoryError(
             f"BACKUP_REPOSITORY '{place}' is neither an absolute folder nor s3://BUCKET/FOLDER nor off: correct it"
         )
     return found | {"backup_options": {"repo1-type": "posix", "repo1-path": place} if place != "off" else {}}
+
+
+def retention() -> dict[str, Any]:
+    """Return how many months stay in the database, 0 for all of them, and where those go that do not.
+
+    Raises InventoryError for a policy without backups: what is dropped must be in one.
+    """
+    months = number("RETENTION_MONTHS", 1) if value("RETENTION_MONTHS") else 0
+    if months and value("BACKUP_REPOSITORY") == "off":
+        raise InventoryError(
+            "RETENTION_MONTHS has months dropped, and BACKUP_REPOSITORY is off: leave one of them out, or archive by "
+            "'callytics partitions archive' yourself"
+        )
+    if months > MOST_MONTHS:
+        raise InventoryError(f"RETENTION_MONTHS '{months}' is more than a century: leave it out to keep every month")
+    folder = value("ARCHIVE_FOLDER", "/var/lib/callytics-archives")
+    if not FOLDER.fullmatch(folder):
+        raise InventoryError(f"ARCHIVE_FOLDER '{folder}' is not an absolute folder: correct it")
+    return {"retention_months": months, "archive_folder": folder}
 
 
 def _backups_in_s3(place: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ local.include(str(DEPLOY / "patroni.py"))
 wait_for_each_other(name="Wait until every database is there")
 
 local.include(str(DEPLOY / "app.py"))
+local.include(str(DEPLOY / "maintenance.py"))
 local.include(str(DEPLOY / "backup.py"))
 local.include(str(DEPLOY / "monitoring.py"))
 local.include(str(DEPLOY / "failover.py"))

@@ -50,5 +50,6 @@ if is_database:
 wait_for_each_other(name="Wait until every database is back")
 
 local.include(str(DEPLOY / "app.py"))
+local.include(str(DEPLOY / "maintenance.py"))
 # The backups' program on database hosts, and what a new version changes of their settings.
 local.include(str(DEPLOY / "backup.py"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg2
@@ -13,6 +14,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics import __version__
 from callytics.archives import files
+from callytics.archives.backed_up import newest_backup
 from callytics.archives.files import Part
 from callytics.archives.months import (
     SQL,
@@ -44,27 +46,34 @@ def months_to_archive(months: Sequence[Month], keep: int) -> list[str]:
     return sorted(one for one in here if int(one[:4]) * 12 + int(one[5:]) - 1 < oldest)
 
 
-def archive_months(settings: Settings, months: Sequence[str], folder: Path, report: Report) -> list[Archived]:
+def archive_months(
+    settings: Settings, months: Sequence[str], folder: Path, report: Report, *, backed_up: bool = False
+) -> list[Archived]:
     """Write months of all partitioned tables to files in a folder, and drop them from the database.
 
     Each month is one transaction: its rows are written, the files are read back into a scratch table, whose count and
     digest must be the partition's, and only then its partitions are detached and dropped. Writers to the month wait
-    meanwhile; readers wait only while it is detached. Killed before its end, a month is as it was.
+    meanwhile; readers wait only while it is detached. Killed before its end, a month is as it was. ``backed_up`` lets
+    those months alone go that the newest backup holds as they are.
 
-    Raises ``ArchiveError`` for a month that is not over or not here, for a folder that can't be used, and where a file
-    is not what was written; ``TargetError`` while an import runs, or where the tables stay busy.
+    Raises ``ArchiveError`` for a month that is not over, not here or not backed up, for a folder that can't be used,
+    and where a file is not what was written; ``TargetError`` while an import runs, or where the tables stay busy.
     """
     for month in months:
         if check_month(month) >= this_month():
             raise ArchiveError(f"{month} is not over: only months before {this_month()} can be archived")
     done: list[Archived] = []
     folder = folder.absolute()
-    with owners_session(settings) as connection:
+    with owners_session(settings) as connection, newest_backup(settings) if backed_up else nullcontext() as prove:
         for month in months:
             parts = [one for one in months_of(connection) if one.month == month and one.folder is None]
             if not parts:
                 raise ArchiveError(f"there is no month {month} in the database: 'callytics partitions list' names them")
             files.prepare(folder, sum(part.bytes or 0 for part in parts))
+            for part in parts:
+                _hold(connection, part)
+                if prove:
+                    prove(part)
             done += _archived(connection, month, parts, folder, report)
     return done
 
@@ -87,7 +96,6 @@ def _write(connection: Connection, month: Month, folder: Path, report: Report) -
     report(f"{month.month}: {month.table}")
     name = month.partition or ""
     SQL.run(connection, "steady")
-    _hold(connection, month)
     columns = [name for (name,) in SQL.rows(connection, "columns", {"table": f"public.{quote(name)}"})]
     file = folder / f"{month.table}.copy.gz"
     with files.writing(file) as text, connection.cursor() as cursor:
@@ -127,7 +135,11 @@ def read_back(connection: Connection, file: Path, like: str, columns: Sequence[s
 
 
 def _leave(connection: Connection, parts: Sequence[Month]) -> None:
-    """Detach and drop partitions, as soon as nobody reads their tables."""
+    """Detach and drop partitions, as soon as nobody reads their tables.
+
+    Not DETACH ... CONCURRENTLY: PostgreSQL refuses it for a table with a default partition, and it would be none of
+    the transaction in which the month is recorded. https://www.postgresql.org/docs/15/sql-altertable.html
+    """
     for attempt in range(LOCK_ATTEMPTS):
         with connection.cursor() as cursor:
             cursor.execute("savepoint before")

@@ -52,6 +52,21 @@ lock table {partition} in share mode
 select count(*), coalesce(sum(('x' || left(md5(row({columns})::text), 15))::bit(60)::bigint), 0)::text
 from {table}
 
+-- name: sees_backups
+-- Whether backups are recorded in this database, for this role to read.
+select has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+from pg_namespace as n
+join pg_class as c on c.relnamespace = n.oid and c.relname = 'ledger'
+where n.nspname = 'backups'
+
+-- name: newest_backup
+-- What every table held when the newest backup was made; tables are null where writers could not be stopped for it.
+select label, tables
+from backups.ledger
+where kind = 'after'
+order by id desc
+limit 1
+
 -- name: write
 copy (
     select {columns}

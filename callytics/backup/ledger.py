@@ -50,9 +50,14 @@ def session(place: Place, *, socket: str | None = None, port: int | None = None)
     """Lend a session of the superuser on the cluster of ``place``, or on a trial's at another socket."""
     settings = Settings((socket or place.socket,), port or place.port, place.database, place.account, password="")
     with connected(settings) as connection:
-        SQL.rows(connection, "settle")
+        settle(connection)
         connection.commit()
         yield connection
+
+
+def settle(connection: Connection) -> None:
+    """Have a session write values as those of :func:`fingerprint` were written when they were recorded."""
+    SQL.rows(connection, "settle")
 
 
 @contextmanager
@@ -113,11 +118,16 @@ def fingerprints(connection: Connection, progress: Progress) -> dict[str, list[A
     tables = SQL.rows(connection, "tables")
     for number, (schema, name) in enumerate(tables):
         progress("compare tables", number, len(tables))
-        row = SQL.one(connection, "fingerprint", None, table=sql.Identifier(schema, name))
-        assert row is not None
-        found[f"{schema}.{name}"] = [row["rows"], row["checksum"]]
+        found[f"{schema}.{name}"] = fingerprint(connection, schema, name)
     progress("compare tables", len(tables), len(tables))
     return found
+
+
+def fingerprint(connection: Connection, schema: str, name: str) -> list[Any]:
+    """Return rows and checksum of one table, in a session that :func:`settle` has settled."""
+    row = SQL.one(connection, "fingerprint", None, table=sql.Identifier(schema, name))
+    assert row is not None
+    return [row["rows"], row["checksum"]]
 
 
 def differences(before: Tables, after: Tables) -> list[str]:

@@ -78,12 +78,13 @@ def _listed(month: archives.Month) -> tuple[str, ...]:
     show_default=True,
     help="Where the files go.",
 )
+@click.option("--backed-up", is_flag=True, help="Only what the newest backup of 'callytics backup' holds as it is.")
 @click.option("--dry-run", is_flag=True, help="Only say which months would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json_option
 @click.pass_obj
 def partitions_archive(
-    env_file: Path, months: tuple[str, ...], keep: int | None, folder: Path, dry_run: bool, yes: bool, as_json: bool
+    env_file: Path, months: tuple[str, ...], keep: int | None, folder: Path, as_json: bool, **given: bool
 ) -> None:
     """Write months to files and drop them from the database.
 
@@ -95,13 +96,13 @@ def partitions_archive(
         raise click.UsageError("name either months or --keep")
     settings = Settings.load(env_file=env_file)
     chosen = list(dict.fromkeys(months)) or archives.months_to_archive(archives.all_months(settings), keep or 0)
-    if not chosen or dry_run:
+    if not chosen or given["dry_run"]:
         said = [f"would archive {', '.join(chosen)}" if chosen else "No month is old enough"]
         echo_result({"ok": True, "months": chosen, "archived": []}, said, as_json)
         return
-    if not yes and at_terminal():
+    if not given["yes"] and at_terminal():
         click.confirm(f"Drop {', '.join(chosen)} from the database, after writing to {folder}?", abort=True, err=True)
-    done = archives.archive_months(settings, chosen, folder, lambda line: echo([line], err=True))
+    done = archives.archive_months(settings, chosen, folder, _say, backed_up=given["backed_up"])
     _echo_months(done, "archived", as_json)
 
 
@@ -118,8 +119,12 @@ def partitions_archive(
 def partitions_restore(env_file: Path, month: str, folder: Path | None, as_json: bool) -> None:
     """Bring an archived month back from its files."""
     settings = Settings.load(env_file=env_file)
-    done = archives.restore_month(settings, month, folder, lambda line: echo([line], err=True))
+    done = archives.restore_month(settings, month, folder, _say)
     _echo_months(done, "restored", as_json)
+
+
+def _say(line: str) -> None:
+    echo([line], err=True)
 
 
 def _echo_months(months: Sequence[archives.Archived], what: str, as_json: bool) -> None:

@@ -330,6 +330,30 @@ def test_backups_that_cannot_work_are_refused(values: dict[str, str], why: str) 
     assert why in refusal(**values)
 
 
+def test_every_month_is_kept_by_default() -> None:
+    (host,) = inventory().values()
+    assert host["retention_months"] == 0
+
+
+def test_a_policy_says_how_many_months_stay_and_where_others_go() -> None:
+    (host,) = inventory(RETENTION_MONTHS="24", ARCHIVE_FOLDER="/srv/archives").values()
+    assert (host["retention_months"], host["archive_folder"]) == (24, "/srv/archives")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"RETENTION_MONTHS": "24", "BACKUP_REPOSITORY": "off"}, "has months dropped, and BACKUP_REPOSITORY is off"),
+        ({"RETENTION_MONTHS": "0"}, "RETENTION_MONTHS '0' is not a whole number from 1"),
+        ({"RETENTION_MONTHS": "1201"}, "is more than a century"),
+        ({"ARCHIVE_FOLDER": "archives"}, "is not an absolute folder"),
+        ({"ARCHIVE_FOLDER": "/srv/a b"}, "is not an absolute folder"),
+    ],
+)
+def test_policies_that_cannot_work_are_refused(values: dict[str, str], why: str) -> None:
+    assert why in refusal(**values)
+
+
 def test_the_database_s_host_monitors_all_of_them_by_default() -> None:
     hosts = inventory(**APART)
     assert [name for name, data in hosts.items() if "monitoring" in data["groups"]] == ["10.0.0.11"]

@@ -20,6 +20,7 @@ import pytest
 from callytics import archives
 from callytics.archives import archive, files
 from callytics.archives.months import this_month
+from callytics.backup import ledger
 from callytics.exceptions import ArchiveError, TargetError
 from callytics.importer import Options, import_files
 from callytics.schema.doctor import doctor
@@ -408,6 +409,51 @@ def test_months_older_than_those_to_keep_go_together(office: Installation) -> No
     for month in months:
         restored(office, month)
     assert everything(office) == before
+
+
+def backup(databases: Databases, office: Installation) -> None:
+    """Record what every table holds, as a backup does on hosts."""
+    with closing(psycopg2.connect(databases.server.superuser_conninfo(office.settings.database))) as connection:
+        if ledger.SQL.one(connection, "owner") is None:
+            ledger.SQL.run(connection, "make")
+            ledger.SQL.run(connection, "grant", None, role="callytics_owner")
+        moment = ledger.record(connection, "after", "20260101-000000F")
+        ledger.settle(connection)
+        held = json.dumps(ledger.fingerprints(connection, quiet))
+        ledger.SQL.run(connection, "complete", {"id": moment.id, "tables": held})
+        connection.commit()
+
+
+def test_a_policy_drops_what_the_newest_backup_holds_and_nothing_else(
+    office: Installation, databases: Databases, month: str
+) -> None:
+    command = ("partitions", "archive", month, "--backed-up", "--into", folder_of(office), "--yes")
+    before = everything(office)
+    assert "no backup holds any month" in office.said_of(*command, code=1)
+    backup(databases, office)
+    # A row of that month that came after the backup is in none.
+    office.all("update utterances set confidence = 0.125 where to_char(created_at, 'YYYY-MM') = %s", month)
+    office.all("update transcriptions set text_content = 'since' where to_char(created_at, 'YYYY-MM') = %s", month)
+    changed = everything(office)
+    assert changed != before
+    assert f"{month} of transcriptions has changed since backup" in office.said_of(*command, code=1)
+    assert everything(office) == changed
+    assert not list(folder_of(office).iterdir())
+    backup(databases, office)
+    office.said_of(*command)
+    assert everything(office) != changed
+    restored(office, month)
+    assert everything(office) == changed
+
+
+def test_a_backup_that_recorded_no_tables_holds_no_month(
+    office: Installation, databases: Databases, month: str
+) -> None:
+    backup(databases, office)
+    with closing(psycopg2.connect(databases.server.superuser_conninfo(office.settings.database))) as connection:
+        ledger.record(connection, "after", "20260102-000000F", "writers held tables for five minutes: no checksums")
+    said = office.said_of("partitions", "archive", month, "--backed-up", "--into", folder_of(office), "--yes", code=1)
+    assert "has no record of what the tables held" in said
 
 
 def test_only_the_owner_may(office: Installation, month: str) -> None:
