@@ -16,6 +16,7 @@ if "database" in host.groups:
         group="postgres",
         mode="0640",
         access=host.data.postgres_access,
+        backed_up=[host.data.postgres_database] if host.data.backup_on else [],
         watched=[host.data.postgres_database] if host.data.monitoring_on else [],
     )
     files.put(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pyinfra import host
-from pyinfra.operations import files, server, systemd
+from pyinfra.operations import files, server
 
 from deploy.operations import application, releases, units
 from deploy.operations.cluster.server_settings import unit_of
@@ -106,9 +106,7 @@ if "app" in host.groups:
         app_env=app_env,
         database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
     )
-    units.loaded(
-        name="Make systemd know the application's unit", units={SERVICE: [f"/etc/systemd/system/{SERVICE}"]}
-    )
+    units.loaded(name="Make systemd know the application's unit", units={SERVICE: [f"/etc/systemd/system/{SERVICE}"]})
     # After systemd knows the unit: the service is restarted by it.
     releases.switched(
         name="Switch to this version",

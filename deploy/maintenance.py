@@ -40,9 +40,7 @@ if "app" in host.groups:
     units.loaded(
         name="Make systemd know what maintains the months",
         units={
-            unit: [f"/etc/systemd/system/{unit}"]
-            for timer in timers
-            for unit in (f"{timer}.service", f"{timer}.timer")
+            unit: [f"/etc/systemd/system/{unit}"] for timer in timers for unit in (f"{timer}.service", f"{timer}.timer")
         },
     )
     # Older deployments had a program for what is a command now. It goes after systemd knows the unit that names the

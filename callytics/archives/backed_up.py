@@ -41,7 +41,9 @@ def newest_backup(settings: Settings) -> Iterator[Proof]:
 
 def _recorded(connection: Connection) -> tuple[str, Mapping[str, Any]]:
     if not SQL.value(connection, "sees_backups"):
-        raise ArchiveError("no backup holds any month by the records of this database: make one, or leave --backed-up out")
+        raise ArchiveError(
+            "no backup holds any month by the records of this database: make one, or leave --backed-up out"
+        )
     found = SQL.one(connection, "newest_backup")
     if found is None or found["tables"] is None:
         raise ArchiveError(

@@ -6,7 +6,7 @@ import fcntl
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,15 +15,13 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from callytics.backup import ledger, pgbackrest, restore
+from callytics.backup import health, ledger, pgbackrest, restore
 from callytics.backup.ledger import SQL, Moment
 from callytics.backup.pgbackrest import Backup, Progress
 from callytics.backup.place import Place
 from callytics.backup.server import PORT, Server, remove
 from callytics.exceptions import BackupError, CallyticsError
 from callytics.postgres.text import counted
-from callytics.schema.doctor import doctor
-from callytics.settings import Settings
 
 # Transaction ids wrap; recovery is told the lower 32 bits.
 XID = 2**32
@@ -44,6 +42,9 @@ class Drill:
     rows: int = 0
     checked: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    # What the doctor finds wrong with the live database, or found when it was backed up, and with what was restored:
+    # so it had to be.
+    as_before: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -63,13 +64,14 @@ class Goal:
     """What a drill restores: a backup, to a moment or to the end of the archive, and what must be there.
 
     ``known`` has the tables' checksums as of the backup; ``last`` is the newest second. A drill that is led to a
-    moment has neither: both are of other times.
+    moment has neither: both are of other times. ``faults`` is what doctor found wrong when the backup was made.
     """
 
     backup: Backup
     moment: datetime | None = None
     known: Moment | None = None
     last: Moment | None = None
+    faults: tuple[str, ...] = ()
 
 
 def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
@@ -103,7 +105,8 @@ def _goal(place: Place, moment: datetime | None, result: Drill, progress: Progre
         result.label = backup.label
         restore.refuse_without_room(Path(place.folder), backup.size)
         last = _newest_second(connection, result, progress) if moment is None else None
-    return Goal(backup, moment, known, last)
+        faults = SQL.value(connection, "faults", {"label": backup.label}) or ()
+    return Goal(backup, moment, known, last, tuple(faults))
 
 
 def _newest_second(connection: Connection, result: Drill, progress: Progress) -> Moment:
@@ -144,7 +147,7 @@ def _prove(server: Server, goal: Goal, result: Drill, progress: Progress) -> Non
         reached = restore.recover(server, goal.moment, progress)
         result.rto_seconds = round(result.rto_seconds + time.monotonic() - began, 1)
         _look_at_moments(server, goal.last, goal.moment if reached else None, result)
-        _ask_doctor(server, result)
+        _ask_doctor(server, goal.faults, result)
         _ask_amcheck(server, result, progress)
     finally:
         server.stop()
@@ -181,16 +184,17 @@ def _look_at_moments(server: Server, last: Moment | None, moment: datetime | Non
             result.checked.append(f"the newest second is there: {last.at:%F %T} UTC")
 
 
-def _ask_doctor(server: Server, result: Drill) -> None:
-    """Have doctor look at it, as the tables' owner: what a restored database holds gets no superuser's rights."""
-    place = server.place
-    login = Settings(
-        (server.socket,), PORT, place.database, "callytics_user", "", owner_user=place.owner, owner_password=""
+def _ask_doctor(server: Server, before: Sequence[str], result: Drill) -> None:
+    """Have doctor look at what was restored, and tell what is wrong with the live database as well from what is not."""
+    diagnosis = health.examine(server.place, socket=server.socket, port=PORT)
+    known = {*before, *health.faults(health.examine(server.place))}
+    found = health.faults(diagnosis)
+    result.as_before += [f"doctor: {one}" for one in found if one in known]
+    result.wrong += [f"doctor: {one}" for one in found if one not in known]
+    result.checked.append(
+        f"doctor: {counted(len(diagnosis.findings), 'check')}, {counted(len(found), 'error')}, "
+        f"{len(result.as_before)} of them as before the restore"
     )
-    diagnosis = doctor.examine(login)
-    errors = [f"doctor: {one.what}" for one in diagnosis.findings if one.level == "error"]
-    result.wrong += errors
-    result.checked.append(f"doctor: {counted(len(diagnosis.findings), 'check')}, {counted(len(errors), 'error')}")
 
 
 def _ask_amcheck(server: Server, result: Drill, progress: Progress) -> None:
@@ -228,7 +232,7 @@ def _keep(place: Place, result: Drill) -> None:
         "passed": result.passed,
         "rto": result.rto_seconds,
         "rpo": result.rpo_seconds,
-        "found": json.dumps({"checked": result.checked, "wrong": result.wrong}),
+        "found": json.dumps({"checked": result.checked, "wrong": result.wrong, "as_before": result.as_before}),
     }
     with ledger.ledger(place) as connection:
         SQL.run(connection, "drilled", values)

@@ -18,6 +18,7 @@ from typing import Any
 from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection
 
+from callytics.backup import health
 from callytics.backup.pgbackrest import Progress
 from callytics.backup.place import Place
 from callytics.exceptions import BackupError
@@ -74,6 +75,8 @@ def ledger(place: Place) -> Iterator[Connection]:
             raise BackupError(
                 f"the schema backups belongs to {owner['owner']}: rename or drop it, as backups are recorded there"
             )
+        elif not owner["complete"]:
+            SQL.run(connection, "make_complete")
         connection.commit()
         yield connection
 
@@ -106,7 +109,8 @@ def record_tables(place: Place, label: str, progress: Progress) -> Moment:
             return record(writer, "after", label, "writers held tables for five minutes: no checksums")
         found = fingerprints(reader, progress)
         reader.commit()
-        SQL.run(writer, "complete", {"id": moment.id, "tables": json.dumps(found)})
+        faults = health.faults(health.examine(place))
+        SQL.run(writer, "complete", {"id": moment.id, "tables": json.dumps(found), "faults": json.dumps(faults)})
         SQL.run(writer, "forget")
         writer.commit()
         return Moment(moment.id, moment.at, moment.xid, label, found)

@@ -15,7 +15,12 @@ select
 -- Who owns the schema of the backups' records, and whether it is the one who asks.
 select
     n.nspowner::regrole::text as owner,
-    n.nspowner = quote_ident(current_user)::regrole as ours
+    n.nspowner = quote_ident(current_user)::regrole as ours,
+    exists (
+        select
+        from pg_attribute
+        where attrelid = to_regclass('backups.ledger') and attname = 'faults' and not attisdropped
+    ) as complete
 from pg_namespace as n
 where n.nspname = 'backups'
 
@@ -32,7 +37,8 @@ create table backups.ledger (
     label text,
     xid xid8 not null default pg_current_xact_id(),
     tables jsonb,
-    note text
+    note text,
+    faults jsonb
 );
 
 comment on table backups.ledger is 'Moments that were committed: before a backup, after it with checksums, at a trial';
@@ -50,6 +56,10 @@ create table backups.drills (
 );
 
 comment on table backups.drills is 'Trial restores: how long they took, what could have been lost, what was compared'
+
+-- name: make_complete
+-- What an older version did not record.
+alter table backups.ledger add column if not exists faults jsonb
 
 -- name: readers
 -- Those of our roles that are there: all of them may read the records.
@@ -73,7 +83,7 @@ returning id, at, xid::text as xid
 
 -- name: complete
 -- Add what every table held at that moment.
-update backups.ledger set tables = %(tables)s::jsonb
+update backups.ledger set tables = %(tables)s::jsonb, faults = %(faults)s::jsonb
 where id = %(id)s
 
 -- name: tables
@@ -103,6 +113,14 @@ from {table} as t
 select id, at, label, xid::text as xid, tables
 from backups.ledger
 where kind = 'after' and tables is not null and label = any(%(labels)s)
+order by id desc
+limit 1
+
+-- name: faults
+-- What the doctor found wrong when a backup was made.
+select faults
+from backups.ledger
+where kind = 'after' and label = %(label)s
 order by id desc
 limit 1
 

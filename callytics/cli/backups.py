@@ -238,6 +238,7 @@ def _drill(result: drills.Drill) -> list[str]:
     said = [
         f"restored {result.label} to {result.target}",
         *result.checked,
+        *(f"as before: {line}" for line in result.as_before),
         *(f"wrong: {line}" for line in result.wrong),
     ]
     return [*said, _times(result.as_dict()), "everything is there" if result.passed else "the drill failed"]

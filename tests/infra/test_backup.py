@@ -150,6 +150,21 @@ def test_a_drill_finds_what_is_not_as_it_was(backed_up: Deployment) -> None:
     callytics(backed_up.database, "now --quiet")
 
 
+def test_a_drill_tells_what_was_wrong_before_from_what_is_missing(backed_up: Deployment) -> None:
+    """A fault of the live database is restored as it is, and named apart: the backup is a good one."""
+    backed_up.superuser("alter table audio_files disable trigger user")
+    try:
+        callytics(backed_up.database, "now --quiet")
+        recorded = "select count(*) from backups.ledger where faults::text ~ 'audio_files'"
+        assert backed_up.superuser(recorded) == "1"
+        found = callytics(backed_up.database, "drill --quiet --json")
+    finally:
+        backed_up.superuser("alter table audio_files enable trigger user")
+    assert [one for one in found["as_before"] if "audio_files" in one]
+    assert found["wrong"] == []
+    assert found["passed"]
+
+
 def test_archiving_that_fails_is_noticed_and_goes_on_after_the_repair(backed_up: Deployment) -> None:
     host = backed_up.database
     host.run("mv /var/lib/pgbackrest /var/lib/pgbackrest.away")

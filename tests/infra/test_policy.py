@@ -96,15 +96,21 @@ def test_every_setting_of_the_files_is_in_force(apart: Deployment) -> None:
 
 
 def test_pg_hba_has_nothing_but_what_is_declared(apart: Deployment) -> None:
-    """The whole file: superuser and monitor by their own accounts, our roles by TLS and password."""
+    """The whole file: superuser and monitor by their own accounts, our roles by TLS and password.
+
+    The superuser's account may be the owner or the application, too, and nobody else's may.
+    """
     rules = apart.document(
         "select json_agg(json_build_array(type, database, user_name, coalesce(address, ''), auth_method)) "
         "from pg_hba_file_rules"
     )
     assert rules[0] == ["local", ["all"], ["postgres"], "", "peer"]
     assert rules[1] == ["local", ["callytics"], ["callytics_monitor"], "", "peer"]
+    assert rules[2] == ["local", ["callytics"], ["callytics_owner", "callytics_user"], "", "peer"]
+    mapped = "select string_agg(distinct sys_name || ' ' || map_name, ',') from pg_ident_file_mappings"
+    assert apart.superuser(mapped) == "postgres backups"
     here = {"127.0.0.1", "::1"}
-    for kind, databases, [role], address, method in rules[2:]:
+    for kind, databases, [role], address, method in rules[3:]:
         assert (kind, method) == ("hostssl", "scram-sha-256")
         assert role in OUR_ROLES
         watches = role == "callytics_monitor"

@@ -420,7 +420,7 @@ def backup(databases: Databases, office: Installation) -> None:
         moment = ledger.record(connection, "after", "20260101-000000F")
         ledger.settle(connection)
         held = json.dumps(ledger.fingerprints(connection, quiet))
-        ledger.SQL.run(connection, "complete", {"id": moment.id, "tables": held})
+        ledger.SQL.run(connection, "complete", {"id": moment.id, "tables": held, "faults": "[]"})
         connection.commit()
 
 
