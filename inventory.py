@@ -129,6 +129,7 @@ app = (
         # The daily timer makes the partitions of this many months to come.
         "app_months_ahead": 3,
         **environment.retention(),
+        "maintenance_jobs": policy.MAINTENANCE_JOBS,
     },
 )
 

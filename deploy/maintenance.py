@@ -1,8 +1,8 @@
-"""Maintenance: the months to come are made by a timer, and old ones go to files by another where a policy says so.
+"""Maintenance of the months: made ahead, frozen when they are over, and archived where a policy says so.
 
-RETENTION_MONTHS names how many months stay in the database; without it none leaves. Of several application hosts each
-makes months, as that costs nothing twice, and the first archives. Both reach the database as the application does: of
-a cluster's members the one that takes writes.
+RETENTION_MONTHS names how many months stay in the database; without it none leaves. Every application host makes
+months, as that costs nothing twice; what the tables' owner does is the first one's. All reach the database as the
+application does: of a cluster's members the one that takes writes.
 """
 
 from pyinfra import host
@@ -13,8 +13,15 @@ from deploy.operations.conf import conf
 
 if "app" in host.groups:
     data = host.data
-    archives = bool(data.retention_months) and host.name == data.app_first_host
-    timers = ["callytics-partitions", *(["callytics-archive"] if archives else [])]
+    is_first = host.name == data.app_first_host
+    archives = is_first and bool(data.retention_months)
+    archive = f"archive --keep {data.retention_months} --backed-up --into {data.archive_folder} --yes"
+    jobs = {
+        **({"freeze": {"command": "freeze", "folder": ""}} if is_first else {}),
+        **({"archive": {"command": archive, "folder": data.archive_folder}} if archives else {}),
+    }
+    timers = ["callytics-partitions", *(f"callytics-{job}" for job in jobs)]
+    unwanted = [f"callytics-{job}" for job in data.maintenance_jobs if job not in jobs]
 
     if archives:
         files.directory(
@@ -24,24 +31,31 @@ if "app" in host.groups:
             group="root",
             mode="0700",
         )
-    for timer in timers:
-        for unit in (f"{timer}.service", f"{timer}.timer"):
+    for unit in ("callytics-partitions.service", "callytics-partitions.timer"):
+        conf(
+            name=f"Write {unit}",
+            src=f"{unit}.j2",
+            dest=f"/etc/systemd/system/{unit}",
+            app_user=data.app_user,
+            app_folder=data.app_folder,
+            settings_folder=data.app_settings_folder,
+            months=data.app_months_ahead,
+        )
+    for job, described in jobs.items():
+        for kind in ("service", "timer"):
             conf(
-                name=f"Write {unit}",
-                src=f"{unit}.j2",
-                dest=f"/etc/systemd/system/{unit}",
-                app_user=data.app_user,
+                name=f"Write callytics-{job}.{kind}",
+                src=f"callytics-maintenance.{kind}.j2",
+                dest=f"/etc/systemd/system/callytics-{job}.{kind}",
                 app_folder=data.app_folder,
                 settings_folder=data.app_settings_folder,
-                months_ahead=data.app_months_ahead,
-                months_kept=data.retention_months,
-                folder=data.archive_folder,
+                **data.maintenance_jobs[job],
+                **described,
             )
+    written = [f"{timer}.{kind}" for timer in timers for kind in ("service", "timer")]
     units.loaded(
         name="Make systemd know what maintains the months",
-        units={
-            unit: [f"/etc/systemd/system/{unit}"] for timer in timers for unit in (f"{timer}.service", f"{timer}.timer")
-        },
+        units={unit: [f"/etc/systemd/system/{unit}"] for unit in written},
     )
     # Older deployments had a program for what is a command now. It goes after systemd knows the unit that names the
     # command: until then the timer may start it.
@@ -51,10 +65,13 @@ if "app" in host.groups:
         present=False,
     )
     systemd.service(name="Run the partitions' timer", service="callytics-partitions.timer", running=True, enabled=True)
-    if archives:
-        systemd.service(name="Run the archive's timer", service="callytics-archive.timer", running=True, enabled=True)
-    else:
-        # The files stay: they are all that there is of their months.
+    for job in jobs:
+        systemd.service(
+            name=f"Run the timer of callytics-{job}", service=f"callytics-{job}.timer", running=True, enabled=True
+        )
+    if unwanted:
+        # Files of archived months stay: they are all that there is of them.
         units.absent(
-            name="Archive nothing on this host", units=["callytics-archive.timer", "callytics-archive.service"]
+            name="Remove the maintenance that this host is not to do",
+            units=[f"{name}.{kind}" for name in unwanted for kind in ("timer", "service")],
         )

@@ -131,6 +131,11 @@ DATABASE_JOBS = {
     "drill": {"says": "restore the newest backup for trial, every week", "when": "Sun *-*-* 05:30:00"},
     "watch": {"says": "look after archiving and the age of backups, every minute", "when": "*-*-* *:*:00"},
 }
+# After the night's backup: a month is archived only when the newest backup holds it as it is.
+MAINTENANCE_JOBS = {
+    "freeze": {"says": "freeze the months that are over, once for each", "when": "*-*-* 03:00:00"},
+    "archive": {"says": "archive the months that are no longer kept", "when": "*-*-* 04:30:00"},
+}
 BACKUP_SERVER = {
     "archive_mode": "on",
     # What is committed leaves the host within a minute even when little is written.

@@ -46,6 +46,20 @@ def partitions_ahead(env_file: Path, months: int, as_json: bool) -> None:
     echo_result({"ok": True, "made": made}, said, as_json)
 
 
+@partitions.command("freeze")
+@as_json_option
+@click.pass_obj
+def partitions_freeze(env_file: Path, as_json: bool) -> None:
+    """Vacuum and freeze the months that are over, once for each.
+
+    Run it from a timer, as the owner of the tables: a month that is frozen needs no vacuum any more. What is in use is
+    left to the next run.
+    """
+    frozen = months_of.freeze_over(Settings.load(env_file=env_file), _say)
+    said = f"{counted(len(frozen), 'partition')} frozen" if frozen else "Nothing was frozen"
+    echo_result({"ok": True, "frozen": frozen}, [said], as_json)
+
+
 @partitions.command("list", cls=Printing)
 @as_json_option
 @click.pass_obj

@@ -172,6 +172,15 @@ def _archiving(sections: Mapping[str, Any], _statement: int) -> Table | None:
     return Table(("archived", "failed", "last (UTC)"), found, right={0, 1}) if found else None
 
 
+def _months(sections: Mapping[str, Any], _statement: int) -> Table | None:
+    found = [
+        (row["name"], *(f"{row[column]:,}" for column in ("months", "soon", "frozen", "unfrozen")))
+        for row in sections["months"]
+    ]
+    head = ("months of", "months", "vacuumed soon", "frozen", "over, not frozen")
+    return Table(head, found, right={1, 2, 3, 4}) if found else None
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any], int], Table | None]] = {
     "Who waits for whom": _blocking,
     "Waits": _waits,
@@ -179,6 +188,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any], int], Table | None]] = {
     "Statements that cost most": _statements,
     "Replication": _standbys,
     "Archiving of WAL": _archiving,
+    "Autovacuum of months": _months,
 }
 
 

@@ -152,6 +152,15 @@ def _table(row: Row) -> Iterator[Advice]:
         )
 
 
+def _month(row: Row) -> Iterator[Advice]:
+    if row["unfrozen"]:
+        what = f"{row['name']}: {counted(row['unfrozen'], 'month')} over and not frozen yet"
+        yield Advice("vacuum", what, "as the owner of the tables: 'callytics partitions freeze'")
+    if row["late"]:
+        what = f"{row['name']}: {counted(row['late'], 'month')} written to and vacuumed late"
+        yield Advice("vacuum", what, "run 'callytics partitions ahead'")
+
+
 def _key(row: Row) -> Iterator[Advice]:
     columns = ", ".join(row["columns"])
     yield Advice(
@@ -206,6 +215,7 @@ FINDINGS = {
     "standbys": _standby,
     "slots": _slot,
     "tables": _table,
+    "months": _month,
     "unindexed_keys": _key,
     "bloat": _bloat,
 }

@@ -121,6 +121,7 @@ SECTIONS: dict[str, Callable[[Connection], list[Row]]] = {
     "sessions": _sessions,
     "statements": _statements,
     "tables": _asked("tables"),
+    "months": _asked("months"),
     "unused_indexes": _asked("unused_indexes"),
     "unindexed_keys": _asked("unindexed_keys"),
     "bloat": _asked("bloat"),

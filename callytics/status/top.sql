@@ -130,6 +130,30 @@ where leaf.relkind in ('r', 'm') and n.nspname !~ '^(pg_|information_schema$)'
 group by root.oid
 order by bytes desc, name
 
+-- name: months
+-- How the months of each table are vacuumed: soon after they change, as they are written to; frozen, as they are over;
+-- over, and not frozen yet.
+select
+    parent.oid::regclass::text as name,
+    count(*)::bigint as months,
+    count(*) filter (where month.soon)::bigint as soon,
+    count(*) filter (where month.frozen)::bigint as frozen,
+    count(*) filter (where not month.frozen and month.is_over and c.relpages > 0)::bigint as unfrozen,
+    count(*) filter (where not month.soon and not month.is_over)::bigint as late
+from pg_inherits as i
+join pg_class as c on c.oid = i.inhrelid
+join pg_class as parent on parent.oid = i.inhparent
+cross join
+    lateral (
+        select
+            coalesce('autovacuum_vacuum_insert_scale_factor=0.05' = any(c.reloptions), false) as soon,
+            coalesce('autovacuum_freeze_min_age=0' = any(c.reloptions), false) as frozen,
+            right(c.relname, 7) < to_char(now() at time zone 'UTC', 'YYYY_MM') as is_over
+    ) as month
+where parent.relkind = 'p' and c.relkind = 'r' and c.relname ~ '_\d{4}_\d\d$'
+group by parent.oid
+order by 1
+
 -- name: unused_indexes
 -- Indexes that no query has used and that enforce nothing; those of all partitions together.
 select

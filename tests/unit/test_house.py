@@ -27,7 +27,8 @@ ALLOWED = {
     "callytics.calls": {"callytics.postgres", "callytics.settings"},
     "callytics.agents": {"callytics.postgres", "callytics.settings"},
     "callytics.trial": {"callytics.postgres", "callytics.settings"},
-    "callytics.archives": {"callytics.schema", "callytics.postgres", "callytics.settings"},
+    # Which months the newest backup holds is told by its records.
+    "callytics.archives": {"callytics.backup", "callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.backup": {"callytics.schema", "callytics.postgres", "callytics.settings"},
     "callytics.cluster": {"callytics.postgres", "callytics.settings"},
     "callytics.status": {"callytics.schema", "callytics.postgres", "callytics.settings"},

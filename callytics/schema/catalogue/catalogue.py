@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from callytics.schema import versions
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 EXPECTED = Path(__file__).with_suffix(".json")
 # What belongs to a table of ours concerns us whoever has made it; tables and routines of others may stand beside.
-OF_TABLES = ("column", "constraint", "index", "trigger", "rule", "partition")
+OF_TABLES = ("vacuuming", "column", "constraint", "index", "trigger", "rule", "partition")
 MONTH = re.compile(r"(?P<table>.+)_(?P<year>[1-9]\d{3})_(?P<month>0[1-9]|1[0-2])")
+# How a month that is over is vacuumed: as one that is written to, as one that was frozen, or as before both.
+FROZEN = "autovacuum_freeze_min_age=0"
 # What PostgreSQL's versions write in different ways: tables' names before columns', and parentheses.
 SPELLING = re.compile(r"\b\w+\.(?=\w)|[\s()]+")
 
@@ -156,7 +158,9 @@ def differences(found: Contents, deferred: Collection[tuple[str, str]] = ()) -> 
 def check(connection: Connection) -> list[Difference]:
     """Return what is missing or different, for whoever owns the tables; what others added is no reason to stop."""
     deferred = [(table, name) for _run, table, name in SQL.rows(connection, "deferred")]
-    return [one for one in differences(Contents.of(connection), deferred) if one.made]
+    found = differences(Contents.of(connection), deferred)
+    # How partitions are vacuumed is an operator's to change.
+    return [one for one in found if one.made and one.made.kind != "vacuuming"]
 
 
 def ours(found: Contents) -> list[str]:
@@ -202,7 +206,7 @@ def _missing(made: Parts, here: Parts, deferred: Collection[tuple[str, str]]) ->
     for key, part in made.items():
         # A table that is missing is one difference, and not one for each of its parts; a sequence goes with its column.
         has_place = part.kind in ("table", "view", "routine") or ("table", part.relation, part.relation) in here
-        is_away = (part.relation, part.name.strip('"')) in deferred
+        is_away = (part.relation, part.name.strip('"')) in deferred or _may_be_frozen(part)
         if key not in here and has_place and not is_away and part.kind != "sequence":
             yield part
 
@@ -215,7 +219,14 @@ def _unknown(made: Parts, here: Parts) -> Iterator[Part]:
             yield part
 
 
+def _may_be_frozen(part: Part) -> bool:
+    month = MONTH.fullmatch(part.relation) if part.kind == "vacuuming" else None
+    return month is not None and f"{month['year']}-{month['month']}" < f"{datetime.now(UTC):%Y-%m}"
+
+
 def _is_same(made: Part, found: Part, exact: bool) -> bool:
+    if _may_be_frozen(made) and found.definition == FROZEN:
+        return True
     if made.kind == "view" and not exact:
         return SPELLING.sub("", made.definition) == SPELLING.sub("", found.definition)
     return made.definition == found.definition

@@ -47,6 +47,16 @@ select 'partition', relation, relation, pg_get_expr(relpartbound, oid), parent
 from tables
 where parent is not null
 union all
+select 'vacuuming', relation, relation, options.list, parent
+from tables
+cross join
+    lateral (
+        select string_agg(one, ', ' order by one) as list
+        from unnest(reloptions) as one
+        where one ~ '^autovacuum_'
+    ) as options
+where parent is not null and options.list is not null
+union all
 select
     'column',
     t.relation,

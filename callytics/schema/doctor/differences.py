@@ -28,6 +28,8 @@ def put_away(deferred: Sequence[tuple[int, str, str]]) -> Words:
 
 def difference(found: Difference, site: Site, *, can_tell: bool) -> Words:
     """The application and the importer rely on what the migrations make; what others add can be in their way."""
+    if found.there.kind == "vacuuming":
+        return "warning", str(found), "run 'callytics partitions ahead'"
     if found.made is None:
         return _added(found.there, site)
     if found.found is None and found.made.kind in DEFERRED and not can_tell:
