@@ -46,6 +46,8 @@ all = (
         "app_folder": "/opt/callytics/current",
         "app_kept_releases": 2,
         "app_settings_folder": "/etc/callytics",
+        # All of them share one database: the first brings it along.
+        "app_first_host": _app_hosts[0],
         **environment.backups(),
         "backup_packages": ["pgbackrest"],
         # Before an upgrade: one day, and what a backup may take.
@@ -115,8 +117,6 @@ app = (
     {
         "app_user": "callytics",
         "app_accepts_one_way": environment.value("UPGRADE_ONE_WAY") == "yes",
-        # All of them share one database: the first brings it along.
-        "app_first_host": _app_hosts[0],
         "app_health": environment.health_url(),
         # The names that the servers' certificates carry.
         "app_database_hosts": _database_hosts,

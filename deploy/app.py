@@ -107,7 +107,8 @@ if "app" in host.groups:
         database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
     )
     units.loaded(name="Make systemd know the application's unit", units={SERVICE: [f"/etc/systemd/system/{SERVICE}"]})
-    # After systemd knows the unit: the service is restarted by it.
+    # After systemd knows the unit: the service is restarted by it. One host after the other, so that never all of them
+    # are away, and the others find the schema that the first one has brought.
     releases.switched(
         name="Switch to this version",
         folder=data.app_home,
@@ -116,6 +117,7 @@ if "app" in host.groups:
         unit=SERVICE,
         url=data.app_health,
         migrates=host.name == data.app_first_host,
+        _serial=True,
     )
     files.link(
         name="Make callytics a command", path="/usr/local/bin/callytics", target=f"{data.app_folder}/bin/callytics"
@@ -138,6 +140,7 @@ if "app" in host.groups:
             f"{data.app_settings_folder}/ca.crt",
             f"{data.app_folder}/installed",
         ],
+        _serial=True,
     )
     # Last: what was used before stays for as long as the new one has not proved itself.
     releases.pruned(name="Remove releases that are long past", folder=data.app_home, keep=data.app_kept_releases)

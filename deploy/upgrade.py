@@ -8,10 +8,10 @@ What fails goes back by itself. A second run changes nothing, and one that was k
 
 from pathlib import Path
 
-from pyinfra import host, local
+from pyinfra import host, inventory, local
 from pyinfra.api.exceptions import PyinfraError
 
-from deploy.operations import backups, debian_packages
+from deploy.operations import backups, debian_packages, releases
 from deploy.operations.cluster import minor
 from deploy.operations.hosts import wait_for_each_other
 
@@ -31,7 +31,14 @@ keeps = data.backup_on and ("backup" in host.groups or (is_database and not data
 
 debian_packages.mended(name="Complete interrupted package installations before the upgrade")
 if keeps:
-    backups.recent(name="Have a backup to return to", stanza=data.backup_stanza, hours=data.backup_upgrade_hours)
+    installed = inventory.get_host(data.app_first_host).get_fact(releases.FoundReleases, folder=data.app_home)
+    # What can't be rolled back is taken back by a restore alone, which should lose nothing of today.
+    returns = not releases.one_way(Path(data.deploy_checkout), installed)
+    backups.recent(
+        name="Have a backup to return to",
+        stanza=data.backup_stanza,
+        hours=data.backup_upgrade_hours if returns else 0,
+    )
 if data.backup_on and is_database:
     backups.checked(
         name="Check that changes arrive in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster

@@ -98,7 +98,7 @@ def _listed(month: archives.Month) -> tuple[str, ...]:
 @as_json_option
 @click.pass_obj
 def partitions_archive(
-    env_file: Path, months: tuple[str, ...], keep: int | None, folder: Path, as_json: bool, **given: bool
+    env_file: Path, /, months: tuple[str, ...], keep: int | None, folder: Path, as_json: bool, **given: bool
 ) -> None:
     """Write months to files and drop them from the database.
 

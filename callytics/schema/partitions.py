@@ -40,9 +40,9 @@ def make_ahead(settings: Settings, months: int) -> list[str]:
 def freeze_over(settings: Settings, report: Callable[[str], None]) -> list[str]:
     """Freeze the months that are over and were not yet, once for each, and return their partitions.
 
-    A partition is vacuumed, gently, and from then on its autovacuum is that of a table which hardly changes. One that is
-    in use for longer than two seconds is left to the next run; none is touched while an import runs. Killed, the next
-    run goes on. The owner of the tables does it. Raises NotMigrated, NewerSchema and DatabaseUnavailable.
+    A partition is vacuumed, gently, and from then on by autovacuum as a table which hardly changes. One that is in use
+    for longer than two seconds is left to the next run; none is touched while an import runs. Killed, the next run goes
+    on. The owner of the tables does it. Raises NotMigrated, NewerSchema and DatabaseUnavailable.
     """
     with connected(settings, owner=True) as connection, translated(settings, owner=True):
         # VACUUM can't run in a transaction.

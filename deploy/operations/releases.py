@@ -121,10 +121,9 @@ def reversible(folder: str, checkout: Checkout, accepted: bool) -> Generator[Str
     found = host.get_fact(FoundReleases, folder=folder)
     if found.used is None or accepted:
         return
-    ways = checkout.folder / "migrations"
-    if one_way := [name for name in brought(checkout.folder, found) if not (ways / f"{name}.rollback.sql").is_file()]:
+    if without := one_way(checkout.folder, found):
         raise OperationError(
-            f"migration {one_way[0]} can't be rolled back, so a failed upgrade could not be taken back: set "
+            f"migration {without[0]} can't be rolled back, so a failed upgrade could not be taken back: set "
             "UPGRADE_ONE_WAY=yes in .env once there is a backup that you would restore"
         )
 
@@ -152,6 +151,13 @@ def brought(checkout: Path, found: Releases) -> list[str]:
     """Return the migrations that a checkout has and the used release has not."""
     names = (path.stem for path in sorted((checkout / "migrations").glob("*.sql")))
     return [name for name in names if not name.endswith(".rollback") and name not in found.migrations]
+
+
+def one_way(checkout: Path, found: Releases) -> list[str]:
+    """Return the migrations among those that can't be rolled back; none where nothing is installed yet."""
+    ways = checkout / "migrations"
+    new = brought(checkout, found) if found.used else []
+    return [name for name in new if not (ways / f"{name}.rollback.sql").is_file()]
 
 
 def _plan(found: Releases, release: str, migrations: Sequence[str]) -> str:

@@ -40,6 +40,15 @@ def checkout(tmp_path: Path) -> application.Checkout:
     return application.Checkout(tmp_path, tmp_path / "wheels")
 
 
+def test_what_has_no_way_back_is_known_before_anything_is_done(checkout: application.Checkout) -> None:
+    """For an upgrade makes another backup then; the first installation has nothing to go back to."""
+    assert releases.one_way(checkout.folder, found()) == []
+    (checkout.folder / "migrations" / "0002.more.rollback.sql").unlink()
+    assert releases.one_way(checkout.folder, found()) == ["0002.more"]
+    assert releases.one_way(checkout.folder, found(migrations=frozenset({"0001.tables", "0002.more"}))) == []
+    assert releases.one_way(checkout.folder, FoundReleases.default()) == []
+
+
 def switched(checkout: application.Checkout, state: Releases) -> list[str]:
     arguments = ("/opt/callytics", checkout, "/x.env", "x.service", "http://localhost/health", True)
     return [str(one) for one in commands(releases.switched, *arguments, facts={FoundReleases: state})]

@@ -1,4 +1,4 @@
-"""How months are vacuumed: soon while they are written to, frozen once when they are over, and as an operator sees it."""
+"""How months are vacuumed: soon while they are written to, frozen once when they are over; and who tells of it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def options(settings: Settings) -> dict[str, list[str] | None]:
     return dict(
         execute(
             settings,
-            "select c.relname, (select array_agg(one order by one) from unnest(c.reloptions) as one) from pg_class as c "
-            "where c.relispartition and c.relkind = 'r' and c.relnamespace = 'public'::regnamespace",
+            "select c.relname, (select array_agg(one order by one) from unnest(c.reloptions) as one) "
+            "from pg_class as c where c.relispartition and c.relkind = 'r' and c.relnamespace = 'public'::regnamespace",
         )
     )
 
