@@ -12,10 +12,23 @@ import click
 from callytics.cli.boundary import Printing
 from callytics.exceptions import OutputRefused
 from callytics.settings import Settings
-from callytics.status.metrics import Database
+from callytics.status.metrics import Database, serve
 
 # As every file begins that holds metrics with their helps.
 BEGINS = b"# HELP "
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """A host and a port."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return both; an address of IPv6 stands in brackets."""
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is no address: write it as 127.0.0.1:9187", param, ctx)
+        return host.strip("[]"), int(port)
 
 
 @click.command(cls=Printing)
@@ -26,6 +39,12 @@ BEGINS = b"# HELP "
     help="The file to replace, such as one of node exporter's textfile collector.",
 )
 @click.option(
+    "--listen",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Answer Prometheus there until stopped, asking the database each time.",
+)
+@click.option(
     "--socket",
     type=click.Path(path_type=Path),
     help="The folder of the server's socket: connect there as the role that is named like this account.",
@@ -33,7 +52,14 @@ BEGINS = b"# HELP "
 @click.option("--port", type=int, default=5432, show_default=True, help="The server's port, with --socket.")
 @click.option("--database", default="callytics", show_default=True, help="The database, with --socket.")
 @click.pass_obj
-def metrics(env_file: Path, output: Path | None, socket: Path | None, port: int, database: str) -> None:
+def metrics(
+    env_file: Path,
+    output: Path | None,
+    listen: tuple[str, int] | None,
+    socket: Path | None,
+    port: int,
+    database: str,
+) -> None:
     """Print how the database is, as Prometheus reads it.
 
     Replication, WAL and its archiving, transactions and locks, dead rows, partitions ahead, headroom of sequences and
@@ -44,10 +70,15 @@ def metrics(env_file: Path, output: Path | None, socket: Path | None, port: int,
     """
     if output is not None:
         _refuse(output)
+    if output is not None and listen is not None:
+        raise click.UsageError("name either --into or --listen")
     if socket is None:
         settings = Settings.load(env_file=env_file)
     else:
         settings = Settings((str(socket),), port, database, pwd.getpwuid(os.geteuid()).pw_name, password="")
+    if listen is not None:
+        serve(settings, *listen)
+        return
     found = Database(settings)
     if output is None:
         click.echo(found.text(), nl=False)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 
-from callytics.exceptions import CallyticsError
+from callytics.exceptions import CallyticsError, ListenError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries, Row
 from callytics.settings import Settings
@@ -142,6 +142,30 @@ class Database(Collector):
         if name not in self._families:
             self._families[name] = kind(PREFIX + short, HELP[short], labels=labels)
         return self._families[name]
+
+
+class _Asking(Collector):
+    """The database anew for each scrape."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def collect(self) -> Iterator[Metric]:
+        yield from Database(self.settings).collect()
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Answer whoever asks at an address with the metrics of that moment, until the process is stopped.
+
+    A database that does not answer is a metric, too. Raises ListenError where nobody can listen there.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Asking(settings))
+    try:
+        _server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise ListenError(f"can't listen on {host}:{port} ({error.strerror}): name another address") from error
+    thread.join()
 
 
 def _asked(query: str) -> Callable[[Connection], list[Row]]:

@@ -38,13 +38,17 @@ NO_CLUSTER = (
 
 @dataclass(frozen=True)
 class Base:
-    """An image under the name that Docker's registry has it by: its packages, what is done to them, its settings."""
+    """An image under the name that Docker's registry has it by: its packages, what is done to them, its settings.
+
+    ``others`` are further names of it.
+    """
 
     name: str
     packages: tuple[str, ...]
     before: tuple[str, ...]
     after: tuple[str, ...]
     changes: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 BASES = (
@@ -54,6 +58,19 @@ BASES = (
         (),
         ('ln -s python3 "$1"/usr/bin/python',),
         ("ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt",),
+    ),
+    # Prometheus and Alertmanager, of one tree: the compose file names the program.
+    Base(
+        "prom/prometheus:v2.42.0",
+        ("prometheus", "prometheus-alertmanager", "ca-certificates"),
+        # Nothing of it starts by itself here, and the packages' services are none of an image's.
+        (),
+        (
+            'ln -s prometheus-alertmanager "$1"/usr/bin/alertmanager',
+            'chroot "$1" install -d -o nobody -g nogroup /prometheus /alertmanager',
+        ),
+        ("USER nobody", "VOLUME /prometheus"),
+        ("prom/alertmanager:v0.25.0",),
     ),
     Base(
         "postgres:15",
@@ -120,6 +137,8 @@ class Engine:
                     bootstrap(base, tree)
                     changes = [f"--change={change}" for change in (*base.changes, f"LABEL recipe={recipe}")]
                     self.docker("import", *changes, str(tree), base.name)
+                    for other in base.others:
+                        self.docker("tag", base.name, other)
 
     def build(self) -> None:
         """Build the image of docker-compose.yml from this checkout; unchanged layers are the engine's cache's."""

@@ -23,6 +23,7 @@ COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SERVICES = COMPOSE["services"]
+OF_THE_COMPOSE_FILE = {"CALLYTICS_SOURCES", "BACKUP_KEEP_DAYS", "ALERT_WEBHOOK", "PROMETHEUS_PORT"}
 
 
 def test_compose_file_holds_to_the_specification() -> None:
@@ -47,16 +48,17 @@ def test_no_secret_has_a_default() -> None:
         assert rest == ":-" if name in optional else rest.startswith(":?is not set"), name
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(re.findall(r"\$\{(\w+)", TEXT)) - {"CALLYTICS_SOURCES", "BACKUP_KEEP_DAYS"})
-)
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\$\{(\w+)", TEXT)) - OF_THE_COMPOSE_FILE))
 def test_variables_are_those_of_the_settings(name: str) -> None:
     assert name in (*settings.REQUIRED, *settings.OPTIONAL)
 
 
 def test_defaults_are_those_of_env_init() -> None:
     written = dict(re.findall(r"^#?(\w+)=(\S*)$", settings.env_text("p", "o"), re.MULTILINE))
-    for name, default in set(re.findall(r"\$\{(\w+):-([^}]+)}", TEXT)) - {("CALLYTICS_SOURCES", ".")}:
+    for name, default in set(re.findall(r"\$\{(\w+):-([^}]+)}", TEXT)) - {
+        ("CALLYTICS_SOURCES", "."),
+        ("PROMETHEUS_PORT", "9090"),
+    }:
         assert default == written[name]
 
 
@@ -92,7 +94,7 @@ def test_health_is_asked_by_tcp() -> None:
     assert "--host 127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"][1]
 
 
-@pytest.mark.parametrize("name", ["migrate", "import", "partitions", "api"])
+@pytest.mark.parametrize("name", ["migrate", "import", "partitions", "api", "metrics", "prometheus", "alertmanager"])
 def test_command_runs_without_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
@@ -116,7 +118,20 @@ def test_command_has_no_other_passwords() -> None:
     assert "JWT" not in str(SERVICES["import"])
 
 
-@pytest.mark.parametrize("name", ["migrate", "partitions", "api"])
+def test_who_watches_sees_no_call() -> None:
+    """As the monitor's role, whose password is the only one that it has."""
+    variables = SERVICES["metrics"]["environment"]
+    assert variables["POSTGRES_USER"] == "callytics_monitor"
+    assert [name for name in variables if "PASSWORD" in name] == ["POSTGRES_PASSWORD"]
+    assert not re.search("PASSWORD|KEY", str(SERVICES["prometheus"]) + str(SERVICES["alertmanager"]))
+    assert SERVICES["prometheus"]["ports"] == ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"]
+
+
+def test_alerts_are_those_of_hosts() -> None:
+    assert COMPOSE["configs"]["alerts"]["file"] == "deploy/templates/alerts.yml"
+
+
+@pytest.mark.parametrize("name", ["migrate", "partitions", "api", "metrics"])
 def test_what_a_service_runs_is_a_command(name: str) -> None:
     """One that was renamed would be missed by cron only, at night."""
     words = [word for word in SERVICES[name]["command"] if word.isalpha()]

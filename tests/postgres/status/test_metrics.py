@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
+import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -21,7 +24,7 @@ from callytics.schema.grants import apply
 from callytics.settings import Settings
 from callytics.status.metrics import HELP, PREFIX, Database
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.support.commands import invoke
+from tests.support.commands import invoke, start
 from tests.support.servers import VOLATILE, execute, migrated, private_server
 
 pytestmark = pytest.mark.slow
@@ -216,3 +219,38 @@ def test_the_socket_is_entered_as_the_account(monitor: Settings, tmp_path: Path)
     assert answer.exit_code == 1
     assert str(tmp_path) in answer.stderr
     assert f"as {pwd.getpwuid(os.geteuid()).pw_name}" in answer.stderr or "No such file" in answer.stderr
+
+
+def test_prometheus_may_ask_by_http(monitor: Settings, tmp_path: Path) -> None:
+    """Each time anew, and a database that does not answer is told as well."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start(monitor, "metrics", "--listen", f"127.0.0.1:{port}", folder=tmp_path)
+    try:
+        until(lambda: process.poll() is not None or answer(port) is not None, 60)
+        found = answer(port)
+        assert found is not None, process.communicate()
+        assert "callytics_database_up 1.0" in found
+        assert "callytics_partitions_ahead_months 3.0" in found
+        taken = invoke(monitor, "metrics", "--listen", f"127.0.0.1:{port}")
+        assert (taken.exit_code, taken.stderr.startswith(f"Error: can't listen on 127.0.0.1:{port} (")) == (1, True)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def answer(port: int) -> str | None:
+    """Return what is told at a port of this machine."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as said:
+            return str(said.read().decode())
+    except OSError:
+        return None
+
+
+@pytest.mark.parametrize("address", ["9187", "host:", ":9187", "host:99999", "host:http"])
+def test_an_address_has_a_host_and_a_port(monitor: Settings, address: str) -> None:
+    refused = invoke(monitor, "metrics", "--listen", address)
+    assert (refused.exit_code, "is no address: write it as 127.0.0.1:9187" in refused.stderr) == (2, True)
