@@ -59,6 +59,7 @@ if data.monitoring_on:
             textfiles=textfiles,
             days=data.monitoring_days,
         )
+    units.unmasked(name="Let what monitors run again", units=[f"{name}.service" for name in wanted])
     debian_packages.present(name="Install what monitors", packages=list(wanted))
 
     if apart:

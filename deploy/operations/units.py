@@ -125,19 +125,45 @@ def absent(units: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 @operation()
 def released(units: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Stop and disable packages' services that a deployment has configured, and remove its drop-ins.
+    """Stop and mask packages' services that a deployment has configured, and remove its drop-ins.
 
-    Services without a drop-in of ours are somebody else's, and left alone.
+    Masked, or an upgrade of the package would start them. Services without a drop-in of ours are somebody else's, and
+    left alone.
     """
     drop_ins = {f"{unit}.d/callytics.conf": unit for unit in units}
     if found := host.get_fact(UnitFiles, units=list(drop_ins)):
         names = " ".join(drop_ins[file] for file in found)
         yield StringCommand(
-            f"systemctl disable --quiet --now {names}; cd /etc/systemd/system && rm -f {' '.join(found)}"
+            f"systemctl disable --quiet --now {names}; systemctl mask --quiet {names}; "
+            f"cd /etc/systemd/system && rm -f {' '.join(found)}"
         )
         yield StringCommand("systemctl daemon-reload")
     else:
         host.noop("none of them is ours")
+
+
+class MaskedUnits(FactBase[list[str]]):
+    """Which of some units are masked."""
+
+    default = list
+
+    def command(self, units: Sequence[str]) -> StringCommand:
+        """Return the command that asks."""
+        paths = [QuoteString(f"/etc/systemd/system/{unit}") for unit in units]
+        return StringCommand("for path in", *paths, '; do [ "$(readlink "$path")" != /dev/null ] || basename "$path"; done')
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the names."""
+        return output
+
+
+@operation()
+def unmasked(units: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Let services run that :func:`released` has masked."""
+    if found := host.get_fact(MaskedUnits, units=units):
+        yield StringCommand("systemctl unmask --quiet", *found)
+    else:
+        host.noop("none of them is masked")
 
 
 def _moment(text: str) -> float:

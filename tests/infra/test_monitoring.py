@@ -42,6 +42,23 @@ class Listener(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", 9999), Listener).serve_forever()
 """
 
+# A mail server of Python 3.11's own, which Debian 12 has.
+MAILBOX = """
+import asyncore, smtpd
+class Mailbox(smtpd.SMTPServer):
+    def process_message(self, peer, sender, recipients, data, **_):
+        with open("/run/mails", "ab") as file:
+            file.write(f"{sender} to {' '.join(recipients)}\\n".encode() + data + b"\\n")
+Mailbox(("127.0.0.1", 2525), None)
+asyncore.loop()
+"""
+MAIL = {
+    "ALERT_EMAIL": "first@example.com,second@example.com",
+    "ALERT_SMTP": "127.0.0.1:2525",
+    "ALERT_SMTP_FROM": "callytics@example.com",
+    "ALERT_SMTP_TLS": "off",
+}
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -128,6 +145,7 @@ class Story:
     empty: list[str] = field(default_factory=list)
     status: str = ""
     messages: dict[str, set[str]] = field(default_factory=dict)
+    mails: str = ""
 
 
 def prometheus(host: LabHost, path: str) -> Any:
@@ -212,10 +230,11 @@ def one_after_another(story: Story) -> None:
 @pytest.fixture(scope="module")
 def story(alone: Deployment) -> Iterator[Story]:
     """Everything happens, and is put right."""
-    alone.set(ALERT_WEBHOOK=f"http://127.0.0.1:9999/{SECRET}")
+    alone.set(ALERT_WEBHOOK=f"http://127.0.0.1:9999/{SECRET}", **MAIL)
     alone.run("deploy/monitoring.py", f"--data=monitoring_pace={PACE}")
     host = alone.database
     host.run("cat >/run/listener.py", input=LISTENER)
+    host.run("cat >/run/mailbox.py", input=MAILBOX)
     # A receiver of WAL is what the rules on standbys are about.
     host.run("cd /etc/postgresql/15/main && cp -p pg_hba.conf /root/pg_hba.conf && "
              "echo 'local replication postgres peer' >>pg_hba.conf && systemctl reload postgresql@15-main && "
@@ -228,17 +247,19 @@ def story(alone: Deployment) -> Iterator[Story]:
     # Nobody listens yet: what Alertmanager then says must not hold the address.
     host.run("curl -sS -H 'content-type: application/json' -d '[{\"labels\": {\"alertname\": \"Unheard\"}}]' "
              "http://127.0.0.1:9093/api/v2/alerts; sleep 3; "
-             "systemd-run --quiet --collect --unit=listener python3 /run/listener.py")  # fmt: skip
+             "systemd-run --quiet --collect --unit=listener python3 /run/listener.py; "
+             "systemd-run --quiet --collect --unit=mailbox python3 /run/mailbox.py")  # fmt: skip
     all_at_once(alone, story)
     one_after_another(story)
     # Without a repository nobody knew how old the newest backup is.
     story.empty = [query for query in story.empty if not until(partial(answers, host, query), 15)]
     until(lambda: set(sent(host)) >= {"firing", "resolved"} and sent(host)["resolved"] >= story.gone, 30)
     story.messages = sent(host)
+    story.mails = host.run("cat /run/mails", check=False).stdout
     yield story
-    host.run("systemctl stop listener receiver; rm -rf /var/tmp/wal; "
+    host.run("systemctl stop listener mailbox receiver; rm -rf /var/tmp/wal; "
              "cp -p /root/pg_hba.conf /etc/postgresql/15/main/ && systemctl reload postgresql@15-main")  # fmt: skip
-    alone.set(ALERT_WEBHOOK="")
+    alone.set(ALERT_WEBHOOK="", **dict.fromkeys(MAIL, ""))
     alone.run("deploy/monitoring.py")
 
 
@@ -305,6 +326,14 @@ def test_people_are_told_and_told_when_it_is_over(story: Story) -> None:
     assert story.messages["resolved"] >= set(FAULTS)
 
 
+def test_people_are_told_by_mail(story: Story) -> None:
+    for address in MAIL["ALERT_EMAIL"].split(","):
+        assert f"callytics@example.com to {address}\n" in story.mails
+    for status in ("FIRING", "RESOLVED"):
+        subjects = " ".join(re.findall(rf"^Subject: \[{status}.*", story.mails, re.MULTILINE))
+        assert {alert for alert in FAULTS if f" {alert} " in subjects} == set(FAULTS)
+
+
 def test_the_webhook_is_in_no_argument_and_no_log(alone: Deployment, story: Story) -> None:
     file = "/etc/callytics/monitoring/alertmanager.yml"
     assert story.host.run(f"stat -c '%U %a' {file}; grep -c {SECRET} {file}").stdout == "prometheus 600\n1\n"
@@ -319,3 +348,21 @@ def test_nothing_of_it_is_reached_from_elsewhere(story: Story) -> None:
         f"127.0.0.1:{port}" for port in re.findall(r"127\.0\.0\.1:(\d+)", listening)
     ]
     assert len(listening.splitlines()) == 3
+
+
+def test_monitoring_that_is_off_leaves_nothing_running(alone: Deployment, story: Story) -> None:
+    """The last test. Masked, as an upgrade of Debian's packages would start them; and all of it comes back."""
+    services = "prometheus prometheus-alertmanager prometheus-node-exporter"
+    alone.set(MONITORING="off")
+    try:
+        assert alone.run("deploy/monitoring.py").changed
+        host = story.host
+        assert set(host.run(f"systemctl is-enabled {services}", check=False).stdout.split()) == {"masked"}
+        assert host.run("ps axww -o comm,args | grep -E '[p]rometheus|[a]lertmanager'", check=False).stdout == ""
+        left = "systemctl list-units --all --plain --no-legend 'prometheus*' 'callytics-metrics*' | grep -v masked"
+        assert host.run(left, check=False).stdout == ""
+        assert not alone.run("deploy/monitoring.py").changed
+    finally:
+        alone.set(MONITORING="")
+        alone.run("deploy/monitoring.py")
+    assert set(host.run(f"systemctl is-active {services} callytics-metrics.timer").stdout.split()) == {"active"}
