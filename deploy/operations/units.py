@@ -150,7 +150,9 @@ class MaskedUnits(FactBase[list[str]]):
     def command(self, units: Sequence[str]) -> StringCommand:
         """Return the command that asks."""
         paths = [QuoteString(f"/etc/systemd/system/{unit}") for unit in units]
-        return StringCommand("for path in", *paths, '; do [ "$(readlink "$path")" != /dev/null ] || basename "$path"; done')
+        return StringCommand(
+            "for path in", *paths, '; do [ "$(readlink "$path")" != /dev/null ] || basename "$path"; done'
+        )
 
     def process(self, output: list[str]) -> list[str]:
         """Return the names."""

@@ -282,6 +282,17 @@ def test_systemd_is_reloaded_only_when_it_does_not_know_a_file() -> None:
         assert commands(units.loaded, {"a": ["/etc/a"]}, facts={units.LoadedUnits: right | wrong})
 
 
+def test_what_is_taken_back_is_masked_and_comes_back_unmasked() -> None:
+    """Only what has a drop-in of ours is taken back."""
+    gone = commands(units.released, ["a.service", "b.service"], facts={units.UnitFiles: ["a.service.d/callytics.conf"]})
+    assert "systemctl mask --quiet a.service" in str(gone[0])
+    assert "b.service" not in str(gone[0])
+    assert commands(units.released, ["a.service"], facts={units.UnitFiles: []}) == []
+    back = commands(units.unmasked, ["a.service", "b.service"], facts={units.MaskedUnits: ["a.service"]})
+    assert [str(one) for one in back] == ["systemctl unmask --quiet a.service"]
+    assert commands(units.unmasked, ["a.service"], facts={units.MaskedUnits: []}) == []
+
+
 def test_loaded_units() -> None:
     found = units.LoadedUnits().process(["no", "/lib/a", "/etc/b /etc/c", "", "yes", "/lib/d", ""])
     assert found == {"outdated": True, "files": ["/lib/a", "/etc/b", "/etc/c", "/lib/d"]}
