@@ -9,7 +9,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def lines(
 ) -> Iterator[str | Table]:
     """Yield a snapshot for reading, with as many rows of each table; ``before`` are tables' bytes to compare with."""
     yield from _head(snapshot.sight)
+    yield from _months(snapshot.sections["months"])
     for title, make in TABLES.items():
         found = make(snapshot.sections, statement)
         if found is not None:
@@ -89,6 +90,13 @@ def _head(sight: Mapping[str, Any]) -> Iterator[str]:
         f"{counted(sight['transactions'], 'transaction')}, "
         f"{sight['blocks_hit'] / blocks if blocks else 1:.0%} of blocks from memory, as {sight['role']}"
     )
+
+
+def _months(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how the months of all tables are vacuumed."""
+    soon, frozen, over = (sum(row[name] for row in found) for name in ("soon", "frozen", "unfrozen"))
+    if found:
+        yield f"Months: {soon:,} vacuumed soon, {frozen:,} frozen, {over:,} over and not frozen"
 
 
 def _section(title: str, table: Table, rows: int | None) -> Iterator[str | Table]:
@@ -172,15 +180,6 @@ def _archiving(sections: Mapping[str, Any], _statement: int) -> Table | None:
     return Table(("archived", "failed", "last (UTC)"), found, right={0, 1}) if found else None
 
 
-def _months(sections: Mapping[str, Any], _statement: int) -> Table | None:
-    found = [
-        (row["name"], *(f"{row[column]:,}" for column in ("months", "soon", "frozen", "unfrozen")))
-        for row in sections["months"]
-    ]
-    head = ("months of", "months", "vacuumed soon", "frozen", "over, not frozen")
-    return Table(head, found, right={1, 2, 3, 4}) if found else None
-
-
 TABLES: dict[str, Callable[[Mapping[str, Any], int], Table | None]] = {
     "Who waits for whom": _blocking,
     "Waits": _waits,
@@ -188,7 +187,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any], int], Table | None]] = {
     "Statements that cost most": _statements,
     "Replication": _standbys,
     "Archiving of WAL": _archiving,
-    "Autovacuum of months": _months,
 }
 
 

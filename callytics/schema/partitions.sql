@@ -27,7 +27,7 @@ where parent.relkind = 'p'
     and n.nspname = 'public'
     and c.relname ~ '_\d{4}_\d\d$'
     and right(c.relname, 7) < to_char(now() at time zone 'UTC', 'YYYY_MM')
-    and not coalesce(c.reloptions, '{{}}') @> month_storage(is_over => true)
+    and not coalesce(c.reloptions, '{}') @> month_storage(is_over => true)
 order by right(c.relname, 7), c.relname
 
 -- name: is_importing
