@@ -104,4 +104,5 @@ begin
 end
 $$;
 
+drop procedure if exists vacuum_months_soon();
 drop function if exists month_storage(boolean);

@@ -92,6 +92,33 @@ begin
 end
 $$;
 
+create or replace procedure
+vacuum_months_soon()
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    this_month constant text := to_char(now() at time zone 'UTC', 'YYYY_MM');
+    part regclass;
+begin
+    for part in
+        select c.oid
+        from pg_inherits as i
+        join pg_class as c on c.oid = i.inhrelid
+        join pg_class as parent on parent.oid = i.inhparent
+        where parent.relkind = 'p'
+            and parent.relnamespace = 'public'::regnamespace
+            and (c.relname ~ '_default$' or c.relname ~ '_\d{4}_\d\d$' and right(c.relname, 7) >= this_month)
+            and not coalesce(c.reloptions, '{}') @> month_storage(is_over => false)
+    loop
+        execute format('alter table %s set (%s)', part, array_to_string(month_storage(is_over => false), ', '));
+    end loop;
+end
+$$;
+
+comment on procedure vacuum_months_soon() is
+    'Gives the months that are written to, and the default partitions, their settings of autovacuum where they lack one';
+
 -- As before, and what somebody has taken away of the settings is there again.
 create or replace function
 keep_partitions_ahead(months integer default 3) returns integer
@@ -102,27 +129,13 @@ declare
     this_month constant date := date_trunc('month', now() at time zone 'UTC');
     endless regclass;
     created integer := 0;
-    part regclass;
 begin
     foreach endless in array array['transcriptions', 'utterances', 'processing_logs', 'agent_activity_logs', 'audit_log']::regclass[] loop
         created := created + ensure_month_partitions(endless, this_month, (this_month + make_interval(months => months))::date);
-        for part in
-            select c.oid
-            from pg_inherits as i
-            join pg_class as c on c.oid = i.inhrelid
-            where i.inhparent = endless
-                and (c.relname ~ '_default$' or c.relname ~ '_\d{4}_\d\d$' and right(c.relname, 7) >= to_char(this_month, 'YYYY_MM'))
-                and not coalesce(c.reloptions, '{}') @> month_storage(is_over => false)
-        loop
-            execute format('alter table %s set (%s)', part, array_to_string(month_storage(is_over => false), ', '));
-        end loop;
     end loop;
+    call vacuum_months_soon();
     return created;
 end
 $$;
 
-do $$
-begin
-    perform keep_partitions_ahead();
-end
-$$;
+call vacuum_months_soon();
