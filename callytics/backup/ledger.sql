@@ -16,7 +16,7 @@ select
 select
     n.nspowner::regrole::text as owner,
     n.nspowner = quote_ident(current_user)::regrole as ours,
-    exists (
+    exists(
         select
         from pg_attribute
         where attrelid = to_regclass('backups.ledger') and attname = 'faults' and not attisdropped
