@@ -4,8 +4,7 @@
 -- depends: 0073.erasures
 set local lock_timeout = '3s';
 
-create or replace function
-month_storage(is_over boolean) returns text[]
+create or replace function month_storage(is_over boolean) returns text[]
 language sql immutable
 as $$
     select case
@@ -21,7 +20,7 @@ $$;
 comment on function month_storage(boolean) is
     'The settings of autovacuum of a month that is written to, or of one that is over and was frozen';
 
--- As before, with the settings.
+-- As before, with the settings. The name on a line of its own: whether a migration is in is told by what it creates.
 create or replace function
 ensure_month_partitions(parent regclass, first_month date, last_month date) returns integer
 language plpgsql
@@ -92,8 +91,7 @@ begin
 end
 $$;
 
-create or replace procedure
-vacuum_months_soon()
+create or replace procedure vacuum_months_soon()
 language plpgsql
 set search_path = public, pg_temp
 as $$
