@@ -66,8 +66,7 @@ def old_month(database: Settings) -> Settings:
     execute(database, "select ensure_month_partitions('audit_log', '2020-02-01', '2020-02-01')")
     execute(
         database,
-        "insert into audit_log (action, created_at) "
-        "select 'a', '2020-02-03' from generate_series(1, 500) returning 1",
+        "insert into audit_log (action, created_at) select 'a', '2020-02-03' from generate_series(1, 500) returning 1",
     )
     execute(database, "select txid_current() from generate_series(1, 1)")
     return database
@@ -115,9 +114,7 @@ def test_a_month_that_is_over_is_frozen_once_and_vacuumed_like_others_from_then_
 
 
 def test_a_month_of_an_older_version_is_no_fault_and_frozen_as_well(old_month: Settings) -> None:
-    execute(
-        old_month, "alter table audit_log_2020_02 reset (" + ", ".join(one.split("=")[0] for one in SOON) + ")"
-    )
+    execute(old_month, "alter table audit_log_2020_02 reset (" + ", ".join(one.split("=")[0] for one in SOON) + ")")
     assert said(old_month) == []
     assert partitions.freeze_over(old_month, silent) == ["audit_log_2020_02"]
 
