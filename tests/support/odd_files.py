@@ -136,9 +136,11 @@ def rename(sqlite: sqlite3.Connection, name: bytes, other: bytes) -> None:
     """Give what has one name, or has it in its statement, another of the same length, which need not be UTF-8."""
     replaced = "{0} = cast(replace(cast({0} as blob), ?1, ?2) as text)"
     changes = ", ".join(map(replaced.format, ("name", "tbl_name", "sql")))
+    # The index of a key has no statement, but the table's name.
+    found = "instr(cast(sql as blob), ?1) or instr(cast(tbl_name as blob), ?1)"
     sqlite.execute("pragma writable_schema = on")
     # Only where there is something to change: a schema that was written to is another file.
-    sqlite.execute(f"update sqlite_master set {changes} where instr(cast(sql as blob), ?1)", (name, other))
+    sqlite.execute(f"update sqlite_master set {changes} where {found}", (name, other))
     sqlite.execute("pragma writable_schema = off")
 
 

@@ -112,10 +112,11 @@ class OddTrial:
             self._take_ordinary()
         earlier = self._last_run(connection)
         run = self._take_odd(connection, odd, limits)
-        if not after:
-            self._take_ordinary()
+        refused = not after and not self._take_ordinary(beside_odd=True)
         if run != earlier:
             self._command(limits, "undo", run, "--yes", "--quiet", codes=(0,))
+        if refused:
+            self._take_ordinary()
         if self.thorough:
             self._command(limits, "verify", self.ordinary, "--quiet", codes=(0,))
         self._command(limits, "undo", self._run_of(connection, self.ordinary), "--yes", "--quiet", codes=(0,))
@@ -191,8 +192,13 @@ class OddTrial:
         self._command(limits, "report", codes=(0,))
         self._command(limits, "report", "--format", "html", codes=(0,))
 
-    def _take_ordinary(self) -> None:
-        self._command(Limits(), "import", self.ordinary, "--yes", "--quiet", codes=(0,))
+    def _take_ordinary(self, *, beside_odd: bool = False) -> bool:
+        """Import the ordinary file; False if it is refused because the odd one's ids leave none, which may be so."""
+        codes = (0, 1) if beside_odd else (0,)
+        result = self._command(Limits(), "import", self.ordinary, "--yes", "--quiet", codes=codes)
+        if result.exit_code == 1 and "no ids are left in" not in result.stderr:
+            self.found.append(f"an ordinary file was refused: {result.stderr}")
+        return result.exit_code != 1
 
     def _command(
         self, limits: Limits, *arguments: object, codes: tuple[int, ...], odd: OddFile | None = None

@@ -50,7 +50,10 @@ def id_offsets(sources: Sequence[Source], target: Target, known: Offsets | None 
             offset = max([target.highest_id(table), *(end for _, end in taken)]) + 1 - first
         last = max(own[1] if own else 0, source.sequence(mapped.table)) + offset
         if last > LARGEST_BIGINT:
-            raise TargetError(f"{source.label}: no ids are left in {table} for those of {mapped.table.name}")
+            raise TargetError(
+                f"{source.label}: no ids are left in {table} for those of {mapped.table.name}: import it into another "
+                "database, or take back the import that has the largest ids"
+            )
         offsets[source.path, folded(mapped.table.name)] = offset
         taken.append((first + offset, last))
     return offsets

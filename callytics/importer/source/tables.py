@@ -17,6 +17,8 @@ ROWID_NAMES = ("rowid", "_rowid_", "oid")
 NUMBER_COLUMN = "number of the row"
 # A default that is the time in UTC, as SQLite writes it.
 CLOCK = re.compile(rb"[\s(]*(current_timestamp|datetime\s*\(\s*(['\"]now['\"])?\s*\))[\s)]*", re.IGNORECASE)
+# A generated column that is not stored, as pragma table_xinfo calls it.
+VIRTUAL = 2
 # Why a computed column can't be read, as resolve.c and expr.c of SQLite word it.
 FUNCTION = re.compile(r"(?:no such|unknown) function: (\w+)(?:\(\))?")
 # A backslash that would read as the escape of a byte.
@@ -116,8 +118,8 @@ def _describe(table: _Described, connection: sqlite3.Connection) -> Description:
 def _named(table: _Described, connection: sqlite3.Connection) -> Description:
     """Describe a table all of whose names can stand in a statement."""
     name = table.name
-    computed = [name_text(column) for column, _, hidden in table.info if hidden]
-    causes = {column: cause for column in computed if (cause := _cause(name, column, connection))}
+    computed = [(name_text(column), hidden == VIRTUAL) for column, _, hidden in table.info if hidden]
+    causes = {column: cause for column, each in computed if (cause := _cause(name, column, connection, each_row=each))}
     columns, uncomputed = tuple(column for column in table.columns if column not in causes), tuple(causes.items())
     rowid = _rowid_name(table, f"main.{sqlite_name(name)}", connection)
     if not rowid:
@@ -220,13 +222,24 @@ def _id_column(table: _Described, connection: sqlite3.Connection) -> str | None:
     return keys[0] if keys and not indexed else None
 
 
-def _cause(name: str, column: str, connection: sqlite3.Connection) -> str | None:
-    """Return why a generated column can't be read here; None where it can."""
+def _cause(name: str, column: str, connection: sqlite3.Connection, *, each_row: bool) -> str | None:
+    """Return why a generated column can't be read here; None where it can.
+
+    With ``each_row`` its values are computed when they are read, and each one may fail: json() of what is no JSON.
+    """
+    relation = f"main.{sqlite_name(name)} not indexed"
     try:
-        connection.execute(f"select {sqlite_name(column)} from main.{sqlite_name(name)} not indexed limit 0")
+        connection.execute(f"select {sqlite_name(column)} from {relation} limit 0")
     except sqlite3.OperationalError as error:
         missing = FUNCTION.fullmatch(str(error))
         return f"needs the function {missing[1]}" if missing else str(error)
+    try:
+        if each_row:
+            connection.execute(f"select count({sqlite_name(column)}) from {relation}")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG):
+            return f"{error} in a row"
+        raise
     return None
 
 

@@ -170,6 +170,9 @@ COMPUTED = {
     "an operator that is a function": ("file_path regexp 'wav'", "needs the function regexp"),
     "the second of two": ("upper(file_path) || spelt(file_path)", "needs the function spelt"),
     "a collation": ("file_path = 'a' collate NATIONAL", "no such collation sequence: NATIONAL"),
+    "what is no JSON in one row": ("case id when 2 then json(file_path) else '1' end", "malformed JSON in a row"),
+    "a number that is too large": ("abs(id - 9223372036854775807 - 2)", "integer overflow in a row"),
+    "a text that is too large": ("zeroblob(2000000000)", "string or blob too big in a row"),
 }
 
 
@@ -185,9 +188,10 @@ def test_a_column_that_can_t_be_computed_is_the_cause_that_is_named(
             sqlite.create_function(name, arguments, lambda *_: "x", deterministic=True)
         sqlite.create_collation("NATIONAL", lambda one, other: (one < other) - (one > other))
         sqlite.executescript(
-            f"create table audio_properties (id integer primary key, file_path text not null, "
-            f"file_name text as ({computed})){end};"
+            f"create table audio_properties (id integer primary key, file_path text not null){end};"
             "insert into audio_properties (id, file_path) values (1, '/c/1.wav'), (2, '/c/2.wav');"
+            # Now, so that SQLite computes no value yet.
+            f"alter table audio_properties add column file_name text as ({computed});"
         )
     said = installation.said("inspect", installation.file)
     note = f"audio_properties.file_name can be computed by its application only: {cause}"
