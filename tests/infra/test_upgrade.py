@@ -56,15 +56,12 @@ class Asked:
 
     gap: float = 0.0
     answers: dict[int, int] = field(default_factory=dict)
-    away: list[tuple[float, float]] = field(default_factory=list)
 
     def note(self, seen: list[tuple[float, float, int]]) -> None:
         """Read the client's account."""
         good = [end for _begin, end, status in seen if status == 200]
         assert good, "the client never got an answer"
         self.gap = max((later - earlier for earlier, later in itertools.pairwise(good)), default=0.0)
-        # By the clock that all hosts of the lab share.
-        self.away = [(begin, end) for begin, end, status in seen if status != 200]
         for _begin, _end, status in seen:
             self.answers[status] = self.answers.get(status, 0) + 1
 
@@ -321,35 +318,3 @@ def test_a_minor_version_of_postgresql_comes_with_a_short_gap(
     assert asked.gap < LONGEST_GAP, asked
     assert "postgresql-15" in installation.host.run("apt-mark showhold").stdout
     assert counted(installation.deployment) == installation.rows
-
-
-@pytest.fixture(scope="module")
-def beside(upgraded: tuple[Run, Asked], installation: Installation, lab: Lab) -> LabHost:
-    """A second application host, and backups."""
-    host, alone = lab.host("beside"), installation.deployment.env["APP_HOSTS"]
-    installation.deployment.set(APP_HOSTS=f"{alone},{host.address}", BACKUP_REPOSITORY="")
-    installation.deployment.run()
-    # The deployment has begun a backup: this waits for its end.
-    installation.host.run("systemctl start callytics-backup-full.service")
-    return host
-
-
-def test_application_hosts_are_upgraded_one_after_the_other(installation: Installation, beside: LabHost) -> None:
-    """At every moment one of them answers. What can't be rolled back comes after another backup.
-
-    The last test: it leaves the database of a version that does not exist.
-    """
-    checkout, backups = installation.deployment.checkout, "ls -d /var/lib/pgbackrest/backup/callytics/2*"
-    broken(checkout, service=False)
-    for name in ("9001.topics.sql", "9001.topics.rollback.sql", "9000.topics.rollback.sql"):
-        (checkout / "migrations" / name).unlink()
-    installation.deployment.set(UPGRADE_ONE_WAY="yes")
-    made = installation.host.run(backups).stdout.split()
-    with client(installation.host) as first, client(beside) as second:
-        run = installation.deployment.run(UPGRADE)
-    assert set(run.changed[SWITCH]) == {installation.host.address, beside.address}
-    assert "Have a backup to return to" in run.changed
-    assert len(installation.host.run(backups).stdout.split()) == len(made) + 1
-    assert beside.run("readlink /opt/callytics/current").stdout.strip() == installation.used()
-    assert first.away[-1][1] <= second.away[0][0], "both were away"
-    assert not installation.deployment.run(UPGRADE).changed
