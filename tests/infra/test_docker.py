@@ -77,6 +77,24 @@ class Composed:
         options = ["psql", "-XqAt", "-d", self.env["POSTGRES_DB"], "-c", sql]
         return self.compose("exec", "-T", "--user", "postgres", "postgres", *options).stdout.strip()
 
+    def prometheus(self, path: str) -> Any:
+        """Ask Prometheus on this machine's port; nothing while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.env['PROMETHEUS_PORT']}{path}", timeout=10) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return None
+
+    def asked(self, query: str) -> dict[str, str]:
+        """Return the values of a metric by job."""
+        found = self.prometheus(f"/api/v1/query?query={query}") or {"result": []}
+        return {one["metric"]["job"]: one["value"][1] for one in found["result"]}
+
+    def alerts(self) -> set[str]:
+        """Return which alerts fire, or will."""
+        found = self.prometheus("/api/v1/alerts")
+        return {one["labels"]["alertname"] for one in found["alerts"]} if found else set()
+
     def health(self) -> int:
         """Ask the API's port on this machine; 0 for no answer."""
         try:
@@ -207,6 +225,17 @@ def test_no_log_has_a_secret_or_what_was_said(served: Composed) -> None:
     said = json.loads(served.psql("select json_agg(text) from utterances where length(text) > 12"))
     assert said
     assert not [one for one in (*secrets, *said) if one in logs]
+
+
+def test_prometheus_watches_the_database_and_the_api_with_the_alerts_of_hosts(served: Composed) -> None:
+    served.compose("--profile", "monitoring", "up", "--detach", "prometheus")
+    wait_for(lambda: served.asked("up") == {"database": "1", "callytics": "1"}, "a target is not up")
+    assert served.asked("callytics_database_up") == {"database": "1"}
+    assert set(served.asked("callytics_untold").values()) == {"0"}
+    served.compose("stop", "metrics")
+    wait_for(lambda: "NotWatched" in served.alerts(), "nobody notices that nobody watches")
+    served.compose("start", "metrics")
+    wait_for(lambda: "NotWatched" not in served.alerts(), "the alert stays")
 
 
 def test_a_dump_brings_lost_rows_back(served: Composed) -> None:
