@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -19,6 +19,7 @@ from callytics.importer.convert.rows import LARGEST_RECORD_BYTES
 from callytics.importer.convert.values import LARGEST_BIGINT
 from callytics.importer.source.mapping import SourceTable, TableMapping, mappings, missing
 from callytics.importer.source.memory import free_bytes
+from callytics.importer.source.pages import NotUnderstood, most_overflow
 from callytics.importer.source.reader import RESULT_COLUMNS, Source
 from callytics.postgres.sql import folded, sqlite_name
 from callytics.postgres.text import counted, named, sized
@@ -30,6 +31,8 @@ Then = Literal["refused", "rejected", "lacking", "kept"]
 # As much memory as a row takes, its values held in both drivers and compared with PostgreSQL's: a sync of a text of
 # 100 MB took 1.25 GB, in Korean, on a table of the schema; all others took less.
 ROW_MEMORY = 13
+# Of SQLite, in bytes: more of a row than that is in overflow pages.
+LARGEST_PAGE = 65_536
 UNIQUE = re.compile(r"UNIQUE \((.+)\)")
 # Columns whose words are searched, of transcripts whose first characters are indexed (migrations 0030 and 0031).
 SEARCHED = {"transcriptions": "text_content", "utterances": "text"}
@@ -132,10 +135,10 @@ LIMITS = {
 
 def limits_of(source: Source) -> Iterator[Reached]:
     """Yield every limit that a file meets, table by table; reads as little of the rows as it can."""
+    yield from _of_memory(source)
     for table in source.tables:
         yield from _of_names(table, source.table_mappings[table.name])
         yield from _of_rows(source, table)
-        yield from _of_memory(source, table)
         for mapped in source.table_mappings[table.name]:
             yield from _of_texts(source, mapped)
             yield from _of_ids(source, mapped)
@@ -143,10 +146,9 @@ def limits_of(source: Source) -> Iterator[Reached]:
 
 def refuse_beyond(source: Source) -> None:
     """Raise ``SourceError`` for what can't be kept, before anything is written."""
-    for table in source.tables:
-        for reached in (*_of_names(table, ()), *_of_memory(source, table)):
-            if reached.then == "refused":
-                raise SourceError(f"{source.label} can't be kept: {reached.line}")
+    for reached in (*(one for table in source.tables for one in _of_names(table, ())), *_of_memory(source)):
+        if reached.then == "refused":
+            raise SourceError(f"{source.label} can't be kept: {reached.line}")
 
 
 def _reached(name: str, subject: str, found: int, most: int | None = None) -> Iterator[Reached]:
@@ -197,11 +199,25 @@ def _of_rows(source: Source, table: SourceTable) -> Iterator[Reached]:
             yield from _reached("record", table.name, found)
 
 
-def _of_memory(source: Source, table: SourceTable) -> Iterator[Reached]:
+def _of_memory(source: Source) -> Iterator[Reached]:
     free = free_bytes()
-    # In a smaller file there is no such row, and so nothing to be looked for.
-    if free is None or source.path.stat().st_size * ROW_MEMORY <= free:
+    if free is None or _largest_possible(source) * ROW_MEMORY <= free:
         return
+    for table in source.tables:
+        if (largest := _largest_row(source, table)) * ROW_MEMORY > free:
+            yield from _reached("memory", table.name, largest, free // ROW_MEMORY)
+
+
+def _largest_possible(source: Source) -> int:
+    """Return how many bytes no row of a file has more than: to look at each one takes seconds a gigabyte."""
+    size = source.path.stat().st_size
+    with suppress(NotUnderstood), source.opened() as connection:
+        roots = connection.execute("select rootpage from main.sqlite_master where rootpage > 0").fetchall()
+        return min(size, LARGEST_PAGE + most_overflow(source.path, [1, *(root for (root,) in roots)]))
+    return size
+
+
+def _largest_row(source: Source, table: SourceTable) -> int:
     names = list(map(sqlite_name, table.columns))
     largest = 0
     with source.opened() as connection:
@@ -209,8 +225,7 @@ def _of_memory(source: Source, table: SourceTable) -> Iterator[Reached]:
             sizes = [f"coalesce(length(cast({name} as blob)), 0)" for name in names[start : start + RESULT_COLUMNS]]
             query = f"select max({' + '.join(sizes)}) from {table.relation}"
             largest = max(largest, connection.execute(query).fetchone()[0] or 0)
-    if largest * ROW_MEMORY > free:
-        yield from _reached("memory", table.name, largest, free // ROW_MEMORY)
+    return largest
 
 
 def _of_texts(source: Source, mapped: TableMapping) -> Iterator[Reached]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from callytics.importer.source.excerpt import excerpt
-from callytics.importer.source.pages import NotUnderstood, difference
+from callytics.importer.source.pages import NotUnderstood, difference, most_overflow
 from callytics.importer.source.reader import Source
 
 TABLES = {
@@ -174,6 +174,30 @@ def test_other_pages_tell_nothing(pragma: str, large: tuple[Path, Path], folder:
     with pytest.raises(NotUnderstood), difference(was, now):
         pass
     assert set(excerpt(Source(was), Source(now), folder, {}).rows.values()) == {0}
+
+
+def all_roots(path: Path) -> list[int]:
+    """Return the pages in which all tables and indexes begin, and that of their list."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [1, *(root for (root,) in connection.execute("select rootpage from sqlite_master where rootpage > 0"))]
+
+
+@pytest.mark.parametrize("pragma", ["page_size = 4096", "page_size = 512", "page_size = 65536", "auto_vacuum = full"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_row_is_larger_than_the_overflow_pages_allow(seed: int, pragma: str, tmp_path: Path) -> None:
+    path, chance = tmp_path / "calls.sqlite", random.Random(seed)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"pragma {pragma}")
+        for statement in TABLES.values():
+            connection.execute(statement)
+        work(connection, chance, 30)
+        small = most_overflow(path, all_roots(path))
+        connection.execute("insert into big (text) values (?)", ("x" * 5_000_000,))
+        connection.commit()
+    found = most_overflow(path, all_roots(path))
+    longest = max(len(text or "") for rows in content(path).values() for _, text, *_ in rows.values())
+    assert longest <= found + 65_536
+    assert 0 <= small <= found - 4_900_000
 
 
 def test_damaged_pages_tell_nothing(large: tuple[Path, Path]) -> None:

@@ -93,6 +93,16 @@ class Pages:
             count -= 1 + leaves
 
 
+def most_overflow(path: Path, roots: Iterable[int]) -> int:
+    """Return how many bytes of rows are at most in overflow pages, by the roots of all b-trees of a snapshot.
+
+    Only interior pages are read. Raises ``NotUnderstood`` where that tells nothing.
+    """
+    with _opened(path) as (pages,):
+        trees = sum(Tree.of(pages, root).pages(pages) for root in roots)
+        return (pages.count - trees - sum(1 for _ in pages.free())) * pages.size
+
+
 @dataclass(frozen=True)
 class Tree:
     """The interior pages of a b-tree: those that lead to leaves, and those above them; none where one leaf is all."""
@@ -115,6 +125,11 @@ class Tree:
             if len(level) > pages.count:
                 break
         raise NotUnderstood(f"the tree of page {root} has no end")
+
+    def pages(self, pages: Pages) -> int:
+        """Return how many pages the tree has."""
+        below = sum(len(pages.children(number)) for number in self.lowest) if self.lowest else 1
+        return len(self.lowest) + len(self.above) + below
 
     def leaves(self, pages: Pages, besides: frozenset[int]) -> Iterable[int]:
         """Return the leaves, but for those below some pages."""
@@ -169,12 +184,18 @@ class Difference:
 @contextmanager
 def difference(was: Path, now: Path) -> Iterator[Difference]:
     """Compare two snapshots page by page; raises ``NotUnderstood`` where that tells nothing."""
+    with _opened(was, now) as pages:
+        yield Difference(*pages)
+
+
+@contextmanager
+def _opened(*paths: Path) -> Iterator[list[Pages]]:
     with ExitStack() as stack:
-        pages = [Pages(path) for path in (was, now)]
+        pages = [Pages(path) for path in paths]
         for one in pages:
             stack.callback(one.close)
         try:
-            yield Difference(*pages)
+            yield pages
         except (IndexError, error) as wrong:
             # A cell that begins or ends beyond its page: what is damaged is told by the integrity check.
             raise NotUnderstood("a page is damaged") from wrong
