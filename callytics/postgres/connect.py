@@ -17,6 +17,9 @@ from callytics.postgres.errors import AGAIN, UNCONFIRMED, read_only, translated,
 from callytics.postgres.session import STARTUP, begun, settle
 from callytics.settings import Settings
 
+# As SyncRepWaitForLSN in syncrep.c remarks on a wait that was cancelled.
+REMARK = "do $$ begin raise warning '-' using detail = '-'; end $$"
+
 
 class Confirmed(Connection):
     """A connection whose commits count as such only once a standby has confirmed them, where any has to."""
@@ -25,34 +28,30 @@ class Confirmed(Connection):
         """Commit; raise OutcomeUnknown where the wait for a standby was cancelled."""
         self.notices.clear()
         super().commit()
-        # psycopg2 has only its words, which lc_messages translates; commits are hardly ever remarked upon otherwise.
-        if self.notices and self._needs_standbys():
-            raise OutcomeUnknown(UNCONFIRMED)
+        self.refuse_unconfirmed()
 
     def refuse_unconfirmed(self) -> None:
-        """Raise OutcomeUnknown where the server has warned of a statement that was committed by itself.
+        """Raise OutcomeUnknown where the server has said that what it committed may be on one host alone.
 
-        That something is there already, and the like, it only notes.
+        psycopg2 has only its words, which lc_messages translates: a warning with details is taken for that. That
+        something is there already is a notice, and that there is no transaction to end a warning without.
         """
-        said = [*self.notices]
-        if self._needs_standbys() and any(line.startswith(self._warning()) for line in said):
+        said = [_labels(line) for line in self.notices]
+        if said and self._cancelled_wait() in said:
             raise OutcomeUnknown(UNCONFIRMED)
 
-    def _needs_standbys(self) -> bool:
-        """Tell whether a remark has to be taken for that of a cancelled wait."""
-        # Not one of ours, which would forget the remark.
+    def _cancelled_wait(self) -> tuple[str, ...]:
+        """Return how this server labels the lines of that remark, in its language; nothing if no standby confirms."""
+        labels: tuple[str, ...] = ()
+        # Not a cursor of ours, which would forget the remark.
         with self.cursor(cursor_factory=Cursor) as cursor:
             cursor.execute("select current_setting('synchronous_standby_names') <> ''")
-            row = cursor.fetchone()
+            if cursor.fetchall() == [(True,)]:
+                cursor.execute(REMARK)
+                labels = _labels(self.notices[-1])
         if not self.autocommit:
             super().rollback()
-        return row is not None and bool(row[0])
-
-    def _warning(self) -> str:
-        """Return the word with which this server's warnings begin, in its language."""
-        with self.cursor(cursor_factory=Cursor) as cursor:
-            cursor.execute("do $$ begin raise warning '-'; end $$")
-        return self.notices[-1].partition(":")[0] + ":"
+        return labels
 
 
 class ConfirmedCursor(Cursor):
@@ -67,6 +66,11 @@ class ConfirmedCursor(Cursor):
         if self.connection.autocommit and self.connection.notices and _is_idle(self.connection):
             assert isinstance(self.connection, Confirmed)
             self.connection.refuse_unconfirmed()
+
+
+def _labels(remark: str) -> tuple[str, ...]:
+    """Return the words before the colons of a remark's first two lines, as WARNING and DETAIL."""
+    return tuple(line.partition(":")[0] for line in remark.splitlines()[:2])
 
 
 def _is_idle(connection: Connection) -> bool:

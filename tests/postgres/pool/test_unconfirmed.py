@@ -242,7 +242,15 @@ def test_what_the_server_only_notes_is_no_warning(waiting: PostgreSQLManager) ->
     with closing(connect(waiting.settings, owner=True)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute("CREATE TABLE IF NOT EXISTS notes (id int)")
-        assert connection.notices == ['NOTICE:  relation "notes" already exists, skipping\n', "WARNING:  -\n"]
+        assert connection.notices[0] == 'NOTICE:  relation "notes" already exists, skipping\n'
+
+
+def test_what_the_server_warns_of_without_details_is_no_wait(waiting: PostgreSQLManager) -> None:
+    """Each migration that is no transaction begins with this one."""
+    with closing(connect(waiting.settings, owner=True)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("ROLLBACK")
+        assert connection.notices[0] == "WARNING:  there is no transaction in progress\n"
 
 
 @pytest.mark.parametrize("whose", ["ROLE callytics_owner", "DATABASE notes"])
@@ -311,7 +319,7 @@ def test_metrics_of_the_server_tell_who_waits(alone: EmbeddedPostgres, manager: 
     try:
         assert eventually(lambda: manager.execute_query("SHOW synchronous_standby_names", fetch="val") == "absent")
         with in_background(look), suppress(OutcomeUnknown):
-            statement(manager)
+            by_itself(manager.settings)
     finally:
         _wait_for(alone, "")
     assert "callytics_standby_waits 1.0" in found
