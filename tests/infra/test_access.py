@@ -107,7 +107,7 @@ def test_the_superuser_is_its_own_account_only(apart: Deployment, account: str) 
 
 
 @pytest.mark.parametrize("role", ["callytics_owner", "callytics_user"])
-@pytest.mark.parametrize("account", ["callytics", "postgres", "root"])
+@pytest.mark.parametrize("account", ["callytics", "nobody", "root"])
 def test_the_local_socket_is_the_superuser_s_only(alone: Deployment, account: str, role: str) -> None:
     psql = f"cd / && runuser -u {account} -- psql -XwU {role} -d callytics -c 'select 1'"
     assert alone.database.run(psql, check=False).returncode != 0

@@ -28,6 +28,7 @@ WITH_DATABASE = {
     "migrate": "",
     "grants": "",
     "partitions ahead": "",
+    "partitions freeze": "",
     "partitions list": "",
     "partitions archive": "2020-01 --yes",
     "partitions restore": "2020-01",

@@ -16,7 +16,7 @@ from tests.support.servers import Databases
 pytestmark = pytest.mark.slow
 
 OWNERS = ("migrate", "grants", "import", "verify", "sync", "undo", "timezone", "report")
-OWNERS += ("partitions list", "partitions archive", "partitions restore", "erase")
+OWNERS += ("partitions freeze", "partitions list", "partitions archive", "partitions restore", "erase")
 # What is wrong, and how the line ends.
 WRONG = {
     "port": ({"port": 1}, "is PostgreSQL running there, and is POSTGRES_PORT right?"),

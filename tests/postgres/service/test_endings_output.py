@@ -124,6 +124,7 @@ WORKING = {
     "migrate": "",
     "grants": "",
     "partitions ahead": "",
+    "partitions freeze": "",
     "partitions archive": "--keep 1200",
     "import": "calls.sqlite --yes",
     "verify": "calls.sqlite",

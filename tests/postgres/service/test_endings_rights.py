@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 STRANGER = {"user": "stranger", "password": "unknown", "owner_user": "stranger", "owner_password": "unknown"}
 OWNER = "set POSTGRES_OWNER_USER and POSTGRES_OWNER_PASSWORD to the role that migrates"
 NEEDS_OWNER = (
+    "partitions freeze",
     "partitions list",
     "import",
     "verify",

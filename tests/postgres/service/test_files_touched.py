@@ -50,8 +50,8 @@ STEPS: list[tuple[str, int, tuple[str, ...]]] = [
     ("server stop trial", 0, (SERVER,)),
     ("server stop --remove --yes trial", 0, (SERVER,)),
 ]
-# They are root's on a provisioned host, and tests/infra/test_backup.py runs them there.
-ON_HOSTS = {"backup", "backup restore"}
+# They are root's on provisioned hosts, where tests/infra runs them; a cluster's is a file that is read.
+ON_HOSTS = {"backup", "backup restore", "cluster"}
 
 
 def names_a_path(command: click.Command) -> bool:
