@@ -177,6 +177,33 @@ def test_archiving_that_fails_is_noticed_and_goes_on_after_the_repair(backed_up:
     callytics(host, "check")
 
 
+def test_old_months_go_to_files_once_the_newest_backup_holds_them(backed_up: Deployment) -> None:
+    """By a timer, and only where RETENTION_MONTHS says so; what is in the files stays when it no longer does."""
+    backed_up.superuser(
+        "set role callytics_owner; create table transcriptions_2020_01 partition of transcriptions "
+        "for values from ('2020-01-01 00:00+00') to ('2020-02-01 00:00+00')"
+    )
+    start = "systemctl start callytics-archive.service"
+    backed_up.set(RETENTION_MONTHS="36")
+    try:
+        assert not backed_up.run("deploy/maintenance.py").failed
+        assert not backed_up.run("deploy/maintenance.py").changed
+        assert backed_up.app.run("systemctl is-active callytics-archive.timer").stdout == "active\n"
+        assert backed_up.app.run(start, check=False).returncode != 0
+        assert backed_up.superuser("select to_regclass('transcriptions_2020_01')") == "transcriptions_2020_01"
+        callytics(backed_up.database, "now --quiet")
+        ended = backed_up.app.run(start, check=False)
+        said = backed_up.app.run("journalctl --no-pager -n 30 -u callytics-archive.service").stdout
+        assert ended.returncode == 0, said
+        assert "has changed since backup" in said
+        assert backed_up.superuser("select to_regclass('transcriptions_2020_01')") == ""
+    finally:
+        backed_up.set(RETENTION_MONTHS="")
+    assert not backed_up.run("deploy/maintenance.py").failed
+    assert backed_up.app.run("systemctl cat callytics-archive.timer", check=False).returncode != 0
+    assert "2020-01" in backed_up.app.run("callytics partitions list").stdout
+
+
 def test_the_database_goes_back_to_a_second_and_its_data_from_before_stays(backed_up: Deployment) -> None:
     moment = now(backed_up)
     backed_up.superuser("truncate probe")

@@ -96,6 +96,14 @@ def test_no_secret_is_shown(deployment: Deployment, question: str) -> None:
     assert not [name for name, secret in secrets.items() if secret in answer or json.dumps(secret)[1:-1] in answer]
 
 
+@pytest.mark.parametrize("job", ["partitions", "freeze"])
+def test_what_maintains_the_months_gets_along_with_its_bounds(deployment: Deployment, job: str) -> None:
+    """It reads the settings, reaches the database and does its work within what its unit allows."""
+    ended = deployment.app.run(f"systemctl start callytics-{job}.service", check=False)
+    said = deployment.app.run(f"journalctl --no-pager -n 20 -u callytics-{job}.service").stdout
+    assert ended.returncode == 0, said
+
+
 def test_it_says_so_while_the_database_is_away_and_is_well_again_by_itself(deployment: Deployment) -> None:
     """It is the same process all the time."""
     process = shown(deployment.app, "MainPID")
