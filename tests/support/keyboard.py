@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.support.terminal import CLEARED, USUAL, places
+from tests.support.terminal import USUAL, drawn_of, lines_of, places
 
 CTRL_C = "\x03"
 # Nothing else prints this; it holds the exit code of the command before it.
@@ -42,13 +42,13 @@ class Seen:
 
     @property
     def lines(self) -> list[str]:
-        """Return the lines that stay to be read: those that were drawn over are not among them."""
-        return [line.rpartition(CLEARED)[2] for line in self.text.removesuffix("\n").split("\n")]
+        """Return the lines that stay to be read."""
+        return lines_of(self.text)
 
     @property
     def drawn(self) -> list[str]:
         """Return each line, and each state of a line that was drawn over."""
-        return [state for line in self.text.split("\n") for state in line.split(CLEARED)]
+        return drawn_of(self.text)
 
     @property
     def too_wide(self) -> list[str]:

@@ -41,13 +41,23 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """Return the lines that stay to be read: those that were drawn over are not among them."""
-        return [line.rpartition(CLEARED)[2] for line in self.text.removesuffix("\n").split("\n")]
+        """Return the lines that stay to be read."""
+        return lines_of(self.text)
 
     @property
     def drawn(self) -> list[str]:
         """Return each line, and each state of a line that was drawn over."""
-        return [state for line in self.text.split("\n") for state in line.split(CLEARED)]
+        return drawn_of(self.text)
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines that stay to be read: those that were drawn over are not among them."""
+    return [line.rpartition(CLEARED)[2] for line in text.removesuffix("\n").split("\n")]
+
+
+def drawn_of(text: str) -> list[str]:
+    """Return each line, and each state of a line that was drawn over."""
+    return [state for line in text.split("\n") for state in line.split(CLEARED)]
 
 
 @contextmanager
