@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from callytics.postgres.sql import folded, literal, quote, sqlite_name
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
+# Columns of a view or of a query that SQLite gives another name (sqlite3ColumnsFromExprList in select.c).
+NAMELESS = {"true", "false"}
 NUMBER_COLUMN = "number of the row"
 # A default that is the time in UTC, as SQLite writes it.
 CLOCK = re.compile(rb"[\s(]*(current_timestamp|datetime\s*\(\s*(['\"]now['\"])?\s*\))[\s)]*", re.IGNORECASE)
@@ -132,7 +134,8 @@ def _named(table: _Described, connection: sqlite3.Connection) -> Description:
 def _by_place(table: _Described, connection: sqlite3.Connection) -> Description:
     """Describe a table that has a name which no statement can hold: its columns get their texts for names."""
     columns, number = tuple(table.columns), _free_name({folded(column) for column in table.columns})
-    for rowid in (*_free_aliases(columns)[:1], None):
+    nameless = any(folded(column) in NAMELESS for column in columns)
+    for rowid in (None,) if nameless else (*_free_aliases(columns)[:1], None):
         names = ", ".join(map(sqlite_name, [number, *columns] if rowid else columns))
         selected = f"select {rowid}, *" if rowid else "select *"
         found = Description(table.name, columns, "", sqlite_name(number))
@@ -147,7 +150,7 @@ def _by_place(table: _Described, connection: sqlite3.Connection) -> Description:
             for statement in found.preparation:
                 connection.execute(statement)
         if _can_be_read(found, connection):
-            return found if rowid else _copied(found)
+            return found if rowid else _copied(found, by_place=nameless)
     # SQLite says why.
     connection.execute(f"select 1 from {found.relation} limit 0")
     return found
@@ -183,8 +186,11 @@ def _view(view: str, names: str, selected: str, number: int) -> tuple[str, ...]:
     )
 
 
-def _copied(table: Description) -> Description:
-    """Return a table without row numbers as a numbered copy of it, which each connection makes for itself."""
+def _copied(table: Description, *, by_place: bool = False) -> Description:
+    """Return a table without row numbers as a numbered copy of it, which each connection makes for itself.
+
+    With ``by_place`` no column is named where it is read.
+    """
     taken = {folded(column) for column in table.columns}
     # A name of the row number, where one is free, is the copy's own.
     free = next((alias for alias in ROWID_NAMES if alias not in taken), None)
@@ -192,7 +198,7 @@ def _copied(table: Description) -> Description:
     names = list(map(sqlite_name, table.columns))
     columns = ", ".join(names if free else [number, *names])
     # Newer SQLites look every column's collation up, which only its application may have.
-    read = [f"{name} collate binary" for name in names]
+    read = ["*"] if by_place else [f"{name} collate binary" for name in names]
     values = ", ".join(read if free else ["row_number() over ()", *read])
     copy = f"temp.{sqlite_name(table.name)}"
     return replace(

@@ -91,6 +91,25 @@ def test_a_file_with_such_names_is_caught_up_with_and_undone(installation: Insta
 
 
 @pytest.mark.parametrize("of", ["table", "column"])
+@pytest.mark.parametrize("end", ["", " without rowid"])
+def test_beside_columns_that_sqlite_would_rename(end: str, of: str, installation: Installation) -> None:
+    """In a view or a query of its own it calls these column2 and column3."""
+    table, column = ("TABLE_IN_CP949", "b") if of == "table" else ("notes", "COLUMN_IN_CP949")
+    script = TOPICS.format(more="") + (
+        f'create table "{table}" (a text primary key, "true" text, "FALSE" integer, "{column}" text){end};'
+        f"""insert into "{table}" values ('k', 'v', 1, x'00'), ('l', 1.0, '2', null);"""
+    )
+    installation.take(write_bytes_for_names(installation.file, script, KOREAN))
+    name = name_text(KOREAN[column]) if of == "column" else column
+    assert [row for _, row in kept(installation)] == [
+        {"a": "k", "true": "v", "FALSE": 1, name: {"blob": "00"}},
+        {"a": "l", "true": "1.0", "FALSE": 2, name: None},
+    ]
+    assert installation.verify().status == "verified"
+    assert installation.sync().changed == 0
+
+
+@pytest.mark.parametrize("of", ["table", "column"])
 def test_without_row_numbers(of: str, installation: Installation) -> None:
     table, column = ("TABLE_IN_CP949", "b") if of == "table" else ("notes", "COLUMN_IN_CP949")
     script = TOPICS.format(more="") + (
