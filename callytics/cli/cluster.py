@@ -102,7 +102,7 @@ def restart(places: tuple[Path, Path], members: tuple[str, ...], yes: bool, as_j
     with Display(quiet, events=as_json) as display:
         if not chosen:
             display.say("No server awaits a restart.")
-        after, _done = acts.restart(place, chosen, display.update) if chosen else (patroni.look(place), [])
+        after = acts.restart(place, chosen, display.update) if chosen else patroni.look(place)
     _echo(after, as_json)
 
 

@@ -73,9 +73,9 @@ def restartable(cluster: Cluster, names: Sequence[str]) -> list[Member]:
     return sorted(found, key=lambda member: member.leads)
 
 
-def restart(place: Place, names: Sequence[str], progress: Progress) -> tuple[Cluster, list[str]]:
-    """Restart servers one after another; return the cluster, and whose were restarted."""
-    seen, done = look(place), list[str]()
+def restart(place: Place, names: Sequence[str], progress: Progress) -> Cluster:
+    """Restart servers one after another; return the cluster."""
+    seen = look(place)
     chosen = restartable(seen, names)
     for number, member in enumerate(chosen):
         progress("restart of servers", number, len(chosen))
@@ -83,9 +83,8 @@ def restart(place: Place, names: Sequence[str], progress: Progress) -> tuple[Clu
         restartable(seen, [member.name])
         tell(place, _address(place, seen, member), "restart", {})
         seen = _awaited(place, RESTART_SECONDS, partial(_restarted, seen, member.name))
-        done.append(member.name)
         progress("restart of servers", number + 1, len(chosen))
-    return seen, done
+    return seen
 
 
 def copyable(cluster: Cluster, name: str) -> Member:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from callytics.postgres.text import counted
@@ -90,7 +90,7 @@ def with_lags(members: Sequence[Member]) -> list[Member]:
     return [
         member
         if not ends or member.position is None
-        else Member(**{**asdict(member), "lag_bytes": max(0, max(ends) - member.position)})
+        else replace(member, lag_bytes=max(0, max(ends) - member.position))
         for member in members
     ]
 
