@@ -34,6 +34,8 @@ VOLATILE = {
     "full_page_writes": "off",
     "max_connections": "50",
     "shared_buffers": "64MB",
+    # Sizes, plans and locks are those that a test made, however long it takes.
+    "autovacuum_naptime": "7d",
 }
 
 
