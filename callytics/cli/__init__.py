@@ -5,7 +5,9 @@ The subcommands are in this package's modules, by subject; this is the group tha
 
 from __future__ import annotations
 
+import ast
 from collections import UserDict
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,36 @@ class Commands(UserDict[str, Any]):
         command: click.Command = getattr(import_module(f"callytics.cli.{module}"), attribute)
         return command
 
+    def outline(self, name: str) -> click.Command | None:
+        """Return a command with its name and its help, which are read and not imported; None for an unknown name."""
+        if name not in self.data:
+            return None
+        module, attribute = self.data[name].split(".")
+        return click.Command(name, help=_docstrings(module)[attribute])
+
+
+@cache
+def _docstrings(module: str) -> dict[str, str | None]:
+    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    return {part.name: ast.get_docstring(part) for part in ast.parse(source).body if isinstance(part, ast.FunctionDef)}
+
+
+class Program(Boundary):
+    """The group of all commands: to list or to complete them imports none, to call one imports that one."""
+
+    commands: Commands
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command as lists show it."""
+        return self.commands.outline(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called, and what its arguments are."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and self.commands[str(command.name)], rest
+
 
 def print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     """Print the version, and the number of the newest migration that comes with it."""
@@ -76,7 +108,7 @@ def print_version(context: click.Context, _option: click.Parameter, wanted: bool
         context.exit()
 
 
-@click.group(cls=Boundary, commands=Commands(COMMANDS), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, commands=Commands(COMMANDS), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

@@ -263,6 +263,35 @@ def test_commands_wait_for_no_library_of_others() -> None:
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
+def test_help_and_completion_import_no_command() -> None:
+    """Whoever asks what commands there are waits for none of them, and reads of each what it says itself."""
+    program = (
+        "import sys; from callytics.cli import cli; cli(sys.argv[1:], standalone_mode=False, prog_name='callytics'); "
+        "print(sorted(name for name in sys.modules if name.startswith(('callytics.cli.', 'psycopg.', 'pyarrow.'))))"
+    )
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    listed = subprocess.run(
+        [sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True, env=env
+    ).stdout
+    assert "psycopg" not in listed
+    assert "callytics.cli.boundary" in listed
+    for name, place in cli.COMMANDS.items():
+        assert f"callytics.cli.{place.partition('.')[0]}'" not in listed
+        command = cli.cli.commands[name]
+        assert re.search(
+            rf"^  {name} +{re.escape(command.get_short_help_str(40).removesuffix('...'))}", listed, re.MULTILINE
+        )
+    completing = {"_CALLYTICS_COMPLETE": "bash_complete", "COMP_WORDS": "callytics im", "COMP_CWORD": "1"}
+    program = (
+        "import atexit, sys; from callytics.cli import main; "
+        "atexit.register(lambda: print('psycopg' in sys.modules)); main()"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env | completing
+    )
+    assert answer.stdout == "plain,import\nFalse\n"
+
+
 def test_real_interrupt_ends_with_130(tmp_path: Path) -> None:
     """The terminal's Ctrl-C reaches the handler, not Python's own."""
     script = (
