@@ -10,11 +10,13 @@ import json
 import re
 import sqlite3
 import struct
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -179,6 +181,10 @@ def target_type(target: str, column: str, declared: str) -> str:
     }[declared.upper()]
 
 
+DEEPEST_DOCUMENT = 500
+"""How deep JSON may be nested to be held as a document; deeper, it is a string."""
+
+
 class Impossible(Exception):
     """The type cannot hold the value: a row with it must not be loaded."""
 
@@ -278,8 +284,9 @@ def _document(value: Any, zone: tzinfo) -> Any:
     if not isinstance(value, str):
         return text
     try:
-        return document(text)
-    except (ValueError, ArithmeticError, RecursionError):
+        with room_on_the_stack():
+            return document(text)
+    except (ValueError, ArithmeticError):
         return text
 
 
@@ -295,7 +302,9 @@ BECOMES: dict[str, Callable[[Any, tzinfo], Any]] = {
 
 
 def document(text: str) -> Any:
-    """Parse JSON without losing a digit; `ValueError` for what jsonb would refuse, drop or round."""
+    """Parse JSON without losing a digit; `ValueError` for what jsonb would refuse, drop or round, or is too deep."""
+    if depth(text) > DEEPEST_DOCUMENT:
+        raise ValueError("nested too deep")
 
     def members(pairs: list[tuple[str, Any]]) -> Any:
         if len({name for name, _ in pairs}) != len(pairs):
@@ -315,6 +324,23 @@ def document(text: str) -> Any:
     if re.search(r"[\ud800-\udfff\0]", repr_strings(parsed)):
         raise ValueError("NUL or half a surrogate pair")
     return parsed
+
+
+def depth(text: str) -> int:
+    """Return how deep the brackets of a text are nested, not counting those in its strings."""
+    brackets = re.sub(r'"(?:[^"\\]|\\.)*"?|[^"\[\]{}]+', "", text, flags=re.DOTALL)
+    return max(accumulate((1 if bracket in "[{" else -1 for bracket in brackets), initial=0))
+
+
+@contextmanager
+def room_on_the_stack() -> Iterator[None]:
+    """Let the block recurse as deep as a document may be, wherever it is called."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + 20 * DEEPEST_DOCUMENT)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _hashable(value: Any) -> Any:
@@ -340,12 +366,13 @@ def equal(expected: Any, actual: Any, kind: str) -> bool:
 
 
 def _same_document(expected: Any, actual: str) -> bool:
-    try:
-        parsed = document(actual)
-    except ValueError:
-        return False
-    # A document that this check does not take for one may still have been held exactly.
-    return bool(parsed == expected) or (isinstance(expected, str) and actual == expected)
+    with room_on_the_stack():
+        try:
+            parsed = document(actual)
+        except ValueError:
+            return False
+        # A document that this check does not take for one may still have been held exactly.
+        return bool(parsed == expected) or (isinstance(expected, str) and actual == expected)
 
 
 @dataclass(frozen=True)
