@@ -197,6 +197,8 @@ def agent_list(env_file: Path, as_json: bool) -> None:
     if as_json:
         rows = [account.as_dict() for account in found]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
+    elif not found:
+        click.echo("no agent has an account: 'callytics agent add USERNAME' makes one")
     else:
         # Only the name and the state say something of every account.
         echo([Table(HEAD, [*map(_cells, found)], spare={1, 2, 3, 5, 6})])
@@ -213,6 +215,8 @@ def agent_sessions(env_file: Path, username: str, as_json: bool) -> None:
     if as_json:
         rows = [{name: value for name, value in asdict(one).items() if name != "is_current"} for one in found]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=datetime.isoformat))
+    elif not found:
+        click.echo(f"{username} is not logged in")
     else:
         echo([Table(SESSION_HEAD, [*map(_session_cells, found)], spare={3, 4, 5})])
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -204,6 +205,14 @@ class EmbeddedPostgres:
                 statement = sql.SQL("create database {} owner {}")
                 cursor.execute(statement.format(sql.Identifier(database), sql.Identifier(owner)))
 
+    def close_to_public(self, settings: Settings) -> None:
+        """Take from everybody the database that ``settings`` names: only its owner and its user may connect."""
+        connection = psycopg2.connect(self.superuser_conninfo())
+        database, user = sql.Identifier(settings.database), sql.Identifier(settings.user)
+        with closing(connection), connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("revoke all on database {} from public").format(database))
+            cursor.execute(sql.SQL("grant connect on database {} to {}").format(database, user))
+
     def _superuser(self, database: str) -> Settings:
         password = (self.home / "superuser.password").read_text()
         return Settings(("127.0.0.1",), self.port, database, SUPERUSER, password)
@@ -280,7 +289,7 @@ class EmbeddedPostgres:
         self._run(
             server,
             *("initdb", "-D", self.data, "-U", SUPERUSER, "--pwfile", password_file),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", locale),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", locale, "--data-checksums"),
             # A cluster for trials is not worth the wait until a thousand new files are on the disk.
             *("--no-sync", "--no-instructions"),
         )
@@ -344,7 +353,9 @@ def start_private(folder: Path) -> None:
         env_file.unlink(missing_ok=True)
         # The old port was taken. New passwords come with it, which `provide` sets below.
         create_env_file(env_file, _private_env(server.port))
-    server.provide(Settings.load({}, env_file))
+    settings = Settings.load({}, env_file)
+    server.provide(settings)
+    server.close_to_public(settings)
 
 
 def _private_env(port: int) -> str:
@@ -369,7 +380,8 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 def _rmdir_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
+    # Behind a link stands a folder of somebody's, who wants it to stay.
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()
 
 

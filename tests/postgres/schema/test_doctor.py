@@ -493,7 +493,6 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgr
         server.start()
         server.stop()
         certify(server)
-        server._run(server._within_reach(server._find_server()), "pg_checksums", "--enable", "-D", server.data)
         server.options = OPTIONS
         with server:
             yield server

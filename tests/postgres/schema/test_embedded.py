@@ -84,6 +84,15 @@ def test_taken_port_is_left_alone(private: Callable[..., EmbeddedPostgres]) -> N
     connection.close()
 
 
+def test_doctor_has_nothing_to_say_of_a_server_for_trials(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    start_private(server.folder)
+    command = ["--env-file", str(server.folder / ".env")]
+    assert CliRunner().invoke(cli, [*command, "migrate"]).exit_code == 0
+    told = CliRunner().invoke(cli, [*command, "doctor"])
+    assert [line for line in told.stdout.splitlines() if not line.startswith("ok ")] == ["", "All is well."]
+
+
 def test_settings_are_for_their_owner_only_and_serve_psql(private: Callable[..., EmbeddedPostgres]) -> None:
     server = private()
     start_private(server.folder)
@@ -225,6 +234,17 @@ def test_removal_keeps_what_start_did_not_make(private: Callable[..., EmbeddedPo
     with pytest.raises(DatabaseUnavailable, match="is not empty"):
         start_private(server.folder)
     shutil.rmtree(server.folder)
+
+
+def test_link_to_a_folder_stays_with_its_folder(tmp_path: Path) -> None:
+    """Both were there before the server came."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    server = EmbeddedPostgres(tmp_path / "link", options=VOLATILE)
+    with server:
+        pass
+    assert server.remove() == []
+    assert [*(tmp_path / "link").iterdir()] == []
 
 
 def test_removal_asks_at_a_terminal(private: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch) -> None:
