@@ -16,14 +16,21 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.browser import Browser
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
+from tests.support.scopes import scope_of, turn_of
 from tests.support.servers import Databases, migrated, private_server
 
 INFRA = Path(__file__).parent / "infra"
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one more than there are processors: a third of its time a test waits for a host, a server or a program."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep a file's tests in one process, and all that boot hosts in one: what their fixtures make is expensive.
+    """Keep a file's tests in one process, and those that ask for the same hosts: what fixtures make is expensive.
 
     xdist's own groups are of no use with pytest 9.2, which does not let it rename tests.
     """
@@ -31,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "infra" if nodeid.startswith("tests/infra/") else nodeid.partition("::")[0]
+            return scope_of(nodeid)
 
     # xdist would begin with the files that have the most tests, which are not those that take the longest.
     config.option.loadscopereorder = False
@@ -41,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes the longest, so that no process is left alone with it in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (INFRA not in item.path.parents, item.path not in slow))
+    items.sort(key=lambda item: (INFRA not in item.path.parents, turn_of(scope_of(item.nodeid)), item.path not in slow))
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,19 @@
-"""Backups of provisioned hosts are made, proved and restored: on the database's own host, and after it is lost."""
+"""Backups of provisioned hosts are made, proved and restored on the database's own host."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pyinfra.api import HiddenValue
 
-from benchmarks import restore
 from deploy import environment
 from deploy.operations.pgbackrest import secrets, sections
 from tests.infra.deployment import Deployment
-from tests.infra.lab import Lab, LabHost
+from tests.infra.lab import LabHost
 
 STATE = "/var/lib/callytics-backup/state.json"
 KEY = "/etc/pgbackrest/conf.d/callytics.conf"
@@ -257,14 +255,3 @@ def test_the_settings_of_a_store_are_those_that_pgbackrest_knows(
     said = answer.stdout + answer.stderr
     assert "unable to connect to '127.0.0.1:9'" in said
     assert "invalid option" not in said
-
-
-@pytest.mark.slow
-def test_a_lost_host_is_restored_to_a_second_with_every_row_that_was_acknowledged(lab: Lab, tmp_path: Path) -> None:
-    """The repository is on another host, by TLS; the new host is provisioned by the same command."""
-    outcome = restore.measure(lab, tmp_path, seconds=5, writers=2, gibibytes=0)
-    assert outcome.due > 0
-    assert outcome.missing == []
-    assert outcome.too_young == []
-    assert "The repository holds another cluster's backups" in outcome.said
-    assert outcome.rpo < 90

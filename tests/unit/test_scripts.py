@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.places import REPOSITORY
+from tests.support.scopes import FIRST, scope_of
 
 QUICK = ["-m", "quick or not (slow or demo or infra)", "--ignore", "tests/infra"]
 
@@ -89,3 +90,14 @@ def test_help_says_what_there_is_and_runs_nothing(checkout: Path) -> None:
     done = subprocess.run(["bash", "scripts/test", "--help"], cwd=checkout, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: scripts/test [--quick]")
     assert "<pytest>" not in done.stdout
+
+
+def test_files_that_ask_for_the_same_hosts_are_run_by_one_process() -> None:
+    """Each of the others has its own turn, so that hosts of several tests are up side by side."""
+    files = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests/infra").glob("test_*.py")]
+    scopes = {file: scope_of(f"{file}::test") for file in files}
+    assert scopes["tests/infra/test_backup.py"] == scopes["tests/infra/test_monitoring.py"] == "alone"
+    # It asks for both.
+    assert scopes["tests/infra/test_access.py"] == "apart"
+    assert scopes["tests/infra/test_upgrade.py"] == "tests/infra/test_upgrade.py"
+    assert set(FIRST) <= set(scopes.values())
