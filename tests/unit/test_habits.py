@@ -47,7 +47,7 @@ def test_hook_is_there(hook: dict[str, str]) -> None:
     folder, program, *_ = re.split(r"/bin/| ", hook["entry"])
     assert folder == ".venv-test"
     assert Path(sys.executable).with_name(program).exists()
-    assert re.search(rf"^{program}\b", (REPOSITORY / "scripts/test").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(rf"^ *{program}\b", (REPOSITORY / "scripts/test").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def releases() -> Iterator[tuple[str, str]]:

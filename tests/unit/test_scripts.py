@@ -31,17 +31,22 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def given_to_pytest(checkout: Path, *arguments: str) -> list[str]:
-    """Run the script and return what pytest would have been started with."""
-    path = f"{checkout / '.venv-test' / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
+def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with the checkout's programs."""
+    return subprocess.run(
         ["bash", "scripts/test", *arguments],
         cwd=checkout,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": f"{checkout / '.venv-test' / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def given_to_pytest(checkout: Path, *arguments: str) -> list[str]:
+    """Run the script and return what pytest would have been started with."""
+    done = run(checkout, *arguments)
+    done.check_returncode()
     return [line[1:-1] for line in done.stdout.splitlines()]
 
 
@@ -51,6 +56,22 @@ def test_every_test_is_run(checkout: Path) -> None:
 
 def test_quick_leaves_out_what_is_slow(checkout: Path) -> None:
     assert given_to_pytest(checkout, "--quick") == ["-m", "pytest", "--numprocesses", "auto", *QUICK]
+
+
+@pytest.mark.parametrize("linter", ["mypy", "sqlfluff"])
+def test_what_a_linter_finds_is_told_after_the_quick_tests_and_is_no_success(checkout: Path, linter: str) -> None:
+    (checkout / ".venv-test/bin" / linter).write_text(f"#!/bin/sh\necho {linter} has found it\nexit 1\n")
+    done = run(checkout, "--quick")
+    assert done.returncode == 1
+    assert done.stdout.startswith("<-m>\n<pytest>\n")
+    assert done.stdout.endswith(f"\n{linter} has found it\n")
+    assert done.stderr == "The linters have failed: see above.\n"
+    assert run(checkout).stdout == f"{linter} has found it\n"
+
+
+def test_tests_that_fail_fail_whatever_the_linters_say(checkout: Path) -> None:
+    (checkout / ".venv-test/bin/python").write_text('#!/bin/sh\n[ "$2" = pytest ] && exit 5 || exit 0\n')
+    assert [run(checkout, *arguments).returncode for arguments in ([], ["--quick"])] == [5, 5]
 
 
 def test_quick_lints_the_sql_that_is_not_committed(checkout: Path) -> None:
