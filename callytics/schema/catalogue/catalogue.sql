@@ -16,7 +16,10 @@ with relations as (
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname in ('public', 'imports')
         and c.relkind in ('r', 'p', 'v', 'S')
-        and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype = 'e')
+        and not exists (
+            select from pg_depend as d
+            where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+        )
 ),
 tables as (
     select *
@@ -28,7 +31,10 @@ routines as (
     from pg_proc as p
     join pg_namespace as n on n.oid = p.pronamespace
     where n.nspname in ('public', 'imports')
-        and not exists (select from pg_depend as d where d.objid = p.oid and d.deptype = 'e')
+        and not exists (
+            select from pg_depend as d
+            where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+        )
 )
 select
     'table' as kind,
@@ -168,7 +174,10 @@ union all
 select 'event trigger', '', quote_ident(evtname), evtevent || ' execute function ' || evtfoid::regprocedure, null
 from pg_event_trigger
 where evtenabled <> 'D'
-    and not exists (select from pg_depend as d where d.objid = pg_event_trigger.oid and d.deptype = 'e')
+    and not exists (
+        select from pg_depend as d
+        where d.classid = 'pg_event_trigger'::regclass and d.objid = pg_event_trigger.oid and d.deptype = 'e'
+    )
 order by 1, 2, 3
 
 -- name: deferred

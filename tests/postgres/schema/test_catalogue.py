@@ -194,6 +194,24 @@ def test_an_event_trigger_is_told(database: Settings, superuser: Connection) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["pg_proc, is_secret(oid,name), regprocedure", "pg_class, topics, regclass"])
+def test_parts_whose_number_an_extension_has_elsewhere_are_ours(
+    part: str, database: Settings, superuser: Connection
+) -> None:
+    """Numbers are unique in each catalogue alone; pg_upgrade gives routines new ones, and types and tables the old."""
+    catalogue_of, name, kind = part.split(", ")
+    run(superuser, "set allow_system_table_mods = on")
+    run(
+        superuser,
+        f"insert into pg_depend select 'pg_opclass'::regclass, '{name}'::{kind}, 0, 'pg_extension'::regclass, oid, 0, "
+        "'e' from pg_extension where extname = 'plpgsql'",
+    )
+    assert found(database) == []
+    run(superuser, f"update pg_depend set classid = '{catalogue_of}'::regclass where classid = 'pg_opclass'::regclass "
+                   f"and objid = '{name}'::{kind} and deptype = 'e'")  # fmt: skip
+    assert found(database) != []
+
+
 def test_a_table_of_another_owner(database: Settings, superuser: Connection) -> None:
     run(superuser, "alter table topics owner to postgres; alter function views_on(regclass) owner to postgres")
     (wrong,) = found(database)
