@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
@@ -10,11 +11,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import psycopg2
 from psycopg2 import sql
@@ -26,7 +27,7 @@ from callytics.trial.servers import OLDEST_VERSION, WHEEL, Server, find_servers
 
 SUPERUSER = "postgres"
 # The contents of ``home``, and the file that marks a folder as ours.
-MADE = ("data", "server.log", "superuser.password", "wheel")
+MADE = ("data", "data.part", "server.log", "superuser.password", "wheel", "wheel.part")
 MARKER = ".callytics-server"
 # For whoever finds the file and wonders.
 MARKER_TEXT = "A private PostgreSQL of Callytics: 'callytics server stop --remove' deletes it.\n"
@@ -79,9 +80,13 @@ class EmbeddedPostgres:
         # Before any folder is made: where there is no server, nothing is left behind.
         found = self._find_server()
         self._make_folders()
-        server = self._within_reach(found)
-        if not (self.data / "PG_VERSION").exists():
-            self._initialise(server)
+        with self.turn() as turn:
+            if not self.running:
+                self._start(self._within_reach(found), turn)
+
+    def _start(self, server: Server, turn: TextIO) -> None:
+        if not self.data.exists():
+            self._initialise(server, turn)
         self._configure(self._choose_port())
         # Old complaints must not be taken for those of this start.
         self.log.unlink(missing_ok=True)
@@ -93,6 +98,13 @@ class EmbeddedPostgres:
             server = self._within_reach(self._find_server())
             self._run(server, "pg_ctl", "stop", "-D", self.data, "-w", "-s", "-m", "fast")
 
+    @contextmanager
+    def turn(self) -> Iterator[TextIO]:
+        """Wait for another start in this folder, and for the initdb of one that was killed, which goes on alone."""
+        with (self.folder / MARKER).open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield turn
+
     def remove(self) -> list[str]:
         """Stop the server and delete what ``start`` created, including every database, and nothing else.
 
@@ -100,9 +112,10 @@ class EmbeddedPostgres:
         DatabaseUnavailable if ``start`` has created nothing there.
         """
         self.refuse_foreign()
-        self.stop()
-        # By name, not the whole folder: anything else in there is not ours to delete.
-        _delete(self.home / name for name in MADE)
+        with self.turn():
+            self.stop()
+            # By name, not the whole folder: anything else in there is not ours to delete.
+            _delete(self.home / name for name in MADE)
         _rmdir_if_empty(self.home)
         _delete(self.folder / name for name in ("server", ".env", MARKER) if not (self.folder / name).is_dir())
         _rmdir_if_empty(self.folder)
@@ -142,6 +155,10 @@ class EmbeddedPostgres:
     def data(self) -> Path:
         """The cluster's data directory."""
         return self.home / "data"
+
+    @property
+    def _part(self) -> Path:
+        return self.home / "data.part"
 
     @property
     def log(self) -> Path:
@@ -235,15 +252,21 @@ class EmbeddedPostgres:
             return server
         copy = self.home / "wheel"
         if not copy.exists():
-            package = server.bin.parent.parent
-            # The programs find their libraries by a relative path, so the copies keep their places.
-            libraries = package.with_name(f"{WHEEL}.libs")
-            shutil.copytree(package, copy / package.name)
-            if libraries.exists():
-                shutil.copytree(libraries, copy / libraries.name)
-            for path in (copy, *copy.rglob("*")):
-                self._hand_over(path)
+            self._copy_wheel(server.bin.parent.parent, copy)
         return Server(copy / server.bin.relative_to(server.bin.parents[2]), server.version)
+
+    def _copy_wheel(self, package: Path, copy: Path) -> None:
+        # Under its name once it is whole: the next start would use half a copy.
+        part = copy.with_name("wheel.part")
+        _delete([part])
+        # The programs find their libraries by a relative path, so the copies keep their places.
+        libraries = package.with_name(f"{WHEEL}.libs")
+        shutil.copytree(package, part / package.name)
+        if libraries.exists():
+            shutil.copytree(libraries, part / libraries.name)
+        for path in (part, *part.rglob("*")):
+            self._hand_over(path)
+        part.rename(copy)
 
     def _make_folders(self) -> None:
         """Create ``folder`` and in it ``server``, owned by the account that the server runs as."""
@@ -273,25 +296,29 @@ class EmbeddedPostgres:
         """Whether the server's account passes a test of test(1), such as -x, on a path."""
         return subprocess.run(["test", test, path], **self._as_account()).returncode == 0
 
-    def _initialise(self, server: Server) -> None:
+    def _initialise(self, server: Server, turn: TextIO) -> None:
         password_file = self.home / "superuser.password"
         # The mode before the content.
         password_file.touch(mode=0o600)
         password_file.write_text(secrets.token_urlsafe(32))
         self._hand_over(password_file)
+        # Under its name once it is whole: of a start that was killed half a cluster is left.
+        _delete([self._part])
         try:
-            self._initdb(server, password_file, "C.UTF-8")
+            self._initdb(server, password_file, "C.UTF-8", turn)
         except DatabaseUnavailable:
             # Not every C library knows C.UTF-8; initdb has cleaned up after itself.
-            self._initdb(server, password_file, "C")
+            self._initdb(server, password_file, "C", turn)
+        self._part.rename(self.data)
 
-    def _initdb(self, server: Server, password_file: Path, locale: str) -> None:
+    def _initdb(self, server: Server, password_file: Path, locale: str, turn: TextIO) -> None:
         self._run(
             server,
-            *("initdb", "-D", self.data, "-U", SUPERUSER, "--pwfile", password_file),
+            *("initdb", "-D", self._part, "-U", SUPERUSER, "--pwfile", password_file),
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", locale, "--data-checksums"),
             # A cluster for trials is not worth the wait until a thousand new files are on the disk.
             *("--no-sync", "--no-instructions"),
+            keep=[turn.fileno()],
         )
 
     def _configure(self, port: int) -> None:
@@ -309,13 +336,13 @@ class EmbeddedPostgres:
             previous = 0
         return previous if previous and _is_free(previous) else _free_port()
 
-    def _run(self, server: Server, program: str, *arguments: str | Path) -> None:
+    def _run(self, server: Server, program: str, *arguments: str | Path, keep: Collection[int] = ()) -> None:
         """Run one of the server's programs; raise DatabaseUnavailable with its error message if it fails."""
         with tempfile.TemporaryFile("w+") as output:
             # Not a pipe: the server that pg_ctl starts would inherit it, and reading it would never end.
             command = [server.bin / program, *arguments]
             completed = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **self._as_account()
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=keep, **self._as_account()
             )
             if completed.returncode:
                 output.seek(0)
@@ -348,14 +375,16 @@ def start_private(folder: Path) -> None:
         server.start()
     except OSError as error:
         raise DatabaseUnavailable(f"{folder} can't hold a server ({error.strerror}): choose another") from None
-    env_file = folder / ".env"
-    if not env_file.exists() or Settings.load({}, env_file).port != server.port:
-        env_file.unlink(missing_ok=True)
-        # The old port was taken. New passwords come with it, which `provide` sets below.
-        create_env_file(env_file, _private_env(server.port))
-    settings = Settings.load({}, env_file)
-    server.provide(settings)
-    server.close_to_public(settings)
+    with server.turn():
+        env_file = folder / ".env"
+        # One without a word is of a start that was killed.
+        if not env_file.exists() or not env_file.stat().st_size or Settings.load({}, env_file).port != server.port:
+            env_file.unlink(missing_ok=True)
+            # The old port was taken. New passwords come with it, which `provide` sets below.
+            create_env_file(env_file, _private_env(server.port))
+        settings = Settings.load({}, env_file)
+        server.provide(settings)
+        server.close_to_public(settings)
 
 
 def _private_env(port: int) -> str:

@@ -8,6 +8,8 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -267,6 +269,31 @@ def test_start_that_was_killed_is_resumed(private: Callable[..., EmbeddedPostgre
     (server.folder / embedded.MARKER).touch()
     start_private(server.folder)
     assert server.running
+
+
+def test_start_goes_on_where_another_was_killed(private: Callable[..., EmbeddedPostgres]) -> None:
+    """Its initdb lives on and is waited for; what it leaves is half a cluster, and settings without a word."""
+    server = private()
+    command = [sys.executable, "-m", "callytics.cli", "server", "start", str(server.folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
+        while not (server.home / "data.part").exists() and not server.data.exists():
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+    (server.folder / ".env").write_text("")
+    start_private(server.folder)
+    connect(Settings.load({}, server.folder / ".env")).close()
+    assert server.remove() == []
+    assert not server.folder.exists()
+
+
+def test_two_starts_at_once_make_one_server(private: Callable[..., EmbeddedPostgres]) -> None:
+    server = private()
+    command = [sys.executable, "-m", "callytics.cli", "server", "start", str(server.folder)]
+    starts = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [start.communicate()[0] for start in starts]
+    assert [start.returncode for start in starts] == [0, 0]
+    assert said[0] == said[1] == f"PostgreSQL runs on port {server.port}, its settings are in {server.folder}/.env\n"
 
 
 def test_server_of_an_older_version_is_known(private: Callable[..., EmbeddedPostgres]) -> None:
