@@ -19,6 +19,7 @@ environment.refuse_other_roles()
 _database_hosts, _app_hosts = environment.database_hosts(), environment.hosts("APP_HOSTS")
 _members = {host: environment.address(host) for host in environment.cluster_hosts()}
 _backup_hosts = environment.backup_hosts()
+_backups = environment.backups()
 _monitoring_hosts = environment.monitoring_hosts()
 _all_hosts = environment.all_hosts()
 _clients = environment.clients()
@@ -48,14 +49,14 @@ all = (
         "app_settings_folder": "/etc/callytics",
         # All of them share one database: the first brings it along.
         "app_first_host": _app_hosts[0],
-        **environment.backups(),
+        **_backups,
         "backup_packages": ["pgbackrest"],
         # Before an upgrade: one day, and what a backup may take.
         "backup_upgrade_hours": 26,
-        "backup_database_host": _database_hosts[0],
+        "backup_database_hosts": _database_hosts,
         "backup_host": next(iter(_backup_hosts), ""),
         "backup_port": policy.BACKUP_PORT,
-        "backup_server": policy.BACKUP_SERVER,
+        "backup_server": policy.archiving(_backups["backup_stanza"]),
         "backup_jobs": {"repository": policy.REPOSITORY_JOBS, "database": policy.DATABASE_JOBS},
         "backup_folder": "/var/lib/callytics-backup",
         **environment.monitoring(),
@@ -143,7 +144,7 @@ cluster: tuple[list[tuple[str, dict[str, object]]], dict[str, object]] = (
         "cluster_roles": policy.CLUSTER_ROLES,
         "cluster_server": policy.CLUSTER_SERVER,
         "cluster_dynamic": policy.CLUSTER_DYNAMIC,
-        "cluster_parameters": policy.CLUSTER_PARAMETERS,
+        "cluster_parameters": policy.cluster_parameters(_backups["backup_stanza"] if _backups["backup_on"] else None),
         "cluster_patroni": policy.PATRONI,
         "cluster_patroni_folder": "/opt/patroni",
         "cluster_patroni_settings_folder": "/etc/patroni",

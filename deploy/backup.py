@@ -9,10 +9,12 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import files, systemd
 
+from deploy import policy
 from deploy.operations import backups, debian_packages, units
 from deploy.operations.cluster import server_settings
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
+from deploy.operations.failover import patroni
 from deploy.operations.hosts import wait_for_each_other
 from deploy.operations.pgbackrest import TLS, secrets, sections
 from deploy.operations.program import beside_the_database
@@ -21,13 +23,14 @@ from deploy.operations.secret.certificates import Authority
 
 data = host.data
 is_database, is_repository = "database" in host.groups, "backup" in host.groups
+is_member = "cluster" in host.groups
 apart = bool(data.backup_host)
 keeps = data.backup_on and (is_repository or (is_database and not apart))
 takes_part = data.backup_on and (is_database or is_repository)
 
 settings_file, secrets_file = "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest/conf.d/callytics.conf"
 server_file = f"/etc/postgresql/{data.postgres_cluster}/conf.d/callytics-backup.conf"
-database_unit = f"{unit_of(data.postgres_cluster)}.service" if is_database else ""
+database_unit = patroni.UNIT if is_member else f"{unit_of(data.postgres_cluster)}.service" if is_database else ""
 command = f"{data.app_folder}/bin/callytics backup"
 pgbackrest = f"/usr/bin/pgbackrest --stanza={data.backup_stanza} --log-level-console=warn"
 commands = {
@@ -78,7 +81,7 @@ if takes_part:
         )
     if apart:
         authority = Authority(Path(data.deploy_folder, "backup-tls"), peers=True)
-        me = data.backup_database_host if is_database else data.backup_host
+        me = host.name if is_database else data.backup_host
 
         files.directory(
             name="Make the folder of pgBackRest's certificates",
@@ -112,18 +115,29 @@ if keeps:
 if data.backup_on and apart:
     wait_for_each_other(name="Wait until the repository is there")
 
-if data.backup_on and is_database:
+if data.backup_on and is_database and not is_member:
     conf(
         name="Let PostgreSQL archive its WAL",
         src="backup.conf.j2",
         dest=server_file,
         group="postgres",
         mode="0640",
-        settings=data.backup_server | {"archive_command": f"pgbackrest --stanza={data.backup_stanza} archive-push %p"},
+        settings=data.backup_server,
     )
     server_settings.in_force(
         name="Run PostgreSQL with archiving", cluster=data.postgres_cluster, files=[server_file, settings_file]
     )
+
+if data.backup_on and is_member:
+    # What Patroni has them archive by was told in deploy/patroni.py; those that did not archive before are restarted.
+    patroni.restarted(
+        name="Restart the servers that do not archive yet, one after another",
+        place=patroni.Place(data.postgres_cluster, data.cluster_patroni_settings_folder, data.cluster_patroni_folder),
+        _run_once=True,
+    )
+    wait_for_each_other(name="Wait until every member archives when it leads")
+
+if data.backup_on and is_database:
     backups.checked(
         name="Check that WAL arrives in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
     )
@@ -162,7 +176,7 @@ if data.backup_on and is_database:
             "data": f"/var/lib/postgresql/{data.postgres_cluster}",
             "binaries": f"/usr/lib/postgresql/{version}/bin",
             "account": "postgres",
-            "unit": unit_of(data.postgres_cluster),
+            "unit": patroni.UNIT if is_member else unit_of(data.postgres_cluster),
             "folder": data.backup_folder,
             "owner": data.postgres_database_owner,
         },
@@ -176,6 +190,7 @@ for job, described in jobs.items():
         dest=f"/etc/systemd/system/{service}",
         says=described["says"],
         command=commands[job],
+        condition=policy.LEADS.format(port=data.postgres_port) if is_member and described.get("leads") else "",
         database_unit=database_unit,
     )
     conf(
@@ -208,6 +223,8 @@ if unwanted:
         units=[f"callytics-backup-{job}.{kind}" for job in unwanted for kind in ("timer", "service")],
     )
 if is_database and not data.backup_on:
+    files.file(name="Say nothing of backups", path=f"{data.app_settings_folder}/backup.toml", present=False)
+if is_database and not data.backup_on and not is_member:
     # Not a file that is removed: PostgreSQL takes a setting that is gone, and needs a restart, for a mistake.
     conf(
         name="Let PostgreSQL archive nothing",
@@ -217,7 +234,6 @@ if is_database and not data.backup_on:
         mode="0640",
         settings={"archive_mode": "off"},
     )
-    files.file(name="Say nothing of backups", path=f"{data.app_settings_folder}/backup.toml", present=False)
     server_settings.in_force(
         name="Run PostgreSQL without archiving",
         cluster=data.postgres_cluster,

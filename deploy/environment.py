@@ -158,14 +158,27 @@ def database_hosts() -> list[str]:
         )
     if len(set(found)) != CLUSTER_HOSTS:
         raise InventoryError(f"DATABASE_HOSTS names {len(found)} hosts: a cluster has three different ones")
-    if value("BACKUP_REPOSITORY") != "off":
-        raise InventoryError(
-            "BACKUP_REPOSITORY is not off, but backups of three hosts are not deployed yet: set it to off, and back "
-            "the database up by other means"
-        )
+    _refuse_backups_beside(found)
     if switch("MONITORING"):
         raise InventoryError("MONITORING is not off, but three hosts are not monitored yet: set it to off")
     return found
+
+
+def _refuse_backups_beside(members: list[str]) -> None:
+    """Raise InventoryError where the backups of ``members`` would be on one of them, or in a store."""
+    place = value("BACKUP_REPOSITORY")
+    if place == "off":
+        return
+    if place.startswith("s3://"):
+        raise InventoryError(
+            "BACKUP_REPOSITORY is a store, which three hosts can't have yet: leave it out and set BACKUP_HOST, or set "
+            "it to off"
+        )
+    if not words("BACKUP_HOST") or set(words("BACKUP_HOST")) & set(members):
+        raise InventoryError(
+            "BACKUP_HOST is to keep the backups of three hosts and must be none of them, as any of them may be lost: "
+            "set it to another host, such as the service's, or BACKUP_REPOSITORY to off"
+        )
 
 
 def cluster_hosts() -> list[str]:
@@ -242,8 +255,8 @@ def backup_hosts() -> list[str]:
     found = words("BACKUP_HOST")
     if len(found) > 1:
         raise InventoryError("BACKUP_HOST names several hosts: set it to one, or leave it out")
-    if found and (len(hosts("DATABASE_HOSTS")) > 1 or found[0] in hosts("DATABASE_HOSTS")):
-        raise InventoryError("BACKUP_HOST serves one database on another host: name that one, or leave it out")
+    if found and found[0] in hosts("DATABASE_HOSTS"):
+        raise InventoryError("BACKUP_HOST serves a database on another host: name that one, or leave it out")
     return found
 
 

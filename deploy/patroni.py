@@ -70,6 +70,9 @@ if "cluster" in host.groups:
         folder=place.server,
         settings=data.cluster_server | {"ssl_ca_file": f"{place.server}/ca.crt"},
     )
+    # PostgreSQL's archiving writes there, and the unit names them: they must be there before it starts.
+    for name in ("/var/spool/pgbackrest", "/var/log/pgbackrest"):
+        files.directory(name=f"Make {name}", path=name, user="postgres", group="postgres", mode="0750")
     conf(
         name=f"Write {patroni.UNIT}",
         src=f"{patroni.UNIT}.j2",
@@ -79,7 +82,7 @@ if "cluster" in host.groups:
     )
     units.loaded(name="Make systemd know Patroni's unit", units={patroni.UNIT: [unit_file]})
     start: dict[str, Any] = {
-        "cluster": data.postgres_cluster,
+        "place": place,
         "unit_files": [unit_file, f"{place.program}/installed"],
         "settings_files": [f"{folder}/{name}" for name in ("patroni.yml", "server.crt", "server.key", "ca.crt")]
         + [f"{place.server}/patroni.conf"],

@@ -128,7 +128,7 @@ REPOSITORY_JOBS = {
     "verify": {"says": "read every backup and verify it, every week", "when": "Wed *-*-* 03:30:00"},
 }
 DATABASE_JOBS = {
-    "drill": {"says": "restore the newest backup for trial, every week", "when": "Sun *-*-* 05:30:00"},
+    "drill": {"says": "restore the newest backup for trial, every week", "when": "Sun *-*-* 05:30:00", "leads": "yes"},
     "watch": {"says": "look after archiving and the age of backups, every minute", "when": "*-*-* *:*:00"},
 }
 # After the night's backup: a month is archived only when the newest backup holds it as it is.
@@ -142,6 +142,8 @@ BACKUP_SERVER = {
     "archive_timeout": "60s",
 }
 BACKUP_PORT = 8432
+# Asked before a job that one member alone is to do: the one that leads, whoever that is by then.
+LEADS = """/bin/sh -c 'psql -XqAt -p {port} -d postgres -c "select pg_is_in_recovery()" | grep -qx f'"""
 
 # A cluster of three: https://patroni.readthedocs.io/en/latest/dynamic_configuration.html
 CLUSTER_PACKAGES = ["etcd-server", "etcd-client", "python3-venv", "curl"]
@@ -195,6 +197,19 @@ CLUSTER_PARAMETERS = {
     "max_wal_senders": "10",
     "max_replication_slots": "10",
 }
+
+
+def archiving(stanza: str) -> dict[str, str]:
+    """Return the settings by which a server hands its WAL over to the repository."""
+    return BACKUP_SERVER | {"archive_command": f"pgbackrest --stanza={stanza} archive-push %p"}
+
+
+def cluster_parameters(stanza: str | None) -> dict[str, str]:
+    """Return the settings that Patroni has all members have alike; without a stanza nothing is archived.
+
+    There is no restore_command: a member would ask the repository before it leads, and wait where that is gone.
+    """
+    return CLUSTER_PARAMETERS | (archiving(stanza) if stanza else {"archive_mode": "off", "archive_timeout": "0"})
 
 
 def roles(passwords: Mapping[str, object]) -> list[dict[str, Any]]:

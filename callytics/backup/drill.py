@@ -109,11 +109,15 @@ def _goal(place: Place, moment: datetime | None, result: Drill, progress: Progre
     return Goal(backup, moment, known, last, tuple(faults))
 
 
-def _newest_second(connection: Connection, result: Drill, progress: Progress) -> Moment:
+def _newest_second(connection: Connection, result: Drill, progress: Progress) -> Moment | None:
     """Commit a moment and see how long it takes until it could be restored, without hurrying the archive.
 
-    A host that is lost loses what was committed within so many seconds before.
+    A host that is lost loses what was committed within so many seconds before. A standby commits nothing: there it is a
+    moment of minutes ago, or none, and no time is measured.
     """
+    if SQL.value(connection, "in_recovery"):
+        settled = SQL.one(connection, "settled")
+        return Moment(settled["id"], settled["at"], int(settled["xid"])) if settled else None
     moment = ledger.record(connection, "drill")
     row = SQL.one(connection, "position")
     assert row is not None
@@ -223,7 +227,7 @@ def _ask_amcheck(server: Server, result: Drill, progress: Progress) -> None:
 
 
 def _keep(place: Place, result: Drill) -> None:
-    """Record the result in the live database, where it can be reached."""
+    """Record the result in the live database, where it can be reached and is no standby."""
     values = {
         "began": result.began,
         "ended": result.ended,
@@ -235,7 +239,8 @@ def _keep(place: Place, result: Drill) -> None:
         "found": json.dumps({"checked": result.checked, "wrong": result.wrong, "as_before": result.as_before}),
     }
     with ledger.ledger(place) as connection:
-        SQL.run(connection, "drilled", values)
+        if not SQL.value(connection, "in_recovery"):
+            SQL.run(connection, "drilled", values)
         connection.commit()
 
 

@@ -65,6 +65,8 @@ def settle(connection: Connection) -> None:
 def ledger(place: Place) -> Iterator[Connection]:
     """Lend a session on the live cluster, with the records' schema made if it is not there.
 
+    On a standby what is recorded can only be read.
+
     Raises BackupError if somebody else owns that schema: his triggers would run with the superuser's rights.
     """
     with session(place) as connection:
@@ -167,6 +169,8 @@ def _stand_still(writer: Connection, reader: Connection, label: str) -> Moment:
 
 
 def _make(connection: Connection) -> None:
+    if SQL.value(connection, "in_recovery"):
+        raise BackupError("no backup was recorded yet: wait a minute for callytics-backup-watch of the one that leads")
     SQL.run(connection, "make")
     for (role,) in SQL.rows(connection, "readers"):
         SQL.run(connection, "grant", None, role=role)

@@ -177,8 +177,35 @@ select
         where f.name ~ '\.ready$'
     )::double precision as waiting_since,
     (select coalesce(sum(f.size), 0) from pg_ls_waldir() as f)::bigint as wal_bytes,
-    current_setting('archive_mode') as archive_mode
+    current_setting('archive_mode') as archive_mode,
+    pg_is_in_recovery() as standby
 from pg_stat_archiver as a
+
+-- name: settled
+-- The newest moment of minutes ago: whoever led has archived it since.
+select id, at, xid::text as xid
+from backups.ledger
+where at < now() - interval '5 minutes'
+order by id desc
+limit 1
+
+-- name: last_drill
+-- The last trial restore, on whichever member it was.
+select
+    target,
+    passed,
+    label,
+    rto_seconds,
+    rpo_seconds,
+    to_char(ended at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"') as ended,
+    extract(epoch from ended)::double precision as ended_at
+from backups.drills
+order by id desc
+limit 1
+
+-- name: alone
+-- Wait for no standby: what this session commits is for the archive alone.
+select set_config('synchronous_commit', 'local', false)
 
 -- name: position
 -- Where the WAL is now, and the file that this is in.

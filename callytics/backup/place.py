@@ -13,6 +13,7 @@ from pathlib import Path
 from callytics.exceptions import BackupError
 
 DEFAULT = Path("/etc/callytics/backup.toml")
+PATRONI = "patroni.service"
 MISSING = (
     "this host has no backups that Callytics has set up: run 'pyinfra inventory.py deploy/backup.py', or back up with "
     "pg_dump as the manual's page on operations shows"
@@ -49,6 +50,11 @@ class Place:
         if not {"stanza", "database", "port", "socket", "data", "binaries", "account", "unit", "folder"} <= set(values):
             raise BackupError(f"{path} is not complete: run 'pyinfra inventory.py deploy/backup.py' again")
         return cls(**{name: value for name, value in values.items() if name in known})
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the database is one of a cluster's three, which Patroni starts and stops."""
+        return self.unit == PATRONI
 
     @property
     def state(self) -> Path:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,11 +133,14 @@ def restore_into(place: Place, folder: Path, moment: datetime | None, progress: 
     return Restored(folder, backup, reached, time.monotonic() - began)
 
 
-def restore_here(place: Place, moment: datetime | None, progress: Progress) -> Restored:
+def restore_here(
+    place: Place, moment: datetime | None, progress: Progress, ready: Callable[[], None] = lambda: None
+) -> Restored:
     """Put the database back to a moment: the server stops, the old data moves aside, the restored data takes its place.
 
     Only root can, as services are stopped. What the old server has not archived yet is archived first. The old data
-    stays beside the new, so that nothing is lost by it; if the restore fails, it is put back.
+    stays beside the new, so that nothing is lost by it; if the restore fails, it is put back. ``ready`` is called once
+    the restored data is complete, before it is served.
     """
     if os.geteuid() != 0:
         raise BackupError("the server has to be stopped for this: run the command with sudo, or restore with --into")
@@ -157,6 +161,7 @@ def restore_here(place: Place, moment: datetime | None, progress: Progress) -> R
             # The cluster's own are elsewhere.
             (data / name).unlink()
         reached = _recovered(place, data, moment, progress, archives=True)
+        ready()
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
         if had:
@@ -190,6 +195,7 @@ def _archive_what_is_committed(place: Place, moment: datetime | None) -> None:
         if ours != pgbackrest.system_identifier(place):
             return
         with ledger.ledger(place) as connection:
+            SQL.rows(connection, "alone")
             ledger.record(connection, "restore")
             wait_archived(connection)
     except DatabaseUnavailable:

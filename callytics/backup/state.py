@@ -24,6 +24,7 @@ BACKUP_SECONDS = 36 * 3600.0
 DRILL_SECONDS = 15 * 86400.0
 # The alert comes while there is still as much room as the WAL takes, and a tenth of the disk.
 FREE_SHARE = 0.10
+DRILLED = ("target", "label", "passed", "ended", "ended_at", "rto_seconds", "rpo_seconds")
 
 
 @dataclass
@@ -34,6 +35,7 @@ class State:
     """
 
     at: float
+    standby: bool = False
     archive_waiting: int | None = None
     archive_waiting_seconds: float = 0.0
     archive_failed: bool = False
@@ -56,7 +58,7 @@ def look(place: Place) -> State:
     state = State(time.time())
     earlier = read(place)
     state.drill, state.verified_at = earlier.get("drill"), earlier.get("verified_at")
-    for ask in (_archiving, _wal_disk, _backups, _drill):
+    for ask in (_archiving, _wal_disk, _backups, _members_drill, _drill):
         try:
             ask(place, state)
         except CallyticsError as error:
@@ -132,10 +134,13 @@ def _archiving(place: Place, state: State) -> None:
         row = SQL.one(connection, "archiver")
         connection.rollback()
     assert row is not None
+    state.standby, state.wal_bytes = row["standby"], row["wal_bytes"]
+    if state.standby:
+        # What is archived is said by the one that leads; what waits here is of a time when this member did.
+        return
     state.archive_waiting, state.archived_at = row["waiting"], row["archived_at"]
     state.archive_waiting_seconds = max(state.at - (row["waiting_since"] or state.at), 0.0)
     state.archive_failed = (row["failed_at"] or 0) > (row["archived_at"] or 0)
-    state.wal_bytes = row["wal_bytes"]
     if row["archive_mode"] == "off":
         state.wrong.append("archiving is off: run 'pyinfra inventory.py deploy/backup.py'")
     elif state.archive_waiting_seconds > ARCHIVE_SECONDS:
@@ -173,6 +178,17 @@ def _backups(place: Place, state: State) -> None:
         age = (state.at - state.newest_backup_at) / 3600
         state.wrong.append(f"the newest backup is {age:,.0f} hours old: run 'callytics backup now'")
     state.wrong += [f"backup {one.label} is damaged: run 'callytics backup now --type full'" for one in damaged(found)]
+
+
+def _members_drill(place: Place, state: State) -> None:
+    """Take the last drill of a cluster from its records: it was done by whichever member led then."""
+    if not place.is_member or not state.newest_backup:
+        return
+    with ledger.ledger(place) as connection:
+        row = SQL.one(connection, "last_drill")
+        connection.rollback()
+    if row and row["ended_at"] > (state.drill or {}).get("ended_at", 0.0):
+        state.drill = {name: row[name] for name in DRILLED}
 
 
 def _drill(_place: Place, state: State) -> None:

@@ -32,7 +32,13 @@ def take(place: Place, kind: str | None, progress: Progress) -> Backup:
 
 
 def record_latest(place: Place, progress: Progress) -> str | None:
-    """Record the tables of a backup that another host has made since; returns its label, None if there is none."""
+    """Record the tables of a backup that another host has made since; returns its label, None if there is none.
+
+    Of a cluster's members only the one that leads can.
+    """
+    with ledger.session(place) as connection:
+        if SQL.value(connection, "in_recovery"):
+            return None
     made = pgbackrest.newest(pgbackrest.backups(place))
     if made is None:
         return None

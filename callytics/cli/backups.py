@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from callytics.backup.place import DEFAULT, Place
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.progress import Display
 from callytics.cli.terminal.tables import Table, echo
+from callytics.cluster import anew, patroni
+from callytics.cluster.place import Place as Members
 from callytics.exceptions import DrillFailed
 from callytics.postgres.text import shown_json
 
@@ -171,6 +174,8 @@ def backup_restore(
 
     In its place: the server stops, what it has not archived yet is archived, the old data moves aside and stays, and
     the restored data is served. Into a folder: the database goes on, and the copy is yours to start and to delete.
+
+    Of a cluster's members the one that leads is restored, with Patroni stopped on the others, which then copy it.
     """
     if folder is None:
         _restore_here(_place(config, as_root=True), moment, yes, as_json, quiet)
@@ -186,16 +191,35 @@ def backup_restore(
 
 
 def _restore_here(place: Place, moment: datetime | None, yes: bool, as_json: bool, quiet: bool) -> None:
+    members = Members.here() if os.geteuid() == 0 else None
+    if members:
+        anew.refuse(members, patroni.look(members))
     with Display(quiet, events=as_json) as display:
         if not yes:
             display.ask(f"The server stops, and its data becomes that of {restores.shown(moment)}. Go on?")
-        restored = restores.restore_here(place, moment, display.update)
+        restored = restores.restore_here(place, moment, display.update, partial(_forget, members))
+        if members:
+            anew.wait_until_it_leads(members, display.update)
     # Its history forks here: a backup of the new one makes the next restore independent of the old.
     subprocess.run(
         ["systemctl", "start", "--no-block", "callytics-backup-full.service"], capture_output=True, check=False
     )
     said = [f"the data from before is in {restored.before}: delete it when you are sure"] if restored.before else []
+    said += _for_others(place) if members else []
     _echo(_document(restored, moment), [*_restored(restored, moment), *said], as_json)
+
+
+def _forget(members: Members | None) -> None:
+    if members:
+        anew.forget(members)
+
+
+def _for_others(place: Place) -> list[str]:
+    return [
+        "nothing is stored until another member has copied this one; on each of the two others run:",
+        f"  rm -r {place.data} && systemctl start {place.unit}",
+        f"then on {place.repository_host}: systemctl start callytics-backup-full",
+    ]
 
 
 def _place(config: Path, *, as_root: bool = False) -> Place:
@@ -223,6 +247,8 @@ def _conclude(place: Place, as_json: bool) -> None:
 
 def _state(state: states.State) -> list[str]:
     said = [f"archiving: {state.archive_waiting} WAL files wait" if state.archive_waiting else "archiving: up to date"]
+    if state.standby:
+        said = ["archiving: by the member that leads, as 'callytics backup list' says there"]
     if state.drill:
         verdict = "passed" if state.drill["passed"] else "failed"
         said.append(f"drill: {verdict} {state.drill['ended']}, {_times(state.drill)}")

@@ -36,7 +36,7 @@ def tell(place: Place, address: str, verb: str, document: Mapping[str, Any]) -> 
     """Have a member's Patroni do something; raises ClusterError with its own words where it does not."""
     request = urllib.request.Request(f"https://{address}:{PORT}/{verb}", json.dumps(document).encode(), method="POST")
     try:
-        _sent(place, request, TELL_SECONDS)
+        sent(place, request, TELL_SECONDS)
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace").strip().partition("\n")[0]
         raise ClusterError(f"Patroni refuses ({said}): look at 'callytics cluster', and try again") from None
@@ -65,7 +65,7 @@ def cluster(answers: Mapping[str, Answer | None]) -> Cluster:
 def _asked(place: Place, address: str) -> Answer | None:
     request = urllib.request.Request(f"https://{address}:{PORT}/patroni")
     try:
-        return dict(json.loads(_sent(place, request, ASK_SECONDS)))
+        return dict(json.loads(sent(place, request, ASK_SECONDS)))
     except urllib.error.HTTPError as error:
         # With 503 a member answers that does not lead, or whose server does not run.
         return dict(json.load(error))
@@ -73,7 +73,8 @@ def _asked(place: Place, address: str) -> Answer | None:
         return None
 
 
-def _sent(place: Place, request: urllib.request.Request, seconds: float) -> bytes:
+def sent(place: Place, request: urllib.request.Request, seconds: float) -> bytes:
+    """Send a request of a member to a member, and return the answer; raises OSError where there is none."""
     # Not by a proxy of the environment: members are this installation's own.
     direct = urllib.request.ProxyHandler({})
     opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=place.tls()))

@@ -23,17 +23,16 @@ class Place:
     authority: str
     certificate: str
     key: str
+    scope: str = "callytics"
 
     @classmethod
     def load(cls, path: Path = DEFAULT) -> Place:
         """Read the file; raises ClusterError for one that is not there, not this account's to read, or not ours."""
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                found["name"],
-                tuple(one.rpartition(":")[0] for one in found["etcd3"]["hosts"]),
-                *(found["ctl"][name] for name in ("cacert", "certfile", "keyfile")),
-            )
+            addresses = tuple(one.rpartition(":")[0] for one in found["etcd3"]["hosts"])
+            tls = (found["ctl"]["cacert"], found["ctl"]["certfile"], found["ctl"]["keyfile"])
+            return cls(found["name"], addresses, *tls, found["scope"])
         except FileNotFoundError:
             raise ClusterError(f"{path} is not there: run this as root on a member of the cluster") from None
         except PermissionError:

@@ -13,7 +13,8 @@ TLS = "/etc/pgbackrest/tls"
 def sections(data: Any, role: str) -> dict[str, dict[str, object]]:
     """Return pgbackrest.conf of a host, whose ``role`` is ``both``, ``database`` or ``repository``.
 
-    Only who keeps the repository has its key and decides what is kept; the two of them know each other by TLS.
+    Only who keeps the repository has its key and decides what is kept; it and the databases know each other by TLS. An
+    option with several values is a list.
     """
     there = {
         "repo1-cipher-type": "aes-256-cbc",
@@ -33,18 +34,25 @@ def sections(data: Any, role: str) -> dict[str, dict[str, object]]:
         # archive-push-queue-max is left out: it would throw WAL away, and restores could not pass that gap.
         "log-level-file": "info",
     }
-    cluster = {
-        "pg1-path": f"/var/lib/postgresql/{data.postgres_cluster}",
-        "pg1-port": data.postgres_port,
-        "pg1-socket-path": "/var/run/postgresql",
+    cluster = _cluster(data, "pg1")
+    server = {
+        "tls-server-address": "*",
+        "tls-server-port": data.backup_port,
+        "tls-server-ca-file": f"{TLS}/ca.crt",
+        "tls-server-cert-file": f"{TLS}/server.crt",
+        "tls-server-key-file": f"{TLS}/server.key",
     }
     if role == "database":
-        return {"global": common | _peer(data, "repo1", data.backup_host), data.backup_stanza: cluster}
+        # The only ones who are let in, by the name in their certificates.
+        server["tls-server-auth"] = f"{data.backup_host}={data.backup_stanza}"
+        return {"global": common | _peer(data, "repo1", data.backup_host) | server, data.backup_stanza: cluster}
     if role == "repository":
-        server = _peer(data, "pg1", data.backup_database_host)
-        options = {name: value for name, value in server.items() if name.startswith("tls")}
-        to_database = {name: value for name, value in server.items() if not name.startswith("tls")}
-        return {"global": there | common | options, data.backup_stanza: cluster | to_database}
+        server["tls-server-auth"] = [f"{name}={data.backup_stanza}" for name in data.backup_database_hosts]
+        # Of a cluster's members it finds out by itself which one leads.
+        servers: dict[str, object] = {}
+        for number, name in enumerate(data.backup_database_hosts, start=1):
+            servers |= _cluster(data, f"pg{number}") | _peer(data, f"pg{number}", name)
+        return {"global": there | common | server, data.backup_stanza: servers}
     return {"global": there | common, data.backup_stanza: cluster}
 
 
@@ -58,6 +66,14 @@ def secrets(data: Any, kept_key: Any) -> Callable[[], HiddenValue]:
     return text
 
 
+def _cluster(data: Any, whose: str) -> dict[str, object]:
+    return {
+        f"{whose}-path": f"/var/lib/postgresql/{data.postgres_cluster}",
+        f"{whose}-port": data.postgres_port,
+        f"{whose}-socket-path": "/var/run/postgresql",
+    }
+
+
 def _peer(data: Any, whose: str, peer: str) -> dict[str, object]:
     return {
         f"{whose}-host": peer,
@@ -66,11 +82,4 @@ def _peer(data: Any, whose: str, peer: str) -> dict[str, object]:
         f"{whose}-host-ca-file": f"{TLS}/ca.crt",
         f"{whose}-host-cert-file": f"{TLS}/server.crt",
         f"{whose}-host-key-file": f"{TLS}/server.key",
-        "tls-server-address": "*",
-        "tls-server-port": data.backup_port,
-        "tls-server-ca-file": f"{TLS}/ca.crt",
-        "tls-server-cert-file": f"{TLS}/server.crt",
-        "tls-server-key-file": f"{TLS}/server.key",
-        # The only one who is let in, by the name in its certificate.
-        "tls-server-auth": f"{peer}={data.backup_stanza}",
     }

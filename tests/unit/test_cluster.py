@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from callytics.cli import cli
 from callytics.cluster.acts import candidate, copyable, restartable
+from callytics.cluster.anew import refuse
 from callytics.cluster.members import Cluster
 from callytics.cluster.patroni import cluster
 from callytics.cluster.place import Place
@@ -165,8 +167,9 @@ def test_data_that_nobody_else_has_are_not_removed(other: Answers, name: str, wh
 def test_a_member_knows_the_others(tmp_path: Path) -> None:
     file = tmp_path / "patroni.yml"
     tls = {"cacert": "/ca", "certfile": "/crt", "keyfile": "/key"}
-    file.write_text(json.dumps({"name": "a", "etcd3": {"hosts": ["10.0.0.1:2379", "[fd00::2]:2379"]}, "ctl": tls}))
-    assert Place.load(file) == Place("a", ("10.0.0.1", "[fd00::2]"), "/ca", "/crt", "/key")
+    etcd = {"hosts": ["10.0.0.1:2379", "[fd00::2]:2379"]}
+    file.write_text(json.dumps({"scope": "calls", "name": "a", "etcd3": etcd, "ctl": tls}))
+    assert Place.load(file) == Place("a", ("10.0.0.1", "[fd00::2]"), "/ca", "/crt", "/key", "calls")
 
 
 def test_a_host_without_the_file_is_no_member(tmp_path: Path) -> None:
@@ -204,3 +207,26 @@ def test_a_cluster_is_led_on_a_member(verb: list[str]) -> None:
     code, said = command("--config", "/none/patroni.yml", *verb, "--yes")
     assert code == 1
     assert said == "Error: /none/patroni.yml is not there: run this as root on a member of the cluster\n"
+
+
+HERE = Place("one", ("10.0.0.11", "10.0.0.12", "10.0.0.13"), "ca", "crt", "key")
+ALONE = {"two": None, "three": None}
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ({}, "two and three would take the lead meanwhile: run 'systemctl stop patroni' there first"),
+        ({"two": None}, "three would take the lead meanwhile"),
+        ({"one": following("one"), "two": leading("two", ("one",))}, "two leads and has all that was stored"),
+        ({"one": following("one"), **ALONE}, "this member runs and does not lead"),
+    ],
+)
+def test_a_member_is_put_back_only_where_nobody_takes_the_lead_meanwhile(answers: Answers, why: str) -> None:
+    with pytest.raises(ClusterError, match=re.escape(why)):
+        refuse(HERE, found(**answers))
+
+
+@pytest.mark.parametrize("answers", [{**ALONE}, {"one": None, **ALONE}])
+def test_a_member_that_leads_alone_or_is_stopped_may_be_put_back(answers: Answers) -> None:
+    refuse(HERE, found(**answers))

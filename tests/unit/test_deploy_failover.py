@@ -7,14 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jinja2 import Template
 
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
 from deploy import policy
-from deploy.operations import file_times, units
+from deploy.operations import file_times, pgbackrest, units
 from deploy.operations.cluster import server_settings
 from deploy.operations.failover import etcd, patroni
 from tests.support.deploying import Answer, commands
+from tests.support.places import REPOSITORY
 
 SIZES = {"max_connections": "100", "max_worker_processes": "10", "max_locks_per_transaction": "128", "work_mem": "4MB"}
 PLACE = patroni.Place("15/main", "/etc/patroni", "/opt/patroni")
@@ -168,3 +170,33 @@ def test_etcd_is_started_without_waiting_and_restarted_with(active: bool, verb: 
     assert list(map(str, commands(etcd.running, ["/etc/etcd/callytics.env"], facts=facts))) == [
         f"systemctl {verb} callytics-etcd.service"
     ]
+
+
+TLS = {"backup_port": 8432, "backup_processes": 2, "backup_keep_days": 28, "backup_options": {"repo1-type": "posix"}}
+NAMES = ["10.0.0.11", "db2.example", "fd00::13"]
+
+
+def backups(role: str) -> dict[str, dict[str, object]]:
+    shared = {"backup_stanza": "callytics", "backup_host": "10.0.0.21", "backup_database_hosts": NAMES}
+    return pgbackrest.sections(data(postgres_cluster="15/main", **shared, **TLS), role)
+
+
+def test_the_repository_reaches_every_member_and_lets_each_in() -> None:
+    found = backups("repository")
+    assert [found["callytics"][f"pg{number}-host"] for number in (1, 2, 3)] == NAMES
+    assert {found["callytics"][f"pg{number}-path"] for number in (1, 2, 3)} == {"/var/lib/postgresql/15/main"}
+    assert found["global"]["tls-server-auth"] == [f"{name}=callytics" for name in NAMES]
+
+
+def test_a_member_reaches_the_repository_and_lets_it_alone_in() -> None:
+    found = backups("database")
+    assert found["global"]["repo1-host"] == "10.0.0.21"
+    assert found["global"]["tls-server-auth"] == "10.0.0.21=callytics"
+    assert [name for name in found["callytics"] if name.startswith("pg2")] == []
+
+
+def test_an_option_with_several_values_has_a_line_for_each() -> None:
+    template = Template((REPOSITORY / "deploy/templates/pgbackrest.conf.j2").read_text(), trim_blocks=True)
+    text = template.render(sections=backups("repository"))
+    assert text.count("tls-server-auth=") == 3
+    assert "\npg3-host=fd00::13\n" in text

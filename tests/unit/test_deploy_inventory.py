@@ -219,7 +219,9 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2", **OFF}, "neither could tell whether the other is gone"),
         ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4", **OFF}, "names 4 hosts: a cluster has three"),
         ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.1,10.0.0.3", **OFF}, "a cluster has three different ones"),
-        ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3"}, "backups of three hosts are not deployed yet"),
+        ({**THREE, "BACKUP_REPOSITORY": None}, "BACKUP_HOST is to keep the backups of three hosts"),
+        ({**THREE, "BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.12"}, "must be none of them"),
+        ({**THREE, "BACKUP_REPOSITORY": "s3://calls/all"}, "a store, which three hosts can't have yet"),
         (
             {"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3", **OFF, "MONITORING": "on"},
             "three hosts are not monitored yet",
@@ -298,6 +300,20 @@ def test_backups_may_have_a_host_of_their_own() -> None:
     assert hosts["10.0.0.11"]["backup_host"] == "10.0.0.31"
 
 
+def test_the_service_s_host_may_keep_the_backups_of_three() -> None:
+    hosts = inventory(**{**THREE, "BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.21"})
+    assert {"app", "backup"} <= set(hosts["10.0.0.21"]["groups"])
+    assert hosts["10.0.0.13"]["backup_host"] == "10.0.0.21"
+    parameters = hosts["10.0.0.13"]["cluster_parameters"]
+    assert parameters["archive_mode"] == "on"
+    assert "archive-push" in parameters["archive_command"]
+    assert "restore_command" not in parameters
+
+
+def test_three_hosts_without_backups_archive_nothing() -> None:
+    assert inventory(**THREE)["10.0.0.11"]["cluster_parameters"]["archive_mode"] == "off"
+
+
 STORE = {
     "BACKUP_REPOSITORY": "s3://calls/callytics",
     "BACKUP_S3_ENDPOINT": "s3.example.com",
@@ -322,7 +338,7 @@ def test_backups_may_go_to_a_store_whose_login_is_not_shown() -> None:
         ({**STORE, **APART, "BACKUP_HOST": "10.0.0.31"}, "exclude each other"),
         ({"BACKUP_KEEP_DAYS": "0"}, "BACKUP_KEEP_DAYS '0' is not a whole number from 1"),
         ({"BACKUP_KEY": "change_me"}, "BACKUP_KEY is not set or still a placeholder"),
-        ({**APART, "BACKUP_HOST": "10.0.0.11"}, "BACKUP_HOST serves one database on another host"),
+        ({**APART, "BACKUP_HOST": "10.0.0.11"}, "BACKUP_HOST serves a database on another host"),
         ({**APART, "BACKUP_HOST": "10.0.0.31,10.0.0.32"}, "BACKUP_HOST names several hosts"),
     ],
 )

@@ -283,13 +283,16 @@ def has_data() -> bool:
 
 
 @operation()
-def running(cluster: str, unit_files: Sequence[str], settings_files: Sequence[str]) -> Generator[
+def running(place: Place, unit_files: Sequence[str], settings_files: Sequence[str]) -> Generator[
     StringCommand, None, None
 ]:  # fmt: skip
     """Run Patroni with its files as they are: restarted for its unit's, told to read its settings'.
 
-    PostgreSQL, which Debian's unit ran before, stops for the seconds until Patroni has started it.
+    PostgreSQL, which Debian's unit ran before, stops for the seconds until Patroni has started it. One that ran already
+    follows or leads again before the next member's is restarted: two that lead one after the other within seconds,
+    while the third is away, would write two histories of one number.
     """
+    cluster = place.cluster
     state = host.get_fact(ServiceState, unit=UNIT)
     if not state["enabled"]:
         yield StringCommand(f"systemctl disable --quiet --now {unit_of(cluster)} 2>/dev/null; true")
@@ -299,6 +302,8 @@ def running(cluster: str, unit_files: Sequence[str], settings_files: Sequence[st
     read = written.pop(LOADED, 0.0)
     if not state["active"] or any(written.get(file, 0.0) >= state["started"] for file in unit_files):
         yield StringCommand("systemctl restart", UNIT)
+        if state["active"]:
+            yield asking(place, "wait")
     elif any(written.get(file, 0.0) >= read for file in settings_files):
         yield StringCommand("systemctl reload", UNIT)
     elif state["enabled"]:
