@@ -91,6 +91,46 @@ def test_after_a_switchover_a_run_changes_nothing_either(cluster: Cluster) -> No
     assert (run.exit_code, run.changed, run.failed) == (0, {}, {}), run.output[-6000:]
 
 
+def test_whoever_leads_is_backed_up_and_proves_it(cluster: Cluster) -> None:
+    leader, (standby, _) = cluster.leader, cluster.standbys()
+    cluster.deployment.app.run("systemctl start callytics-backup-full.service")
+    leader.run("systemctl start callytics-backup-watch.service")
+    for member in (leader, standby):
+        assert json.loads(member.run("callytics backup check --json").stdout)["wrong"] == []
+        found = json.loads(member.run("callytics backup drill --json --quiet").stdout)
+        assert (found["passed"], found["tables"] > 40) == (True, True), found
+    # By a timer on each, of which one does it.
+    standby.run("systemctl start callytics-backup-drill.service")
+    said = "journalctl --no-pager -o cat -u callytics-backup-drill.service"
+    assert "Skipped due to 'exec-condition'" in standby.run(said).stdout
+
+
+def test_all_of_them_go_back_to_a_second(cluster: Cluster) -> None:
+    """Rows of after it are gone from every member, and nothing is stored until a second member has what is there."""
+    leader, others = cluster.leader, cluster.standbys()
+    ask(leader, "create table public.probe (id int); insert into public.probe values (1)")
+    moment = ask(
+        leader, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"UTC\"') from pg_sleep(1)"
+    )
+    ask(leader, "select pg_sleep(2); insert into public.probe values (2)")
+    restore = f"callytics backup restore --to {moment} --yes --quiet"
+    refused = leader.run(restore, check=False)
+    assert (refused.returncode, "would take the lead meanwhile" in refused.stderr) == (1, True)
+    for member in others:
+        assert "restore on that member" in member.run(restore, check=False).stderr
+        member.run("systemctl stop patroni")
+    done = leader.run(restore, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for member in others:
+        member.run("rm -r /var/lib/postgresql/15/main && systemctl start patroni")
+    assert cluster.healed(120) is not None
+    assert cluster.leader.address == leader.address
+    assert {ask(member, "select array_agg(id) from public.probe") for member in cluster.members.values()} == {"{1}"}
+    ask(leader, "drop table public.probe")
+    leader.run("rm -r /var/lib/postgresql/15/main.before-*")
+    cluster.deployment.app.run("systemctl start callytics-backup-full.service")
+
+
 @pytest.mark.parametrize("name", SHORT)
 def test_what_was_acknowledged_outlives(cluster: Cluster, name: str) -> None:
     """Through the service's pool and plain libpq: each row is there once, and what was refused is not."""
