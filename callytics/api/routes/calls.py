@@ -58,7 +58,8 @@ class TranscriptFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     search: Word = Field(
-        description='Words said; each finds what begins with it, and those in "double quotes" must follow each other',
+        description='Words said, 32 at most; each finds what begins with it, those in "double quotes" must follow each '
+        'other, and with "two words"~3 up to three others may be between them, in either order',
         examples=["요금"],
     )
     after: Cursor | None = None

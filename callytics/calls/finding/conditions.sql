@@ -94,6 +94,10 @@ a.id = any(%(ids)s::bigint[])
 -- name: said_words
 to_tsvector('simple', left({text}, 100000)) @@ %(query)s::tsquery
 
+-- name: said_ordered
+-- IS TRUE keeps the planner from asking an index, which would read all that the words are in once for each mention.
+(to_tsvector('simple', left({text}, 100000)) @@ %(ordered)s::tsquery) is true
+
 -- name: said_pairs
 -- What an index of pairs of syllables finds: every text in which the words stand, and few others.
 syllable_pairs({text}) @> %(pairs)s::text[]

@@ -62,7 +62,7 @@ class Calls:
         while looked_at < LAST * most:
             size = self._step(most, looked_at, len(found), frequent)
             calls = self._next_calls(values | {"limit": size} | position)
-            row_by_row = frequent and size <= FIRST * most
+            row_by_row = frequent and len(calls) <= FIRST * most
             found += self._saying(calls, words, None if row_by_row else most - len(found))
             if len(found) >= most or len(calls) < size:
                 return self._calls(found[:most])

@@ -84,8 +84,10 @@ class Search(OnCalls):
 
         A word matches all that start with it, in either case: 배송 finds 배송이. A Korean word of two or more syllables
         also matches those in which it stands, 결제 소액결제가, where the optional migration search-inside-words is
-        applied. Words between double quotes must follow each other. Any text is a valid query; without words it finds
-        nothing. Each row has source, id, audio_file_id (None if the recording is unknown), file_name, speaker,
+        applied. Words between double quotes must follow each other; with a number after them, "요금 할인"~3, at most so
+        many others may be between each two of them, in either order, and more than ten count as ten. Any text is a
+        valid query, without words it finds nothing; raises InvalidSearch for more than 32 words. Each row has source,
+        id, audio_file_id (None if the recording is unknown), file_name, speaker,
         speaker_role, start_time, end_time, text, created_at, and with ``snippets`` an excerpt with the words found
         between « and ». Pages as in :meth:`find_calls`.
         """

@@ -1,56 +1,70 @@
 -- How calls and what was said in them are found.
 
--- name: prefix_query
--- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words,
--- and those of each phrase as far from each other as there; '' without a word. Transcripts are kept as they came, so
--- that Hangul in parts (NFD) is looked for, too.
+-- name: words
+-- The words of a text as to_tsvector finds them in a transcript, each as a prefix, since particles follow Korean words.
+-- Transcripts are kept as they came, so that Hangul in parts (NFD) is looked for, too.
+-- "whole" looks for all words, "apart" for those that are not looked for inside others: that takes the indexes of an
+-- optional migration, none of them put away by an import. "ordered" is for the phrases: their words are as far from
+-- each other as there or, in either order, have at most so many others between them, each distance being an operator of
+-- its own. It is apart since an index would be asked for a word as often as the query names it.
 with words as (
-    select 0 as phrase, lexeme, 0 as position
-    from unnest(to_tsvector('simple', %(text)s))
+    select plain.number - 2 as phrase, lexeme, 0 as position, null::bigint as near
+    from unnest(array[%(apart)s, %(plain)s]) with ordinality as plain (text, number)
+    cross join unnest(to_tsvector('simple', plain.text))
     union all
-    select phrase.number, word.lexeme, position
-    from unnest(%(phrases)s::text[]) with ordinality as phrase (text, number)
+    select phrase.number, word.lexeme, position, phrase.near
+    from unnest(%(phrases)s::text[], %(near)s::bigint[]) with ordinality as phrase (text, near, number)
     cross join unnest(to_tsvector('simple', phrase.text)) as word
     cross join unnest(word.positions) as position
 ),
 quoted as (
-    select
-        phrase,
-        position,
-        '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*' as term
+    select *, '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*' as term
     from words
 ),
 terms as (
     select
         phrase,
         position,
+        near,
         case
             when term is nfd normalized then term
             else '(' || term || ' | ' || normalize(term, nfd) || ')'
-        end as term,
-        position - lag(position) over (partition by phrase order by position) as distance
+        end as term
     from quoted
-)
-select coalesce(string_agg(query, ' & ' order by phrase), '')
-from (
-    select phrase, string_agg(term, ' & ' order by term) as query
-    from terms
-    where phrase = 0
-    group by phrase
-    union all
-    select phrase, string_agg(coalesce('<' || distance || '> ', '') || term, ' ' order by position)
+),
+following as (
+    select
+        *,
+        position - lag(position) over (partition by phrase order by position) as distance,
+        lag(term) over (partition by phrase order by position) as previous
     from terms
     where phrase > 0
+),
+ordered as (
+    select string_agg(coalesce('<' || distance || '> ', '') || term, ' ' order by position) as query
+    from following
+    where near is null
     group by phrase
-) as queries
-
--- name: finds_inside
--- Whether words are found inside others: the indexes of an optional migration are there, none of them put away by an
--- import.
-select count(*) = 2
-from pg_index
-where indexrelid in (to_regclass('transcriptions_inside_words_idx'), to_regclass('utterances_inside_words_idx'))
-    and indisvalid
+    having count(*) > 1
+    union all
+    select '(' || string_agg(concat_ws(' ', previous, apart, term, '|', term, apart, previous), ' | ') || ')'
+    from following
+    cross join lateral (select '<' || generate_series(1, near + 1) || '>' as apart) as distances
+    where near is not null and previous is not null
+    group by phrase, position
+)
+select
+    count(*) filter (where phrase <> -1) as words,
+    coalesce(string_agg(distinct term, ' & ') filter (where phrase <> -1), '') as whole,
+    coalesce(string_agg(distinct term, ' & ') filter (where phrase <> 0), '') as apart,
+    coalesce((select string_agg(query, ' & ') from ordered), '') as ordered,
+    (
+        select count(*) = 2
+        from pg_index
+        where indexrelid in (to_regclass('transcriptions_inside_words_idx'), to_regclass('utterances_inside_words_idx'))
+            and indisvalid
+    ) as finds_inside
+from terms
 
 -- name: find_calls
 -- A page of the recordings, newest first, each with what its newest session and its features say.

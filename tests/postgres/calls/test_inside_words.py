@@ -49,6 +49,8 @@ SEARCHES = {
     "center": WORDS.format("center:*"),
     "callc": WORDS.format("callc:*"),
     '"환불이 말"': WORDS.format("환불이:* <-> 말:*"),
+    '"말 환불"~0': f"({WORDS.format('환불:* <-> 말:*')} or {WORDS.format('말:* <-> 환불:*')})",
+    '환불 "2 말"~1': f"{INSIDE.format('환불')} and {WORDS.format('말:* <-> 2:*')}",
     '"환불 말"': WORDS.format("환불:* <-> 말:*"),
 }
 CALLS = """

@@ -109,6 +109,8 @@ TEAM = [f"agent {number}" for number in range(100)]
         (None, lambda calls: calls.find_calls(after=calls.find_calls(limit=500).next), NEWEST_CALLS, 1_600),
         (None, lambda calls: calls.search_transcripts("w77이"), WORDS | NEWEST_SAID, 13_100),
         (None, lambda calls: calls.search_transcripts("말"), NEWEST_SAID, 1_000),
+        (None, lambda calls: calls.search_transcripts('"말 w77이"~3'), WORDS | NEWEST_SAID, 13_100),
+        (None, lambda calls: calls.search_transcripts('"w77이 말"'), WORDS | NEWEST_SAID, 13_100),
         (None, lambda calls: calls.search_transcripts("없는말"), WORDS | NEWEST_SAID, 13_100),
         (None, lambda calls: calls.find_calls(search="w77이"), WORDS | NEWEST_CALLS, 2_500),
         (None, lambda calls: calls.find_calls(search="말"), NEWEST_CALLS | OF_CALLS, 1_000),

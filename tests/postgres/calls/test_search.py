@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from callytics.calls import MultiDatabaseManager
 from callytics.calls.finding import seen
 from callytics.calls.finding.paging import MOST as COUNTED
 from callytics.calls.finding.paging import Count
+from callytics.calls.finding.words import read_words
+from callytics.exceptions import InvalidSearch
 from callytics.postgres import PostgreSQLManager, connect
 from callytics.settings import Settings
 from tests.support.searching import FILL, SAID, VISIBLE, all_pages
@@ -140,6 +143,70 @@ def test_words_in_quotes_follow_each_other(calls: MultiDatabaseManager) -> None:
     assert found('"변경 요금제"') == found('"요금제 변경" "오늘 변경"') == set()
     assert found('"요금제 변경') == {3, 4, 6}
     assert found('"" "요금제" "') == {3, 4, 6}
+
+
+def test_words_in_quotes_with_a_distance_are_near_each_other(calls: MultiDatabaseManager) -> None:
+    def found(query: str) -> set[int]:
+        said = calls.search_transcripts(query, snippets=True).rows
+        assert all("«" in row["snippet"] for row in said)
+        ids = {row["audio_file_id"] for row in said}
+        assert {row["id"] for row in calls.find_calls(search=query).rows} == ids
+        assert calls.search_transcripts(unicodedata.normalize("NFD", query), snippets=True).rows == said
+        return ids
+
+    assert found('"요금제 변경"~0') == found('"변경 요금제"~0') == {3, 6}
+    assert found('"요금제 변경"~1') == found('"변경 요금"~1') == {3, 4, 6}
+    assert found('"오늘 환불"~1') == set()
+    assert found('"오늘 환불"~2') == found('"환불 오늘"~2') == {3}
+    assert found('"환불 변경 요금제"~0') == {3}
+    assert found('"환불 변경 요금제"~1') == found('"변경 환불"~1 "요금제 변경"') == {3, 6}
+    assert found('"환불 변경 요금제"~1 오늘') == {3}
+    assert found('"요금제"~1 변경') == found('"요금제 변경"~99999999999999999999 변경') == {3, 4, 6}
+    assert found('"요금제 변경"~') == found('"요금제 변경" ~ ""~3') == {3, 6}
+
+
+def test_near_means_what_a_reader_would_count(calls: MultiDatabaseManager) -> None:
+    words = ["갈매기", "나그네", "다람쥐", "art"]
+    draw = random.Random(11)
+    sentences = [" ".join(draw.choice([*words, "또", "x"]) for _ in range(draw.randint(2, 14))) for _ in range(120)]
+    insert = "insert into transcriptions (audio_file_id, text_content, start_time, end_time) values (9, %s, %s, %s)"
+
+    def near(sentence: str, one: str, other: str, between: int) -> bool:
+        places = [(at, word) for at, word in enumerate(sentence.split()) if word in (one, other)]
+        return any(a == one and b == other and 0 < abs(i - j) <= between + 1 for i, a in places for j, b in places)
+
+    try:
+        for number, sentence in enumerate(sentences):
+            calls.postgres.execute_query(insert, (sentence, 100 + number, 100 + number), fetch="none")
+        for between in (0, 1, 3, 10):
+            for one, other in (("갈매기", "나그네"), ("다람쥐", "갈매기"), ("art", "다람쥐"), ("art", "art")):
+                expected = sorted(s for s in sentences if near(s, one, other, between))
+                found = calls.search_transcripts(f'"{one[:2]} {other}"~{between}', limit=500).rows
+                assert sorted(row["text"] for row in found) == expected != []
+                if between < 10:
+                    assert len(expected) < len(sentences)
+    finally:
+        calls.postgres.execute_query(
+            "delete from transcriptions where audio_file_id = 9 and start_time >= 100", fetch="none"
+        )
+
+
+@pytest.mark.parametrize("search", ["네", "환불 요금제 7", '"요금제 변경" 환불 "오늘 변경"~3', "?!"])
+def test_words_are_read_by_one_question(calls: MultiDatabaseManager, search: str) -> None:
+    before = calls.postgres.statistics().queries
+    read_words(calls.postgres, search)
+    assert calls.postgres.statistics().queries == before + 1
+
+
+@pytest.mark.parametrize("form", ["{}", '"{}"', '"{}"~3'])
+def test_so_many_words_are_refused_that_a_search_would_take_a_minute(calls: MultiDatabaseManager, form: str) -> None:
+    assert calls.search_transcripts(form.format(" ".join(f"말{n}" for n in range(32)))).rows == []
+    refused = "^what is looked for must have at most 32 words, not 33$"
+    for search in (calls.search_transcripts, lambda text: calls.find_calls(search=text)):
+        with pytest.raises(InvalidSearch, match=refused):
+            search(form.format(" ".join(f"말{n}" for n in range(33))))
+    with pytest.raises(InvalidSearch, match=refused):
+        calls.search_transcripts(f'"{"말 " * 33}"')
 
 
 def test_decomposed_hangul_finds_what_composed_does(calls: MultiDatabaseManager) -> None:

@@ -241,7 +241,7 @@ def test_no_method_of_the_library_reads_beyond_the_scope(api: Api, calls: Calls)
 INTERNAL = {
     "quality_metrics", "sentiment_analysis", "communication_patterns", "improvement_suggestions",
     "analysis_statistics", "table_sizes", "database_size", "count",
-    "prefix_query", "finds_inside", "frequency", "calls_that_say", "calls_transcribed", "calls_uttered",
+    "words", "frequency", "calls_that_say", "calls_transcribed", "calls_uttered",
     "without_transcriptions", "window_end", "months_before", "snippets",
     "by_index", "by_any_plan",
 }  # fmt: skip
