@@ -81,7 +81,9 @@ def _forms(conversion: Conversion, sqlite: sqlite3.Connection, column: str, outp
         if not rows:
             continue
         found = True
-        other = APPLICATION_ZONE if zone is UTC else UTC
+        # What UTC may be mistaken for is the zone that was named, if one was.
+        named = APPLICATION_ZONE if conversion.zone is UTC else conversion.zone
+        other = named if zone is UTC else UTC
         yield TimeColumn(
             mapped.table.name, column, reading, rows, str(zone), example.decode(),
             _read(example, zone), str(other), _read(example, other),

@@ -39,7 +39,8 @@ def records_of(session: Session, files: Sequence[Path]) -> dict[Path, SourceReco
         if record is None:
             known = ", ".join(ledger.imported_paths()) or "none"
             raise SourceError(
-                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}'"
+                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}', or "
+                "name the import of which it is a later copy with --of"
             )
         if record in found.values():
             raise SourceError(f"{file} is named twice: name it once")

@@ -17,6 +17,7 @@ from callytics.importer.session import RESUME, Session, borrowed_snapshot, open_
 from callytics.importer.source.snapshot import Snapshot, refuse_changed
 from callytics.importer.target.comparing.verify import Verification
 from callytics.postgres.connect import why_read_only
+from callytics.postgres.text import shell_word
 from callytics.settings import Settings
 
 
@@ -88,6 +89,8 @@ def _imported(session: Session, snapshot: Snapshot) -> SourceRecord:
         run, path = earlier
         raise SourceError(
             f"{snapshot.source} has changed since import {run}: bring the changes over with 'callytics sync', or "
-            f"verify what was imported with 'callytics verify {path}'"
+            f"verify what was imported with 'callytics verify {shell_word(path)}'"
         )
-    raise SourceError(f"{snapshot.source} was never imported here: run 'callytics import {snapshot.source}'")
+    raise SourceError(
+        f"{snapshot.source} was never imported here: run 'callytics import {shell_word(snapshot.source)}'"
+    )

@@ -380,7 +380,7 @@ def test_without_the_snapshot_of_the_import_it_says_what_to_put_back(office: Ins
 
 def test_a_file_that_was_never_imported(office: Installation, tmp_path: Path) -> None:
     other = Path(shutil.copy(office.files[0], tmp_path / "other.sqlite"))
-    with pytest.raises(SourceError, match=r"other\.sqlite was never imported here .*'callytics import"):
+    with pytest.raises(SourceError, match=r"other\.sqlite was never imported here .*'callytics import.* with --of$"):
         office.sync([other])
 
 

@@ -353,6 +353,8 @@ def test_inspect_shows_how_times_are_read(installation: Installation) -> None:
     assert found["transcriptions.created_at", "Asia/Seoul"][:3] == (3, "2024-05-01T00:00:00.250000", BY_PYTHON)
     assert found["processing_logs.end_time", "Asia/Seoul"] == (0, None, None, None, None)
     assert seoul.disagreements == []
+    for how in ((), ("--utc", "*.created_at")):
+        assert "if America/New_York" in installation.said("inspect", "--timezone", "America/New_York", *how, file)
     utc = inspect_file(file, installation.options, quiet)
     assert [(one.column, one.than, one.rows, one.compared, one.hours) for one in utc.disagreements] == [
         ("processing_logs.created_at", "audio_files.created_at", 1, 1, 9.0),
