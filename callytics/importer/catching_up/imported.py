@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from callytics import __version__
-from callytics.exceptions import SnapshotUnreadable, SourceError
+from callytics.exceptions import SourceError
 from callytics.importer.catching_up.file import File
 from callytics.importer.records.entries import SourceRecord
 from callytics.importer.session import Session, base_source, borrowed_snapshot, unfinished
@@ -88,7 +88,13 @@ def taken_files(session: Session, records: dict[Path, SourceRecord], *, whole: b
     try:
         # Two for each file: to take it, and to check the last snapshot of it.
         with scratch_folder(folder) as scratch, ThreadPoolExecutor(2 * len(records)) as workers:
-            yield taking.files(scratch, workers)
+            try:
+                yield taking.files(scratch, workers)
+            except Exception:
+                # Because somebody has changed one of the last snapshots? Then whatever was read of it is no cause.
+                for check in taking.checks.values():
+                    check.result()
+                raise
     finally:
         outdated = {Path(record.snapshot_path) for record in records.values()}
         session.remove_unrecorded((set(taking.snapshots) - before) | outdated)
@@ -103,6 +109,8 @@ class _Taking:
         self.rejected = {record.id: session.ledger.rejected_rows(record.id) for record in records.values()}
         session.connection.commit()
         self.snapshots: list[Path] = []
+        # By the number of a file's record: whether its last snapshot is what it was.
+        self.checks: dict[int, Future[Source]] = {}
 
     def files(self, scratch: Path, workers: ThreadPoolExecutor) -> list[File]:
         """Return the files, of which those come first whose rows refer to others.
@@ -110,21 +118,16 @@ class _Taking:
         The application may write meanwhile, and a recording is older than the session that refers to it: so a file's
         moment comes after those of the files that refer to it, and it has every recording that the sessions need.
         """
+        for record in self.records.values():
+            self.checks[record.id] = workers.submit(base_source, self.session, record)
         was = {path: base_source(self.session, record, content=False) for path, record in self.records.items()}
         takes: list[Future[File]] = []
         for path in sorted(was, key=lambda path: not _references_other_file(was[path])):
             settled = Event()
             takes.append(workers.submit(self._take, path, was[path], scratch, settled))
             settled.wait()
-        checks = {record.id: workers.submit(base_source, self.session, record) for record in self.records.values()}
-        try:
-            files = [take.result() for take in takes]
-        except SnapshotUnreadable:
-            # Because somebody has changed one of them?
-            for check in checks.values():
-                check.result()
-            raise
-        return [replace(file, check_base=checks[file.record.id].result) for file in files]
+        files = [take.result() for take in takes]
+        return [replace(file, check_base=self.checks[file.record.id].result) for file in files]
 
     def _take(self, path: Path, was: Source, scratch: Path, settled: Event) -> File:
         record, options = self.records[path], self.session.options

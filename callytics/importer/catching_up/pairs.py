@@ -106,7 +106,8 @@ def pair_of(record: TableRecord, base: Source | None, theirs: Source | None, tar
 
 def _side(source: Source, record: TableRecord) -> Side:
     name = folded(record.source_table)
-    return Side(source, next(table for table in source.tables if folded(table.name) == name))
+    (table,) = [table for table in source.tables if folded(table.name) == name]
+    return Side(source, table)
 
 
 def conversion_of(source: Source, record: TableRecord, columns: dict[str, str], zone: tzinfo) -> Conversion:

@@ -29,7 +29,15 @@ from callytics.importer.plan.zones import Choice, table_records, time_names
 from callytics.importer.preparation import large_targets, note_room, prepare
 from callytics.importer.profile import profile_file
 from callytics.importer.records.entries import Definition, SourceRecord
-from callytics.importer.session import RESUME, Session, borrowed_snapshot, no_new_folders, open_session, unfinished
+from callytics.importer.session import (
+    ONLY_IT_TELLS,
+    RESUME,
+    Session,
+    borrowed_snapshot,
+    no_new_folders,
+    open_session,
+    unfinished,
+)
 from callytics.importer.source.mapping import missing_databases
 from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
@@ -267,14 +275,17 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
                 "compared are equal): name one of them, or --again if all rows are meant"
             )
     for record in session.ledger.imported_sources():
-        if not Path(record.snapshot_path).exists():
+        # Somebody else's mishap with a snapshot must not stop this file.
+        try:
+            snapshot = session.snapshot_of(record, ONLY_IT_TELLS, content=False)
+            found = overlap(source, Source(snapshot, record.path, session.options.limits))
+        except SourceError:
             uncompared.append(
-                f"the snapshot {record.snapshot_path} of import {record.run} is gone: whether {source.label} holds the "
-                "same calls was not checked"
+                f"the snapshot {record.snapshot_path} of import {record.run} is gone or was changed: whether "
+                f"{source.label} holds the same calls was not checked"
             )
             continue
-        other = Source(Path(record.snapshot_path), record.path, session.options.limits)
-        if (found := overlap(source, other)).is_copy:
+        if found.is_copy:
             if record.status == "running":
                 raise unfinished(record.run, [record.path], f"has the calls of {source.label}")
             raise SourceError(

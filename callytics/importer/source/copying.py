@@ -89,7 +89,9 @@ def _copy_locked(source: Path, copy: Path, tell_waiting: Callable[[], None], set
     with source.open("rb") as file, closing(_connect(f"{source.as_uri()}?mode=ro")) as reader:
         _begin(reader, tell_waiting)
         settled()
-        if _is_whole(file, ROLLBACK) and not has_sidecar(source, "-wal"):
+        # Another file may have come in its place between the two, and then only the reader has one locked.
+        same = os.path.samestat(os.fstat(file.fileno()), source.stat())
+        if same and _is_whole(file, ROLLBACK) and not has_sidecar(source, "-wal"):
             _copy_bytes(file, copy)
         else:
             _copy_pages(reader, copy)
@@ -230,7 +232,7 @@ def _copy_idle(source: Path, copy: Path) -> bool:
             raise
         return _again(copy)
     after = source.stat()
-    same = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+    same = _version(before) == _version(after)
     return (_idle_wal_mode(source) and same) or _again(copy)
 
 
@@ -252,9 +254,13 @@ def _copy_abandoned(source: Path, copy: Path) -> bool:
     return (_abandoned_wal(source) and _last_written(source) == before) or _again(copy)
 
 
-def _last_written(source: Path) -> list[tuple[int, int]]:
-    files = [path.stat() for path in (source, sidecar(source, "-wal")) if os.path.exists(path)]  # noqa: PTH110
-    return [(stat.st_mtime_ns, stat.st_size) for stat in files]
+def _last_written(source: Path) -> list[tuple[int, int, int]]:
+    return [_version(path.stat()) for path in (source, sidecar(source, "-wal")) if os.path.exists(path)]  # noqa: PTH110
+
+
+def _version(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what is another one once a file was written to, or another one has its name."""
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _needs_recovery(source: Path, error: sqlite3.DatabaseError) -> bool:
@@ -287,5 +293,17 @@ def snapshot_error(source: Path, error: Exception) -> SourceError:
     if name == "SQLITE_FULL" or getattr(error, "errno", None) == errno.ENOSPC:
         return SourceError(f"no room for a snapshot of {source}: name another folder with --snapshots")
     if name.startswith("SQLITE_CORRUPT"):
-        return SourceError(f"{source} is corrupt ({error}): restore it from a backup or try sqlite3's .recover")
+        return corrupt(source, error)
     return SourceError(f"{source} could not be copied ({error}): check the disk and the rights of its folder")
+
+
+def corrupt(source: Path, finding: object) -> SourceError:
+    """Return the error for a file whose copy SQLite finds damaged."""
+    # SQLite asks no journal whose it is (https://sqlite.org/howtocorrupt.html#_mispairing_database_files_and_hot_journals_).
+    for beside in (sidecar(source, "-wal"), sidecar(source, "-journal")):
+        if os.path.exists(beside) and beside.stat().st_size:  # noqa: PTH110
+            return SourceError(
+                f"{source} is corrupt with what {beside.name} beside it changes ({finding}): move that away if it is "
+                "another file's, or restore both from a backup"
+            )
+    return SourceError(f"{source} is corrupt ({finding}): restore it from a backup or try sqlite3's .recover")

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Never
 
 from callytics import disk
 from callytics.exceptions import SourceError
@@ -23,6 +24,7 @@ from callytics.importer.source.copying import (
     SIDECARS,
     Notice,
     copy_database,
+    corrupt,
     has_sidecar,
     ignore,
     page_size,
@@ -33,6 +35,22 @@ from callytics.importer.source.integrity import damage
 from callytics.postgres.text import sized
 
 MAGIC = b"SQLite format 3\0"
+# What other files begin with that are taken for databases, by what to do with them
+# (https://en.wikipedia.org/wiki/List_of_file_signatures, https://sqlite.org/walformat.html#the_wal_file_format).
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"\xfd7zXZ\0": "compressed by xz: unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
+    b"7z\xbc\xaf\x27\x1c": "an archive of 7-Zip: unpack it first",
+    b"PK\3\4": "a zip archive or an office document: unpack it, or export the database that its rows are from",
+    b"\xd0\xcf\x11\xe0": "an office document: export the database that its rows are from",
+    b"** This file contains an SQLite 2": "a database of SQLite 2: dump it with sqlite 2 and load that with sqlite3",
+    b"PGDMP": "a dump of PostgreSQL: restore it with pg_restore",
+    b"\x37\x7f\x06\x82": "the WAL of a database: name the database beside it",
+    b"\x37\x7f\x06\x83": "the WAL of a database: name the database beside it",
+    b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7": "the journal of a database: name the database beside it",
+}
 # SQLite's MAX_PATHNAME less what it appends (https://sqlite.org/src/file/src/os_unix.c, pager.c).
 LONGEST_PATH = 512 - len("-journal")
 
@@ -170,9 +188,16 @@ def readable_database(source: Path) -> Path:
     if not header:
         raise SourceError(f"{source} is empty (0 bytes): it is no database")
     if not header.startswith(MAGIC):
-        raise SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")
+        _refuse_other(source, header)
     _refuse_truncated(source, header)
     return source
+
+
+def _refuse_other(source: Path, header: bytes) -> Never:
+    for magic, kind in OTHERS.items():
+        if header.startswith(magic):
+            raise SourceError(f"{source} is not an SQLite database, but {kind}")
+    raise SourceError(f"{source} is not an SQLite database, or it is encrypted: export it unencrypted first")
 
 
 def _refuse_truncated(source: Path, header: bytes) -> None:
@@ -263,7 +288,7 @@ def _check_integrity(source: Path, scratch: Path) -> None:
     except sqlite3.DatabaseError as error:
         raise snapshot_error(source, error) from error
     if finding:
-        raise SourceError(f"{source} is corrupt ({finding}): restore it from a backup or try sqlite3's .recover")
+        raise corrupt(source, finding)
 
 
 def _keep(scratch: Path, target: Path) -> None:
