@@ -107,18 +107,21 @@ if "app" in host.groups:
         database_unit=f"{unit_of(data.postgres_cluster)}.service" if "database" in host.groups else "",
     )
     units.loaded(name="Make systemd know the application's unit", units={SERVICE: [f"/etc/systemd/system/{SERVICE}"]})
-    # After systemd knows the unit: the service is restarted by it. One host after the other, so that never all of them
-    # are away, and the others find the schema that the first one has brought.
-    releases.switched(
-        name="Switch to this version",
-        folder=data.app_home,
-        checkout=checkout,
-        settings=admin_env,
-        unit=SERVICE,
-        url=data.app_health,
-        migrates=host.name == data.app_first_host,
-        _serial=True,
-    )
+    # After systemd knows the unit: the service is restarted by it. First who migrates, as the others need that schema,
+    # then one after the other, so that never all of them are away: pyinfra takes hosts in no order of ours.
+    upgrade = {
+        "folder": data.app_home,
+        "checkout": checkout,
+        "service": releases.Service(admin_env, SERVICE, data.app_health),
+    }
+    is_first = host.name == data.app_first_host
+    if is_first:
+        releases.switched(name="Switch to this version", **upgrade, first=data.app_first_host)
+    if not is_first:
+        releases.switched(
+            name="Switch to this version after the first host", **upgrade, first=data.app_first_host, _serial=True
+        )
+    releases.returned(name="Go back where another host has failed", **upgrade, _serial=True)
     files.link(
         name="Make callytics a command", path="/usr/local/bin/callytics", target=f"{data.app_folder}/bin/callytics"
     )
@@ -142,5 +145,6 @@ if "app" in host.groups:
         ],
         _serial=True,
     )
+    releases.settled(name="Forget which version was used before", folder=data.app_home)
     # Last: what was used before stays for as long as the new one has not proved itself.
     releases.pruned(name="Remove releases that are long past", folder=data.app_home, keep=data.app_kept_releases)

@@ -231,7 +231,8 @@ def all_hosts() -> list[str]:
 
     The two cannot mix, as "@local" has no address that the others could use.
     """
-    others = {"BACKUP_HOST": backup_hosts(), "MONITORING_HOST": monitoring_hosts()}
+    # Also where nothing is monitored any more: what an earlier run has started there is to stop.
+    others = {"BACKUP_HOST": backup_hosts(), "MONITORING_HOST": monitoring_hosts() or words("MONITORING_HOST")}
     named = [*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS"), *others["BACKUP_HOST"], *others["MONITORING_HOST"]]
     found = list(dict.fromkeys(named))
     if "@local" in found and len(found) > 1:

@@ -181,6 +181,10 @@ if unwanted:
     units.released(
         name="Take back what monitors and is not to run here", units=[f"{name}.service" for name in unwanted]
     )
+if not watches:
+    # It holds where alerts were sent, with what lets somebody in there; the others are about what does not run here.
+    for file in ("alertmanager.yml", "alertmanager.sh", "prometheus.yml", "alerts.yml"):
+        files.file(name=f"Remove {file}, as this host does not watch", path=f"{settings_folder}/{file}", present=False)
 if is_database and not data.monitoring_on:
     units.absent(name="Remove the metrics' units", units=METRICS)
     for file in ("callytics.prom", "callytics_backup.prom"):

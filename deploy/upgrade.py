@@ -8,7 +8,7 @@ What fails goes back by itself. A second run changes nothing, and one that was k
 
 from pathlib import Path
 
-from pyinfra import host, inventory, local
+from pyinfra import host, inventory, local, state
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations import backups, debian_packages, releases
@@ -25,6 +25,13 @@ if "cluster" in host.groups:
     raise PyinfraError(
         "three hosts are not upgraded by this file yet: deploy/site.py brings them a new version of Callytics, and "
         "PostgreSQL's packages are held"
+    )
+
+away = [one.name for one in state.inventory if "app" in one.groups and one not in state.activated_hosts]
+if away:
+    # Whether by --limit or because it is off: it would be left with a version that the database is no longer made for.
+    raise PyinfraError(
+        f"{', '.join(away)} cannot be upgraded with the others: bring it up, or take it out of APP_HOSTS until it is"
     )
 
 keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
@@ -57,6 +64,7 @@ if is_database:
 wait_for_each_other(name="Wait until every database is back")
 
 local.include(str(DEPLOY / "app.py"))
+releases.ended_together(name="Go on if every application host has this version")
 local.include(str(DEPLOY / "maintenance.py"))
 # The backups' program on database hosts, and what a new version changes of their settings.
 local.include(str(DEPLOY / "backup.py"))

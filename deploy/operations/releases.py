@@ -2,6 +2,7 @@
 
     /opt/callytics/releases/0.3.0-1a2b3c4d5e6f/     a virtual environment
     /opt/callytics/current -> releases/0.3.0-…      what units and the command use
+    /opt/callytics/switched.json                    where this host came from, until every host has come along
 
 An installation of before, whose virtual environment is /opt/callytics itself, counts as a release: the link names the
 folder that it stands in.
@@ -9,11 +10,12 @@ folder that it stands in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host, inventory, logger
 from pyinfra.api import FactBase, OperationError, QuoteString, StringCommand, operation
 
 from deploy.operations.application import Checkout
@@ -25,12 +27,18 @@ OLDER_FILES = "bin include lib lib64 share pyvenv.cfg installed"
 
 @dataclass(frozen=True)
 class Releases:
-    """What a host has: where the link points (None without one), releases from old to new, and what was begun."""
+    """What a host has: where the link points (None without one), releases from old to new, and what was begun.
+
+    ``switched`` tells whether it has switched and others, perhaps, have not; ``last`` is the migration that the
+    database had before, None where nothing was migrated.
+    """
 
     current: str | None
     names: tuple[str, ...]
     migrations: frozenset[str]
     unfinished: bool
+    switched: bool = False
+    last: str | None = None
 
     @property
     def used(self) -> str | None:
@@ -47,6 +55,7 @@ class FoundReleases(FactBase[Releases]):
             "readlink current | sed 's/^/current /'; [ ! -x bin/callytics ] || echo release .;",
             "ls -1rtd releases/*/installed 2>/dev/null | sed 's,^,release ,; s,/installed$,,';",
             "[ ! -f switching.json ] || echo unfinished;",
+            '[ ! -f switched.json ] || echo "switched $(cat switched.json)";',
             "[ -e current ] && lib=current/lib || lib=lib;",
             "find -L $lib -path '*/callytics/migrations/*.sql' -printf 'migration %f\\n' 2>/dev/null; true",
         )
@@ -56,11 +65,14 @@ class FoundReleases(FactBase[Releases]):
         """Return what the lines say."""
         said = [(word, rest) for word, _, rest in (line.partition(" ") for line in output)]
         migrations = {rest.removesuffix(".sql") for word, rest in said if word == "migration"}
+        switched = next((json.loads(rest) for word, rest in said if word == "switched"), None)
         return Releases(
             current=next((rest for word, rest in said if word == "current"), None),
             names=tuple(rest for word, rest in said if word == "release"),
             migrations=frozenset(name for name in migrations if not name.endswith(".rollback")),
             unfinished=("unfinished", "") in said,
+            switched=switched is not None,
+            last=switched["last"] if switched else None,
         )
 
     @staticmethod
@@ -89,29 +101,104 @@ def used(folder: str, release: str) -> Generator[StringCommand, None, None]:
         yield StringCommand(f"cd {folder} && ln -sfn {release} current.new && mv -fT current.new current")
 
 
+@dataclass(frozen=True)
+class Service:
+    """What a host runs of a release: the owner's settings, the unit, and where it answers."""
+
+    settings: str
+    unit: str
+    url: str
+
+
 @operation()
-def switched(
-    folder: str, checkout: Checkout, settings: str, unit: str, url: str, migrates: bool
-) -> Generator[StringCommand, None, None]:
+def switched(folder: str, checkout: Checkout, service: Service, first: str) -> Generator[StringCommand, None, None]:
     """Switch from one release to the checkout's: migrate, link, restart the service, ask the doctor.
 
     If any of these fails the host goes back to the release that it had, its migrations are rolled back, and the
     operation fails with the reason. It completes on the host even if the connection is lost, and goes on where one that
-    was killed has left off. A host without a release is given the link alone. One host of all that share a database
-    ``migrates``.
+    was killed has left off. A host without a release is given the link alone. Of all hosts, which share a database, the
+    ``first`` migrates. Run it there before it is run serially on the others: once a host has failed, in whatever, those
+    after it keep what they have.
     """
     release, found = checkout.release, host.get_fact(FoundReleases, folder=folder)
     if found.current == release and not found.unfinished:
         host.noop(f"{release} is used")
     elif found.used is None:
         yield from used._inner(folder, release)
+    elif failed := failed_hosts():
+        yield _said(_kept(str(found.used), failed, one_way(checkout.folder, found)))
     else:
         if not host.state.is_executing:
             logger.info(f"{host.print_prefix}{_plan(found, release, brought(checkout.folder, found))}")
-        yield to_the_end(
-            f"env -i PATH=/usr/bin:/bin LANG=C.UTF-8 python3 {folder}/switch_release.py {release} --folder {folder} "
-            f"--settings {settings} --unit {unit} --url {url} {'--migrates' if migrates else ''}"
-        )
+        yield _switch(folder, release, service, "--migrates" if host.name == first else _back_to(folder, first))
+
+
+@operation()
+def returned(folder: str, checkout: Checkout, service: Service) -> Generator[StringCommand, None, None]:
+    """Go back where another host has failed and the database with it: the release before needs the schema before.
+
+    Without a migration hosts that have switched stay as they are. It fails where the host went back, so that nothing
+    else is done there. Run it serially.
+    """
+    failed, found = failed_hosts(), host.get_fact(FoundReleases, folder=folder)
+    if failed and found.switched and found.last:
+        yield _switch(folder, checkout.release, service, f"--back-because-of {','.join(failed)}")
+    else:
+        host.noop("no host has failed, or the release before runs on the database as it is")
+
+
+@operation()
+def ended_together() -> Generator[StringCommand, None, None]:
+    """Raise OperationError where an application host has failed: nothing else is upgraded then, on no host."""
+    yield from ()
+    if failed := failed_hosts():
+        raise OperationError(f"the upgrade has ended: {', '.join(failed)} failed, which says why above")
+
+
+@operation()
+def settled(folder: str) -> Generator[StringCommand, None, None]:
+    """Forget where the host came from, now that all have come along."""
+    if host.get_fact(FoundReleases, folder=folder).switched:
+        yield StringCommand(f"rm {folder}/switched.json")
+    else:
+        host.noop("nothing is to be forgotten")
+
+
+def failed_hosts() -> list[str]:
+    """Return the application hosts on which something of this run has failed; none before it has begun."""
+    state = host.state
+    if not state.is_executing:
+        return []
+    return [one.name for one in state.inventory if "app" in one.groups and state.results[one].error_ops]
+
+
+def _back_to(folder: str, first: str) -> str:
+    """Return the word that names the migration to roll back to, which the host knows that has migrated."""
+    if not host.state.is_executing:
+        return ""
+    last = inventory.get_host(first).get_fact(FoundReleases, folder=folder).last
+    return f"--back-to {last}" if last else ""
+
+
+def _switch(folder: str, release: str, service: Service, words: str) -> StringCommand:
+    return to_the_end(
+        f"env -i PATH=/usr/bin:/bin LANG=C.UTF-8 python3 {folder}/switch_release.py {release} --folder {folder} "
+        f"--settings {service.settings} --unit {service.unit} --url {service.url} {words}"
+    )
+
+
+def _kept(release: str, failed: Sequence[str], without: Sequence[str]) -> str:
+    said = f"{release} is kept: {', '.join(failed)} failed"
+    if not without:
+        return said
+    return (
+        f"{said}. If the database has {without[0]} by now, which can't be rolled back, {release} runs on until it is "
+        "restarted, and does not start again: correct what the other host says, and run this command again"
+    )
+
+
+def _said(error: str) -> StringCommand:
+    return StringCommand("echo", QuoteString(f"Error: {error}"), ">&2; exit 1")
 
 
 @operation()

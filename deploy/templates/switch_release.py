@@ -3,6 +3,8 @@
 
 Written by deploy/app.py, which runs it; it needs nothing but Python, as the release that it brings may be the one that
 is broken. What it began is in switching.json beside the releases until it has ended: the next run goes on from there.
+Where it came from is in switched.json until all application hosts have come along: if one of them can't, the others go
+back, too, as the release before does not run on a newer database.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Switch:
     settings: Path
     unit: str
     url: str
-    migrates: bool
+    migrates: bool = False
+    back_to: str | None = None
+    back_because_of: str | None = None
 
     @property
     def current(self) -> Path:
@@ -56,6 +60,11 @@ class Switch:
         """What was begun: where this host came from, and what the database was like."""
         return self.folder / "switching.json"
 
+    @property
+    def record(self) -> Path:
+        """What has ended here and perhaps not on every host, written like the journal."""
+        return self.folder / "switched.json"
+
     def forward(self, begun: dict[str, Any]) -> None:
         """Migrate, link, restart and look whether all is well; raises Failed."""
         if self.migrates:
@@ -71,7 +80,7 @@ class Switch:
 
     def back(self, begun: dict[str, Any]) -> None:
         """Bring the host to where it was; raises Failed."""
-        if self.migrates and begun["last"]:
+        if begun["last"]:
             # By the new release, as the old one does not know how to take back what it does not know.
             self.callytics(begun["to"], "migrate", "--back-to", begun["last"])
             self.callytics(begun["from"], "grants")
@@ -82,18 +91,29 @@ class Switch:
 
     def begin(self) -> dict[str, Any]:
         """Return what was begun and not ended, or begin; an attempt at another release is taken back first."""
-        begun = self.begun()
+        begun = self.begun(self.journal)
         if begun and begun["to"] != self.release:
-            begun = self.given_up(begun)
+            # The database is taken back by who migrates: another host may have gone on meanwhile.
+            begun = self.given_up(begun if self.migrates else begun | {"last": None})
         if begun is None:
-            before = self.used
-            begun = {"from": before, "to": self.release, "last": self.last(), "sound": self.is_sound(before)}
+            begun = (self.begun(self.record) or self.now()) | {"to": self.release}
         self.write(self.journal, json.dumps(begun))
         return begun
 
-    def begun(self) -> dict[str, Any] | None:
-        """Return what was begun and not ended."""
-        found: dict[str, Any] | None = json.loads(self.journal.read_text()) if self.journal.exists() else None
+    def now(self) -> dict[str, Any]:
+        """Return what the host is like; the migration to go back to is known before the first host migrates."""
+        last = self.last() if self.migrates else self.back_to
+        return {"from": self.used, "last": last, "sound": self.is_sound(self.used)}
+
+    def end(self, begun: dict[str, Any]) -> None:
+        """Note where the host came from, and what the database had last unless nothing was migrated."""
+        migrated = not self.migrates or self.last() != begun["last"]
+        self.write(self.record, json.dumps(begun | {"last": begun["last"] if migrated else None}))
+        self.journal.unlink()
+
+    def begun(self, file: Path) -> dict[str, Any] | None:
+        """Return what was begun and not ended, on this host or on all."""
+        found: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
         return found if found and (self.folder / found["from"] / "bin/callytics").exists() else None
 
     def given_up(self, begun: dict[str, Any]) -> dict[str, Any] | None:
@@ -108,9 +128,7 @@ class Switch:
         return None
 
     def last(self) -> str | None:
-        """Return the migration that the database had last, None where this host does not migrate or there is none."""
-        if not self.migrates:
-            return None
+        """Return the migration that the database has last, None where there is none."""
         answer = self.ask(self.release, "migrate", "--check", "--json")
         try:
             last: str | None = json.loads(answer.stdout)["last"]
@@ -210,18 +228,43 @@ def switch(wanted: Switch) -> None:
         return
     begun = wanted.begin()
     if begun["from"] == wanted.release:
-        wanted.journal.unlink()
+        if wanted.used != wanted.release:
+            wanted.back(begun)
+        forget(wanted)
         return
     try:
         wanted.forward(begun)
+        wanted.end(begun)
     except Failed as reason:
         try:
             wanted.back(begun)
         except Failed as error:
             raise Failed(f"{reason}\nand the way back to {begun['from']} failed, too: {error}") from None
-        wanted.journal.unlink()
+        forget(wanted)
         raise Failed(f"{reason}\n{wanted.folder / begun['from']} is back, and the database as it was") from None
-    wanted.journal.unlink()
+
+
+def take_back(wanted: Switch) -> None:
+    """Go back because another host could not come along, and raise Failed, which says so.
+
+    Where the database can't be taken back the release stays: it is the one that the database is made for.
+    """
+    begun = wanted.begun(wanted.record)
+    if begun is None:
+        return
+    reason = f"{wanted.back_because_of} failed"
+    try:
+        wanted.back(begun)
+    except Failed as error:
+        raise Failed(f"{reason}, and this host can't go back: {error}") from None
+    forget(wanted)
+    raise Failed(f"{reason}: {wanted.folder / begun['from']} is back here, too, and the database as it was")
+
+
+def forget(wanted: Switch) -> None:
+    """Have nothing begun; the journal goes first, as the record alone says where to go on."""
+    wanted.journal.unlink(missing_ok=True)
+    wanted.record.unlink(missing_ok=True)
 
 
 def arguments() -> Switch:
@@ -233,6 +276,8 @@ def arguments() -> Switch:
     parser.add_argument("--unit", required=True)
     parser.add_argument("--url", required=True)
     parser.add_argument("--migrates", action="store_true", help="this host brings the database along")
+    parser.add_argument("--back-to", metavar="MIGRATION", help="what the database had before another host migrated it")
+    parser.add_argument("--back-because-of", metavar="HOST", help="go back, as this one could not come along")
     return Switch(**vars(parser.parse_args()))
 
 
@@ -241,7 +286,7 @@ def main() -> int:
     wanted = arguments()
     try:
         with locked(wanted.folder):
-            switch(wanted)
+            (take_back if wanted.back_because_of else switch)(wanted)
     except Failed as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1

@@ -2,81 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from callytics import __version__
-from tests.infra.deployment import Deployment, Run, copy_checkout
+from tests.infra.deployment import Deployment, Run
 from tests.infra.lab import Lab, LabHost
 from tests.infra.service import get, wait_for_health
+from tests.infra.upgrading import SWITCH, UPGRADE, Asked, applied, client, pull
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-UPGRADE = "deploy/upgrade.py"
-SWITCH = "Switch to this version"
 # A restart: the old process ends, the new one loads and connects. The machine that runs the tests may be busy.
 LONGEST_GAP = 25.0
 TABLES = ("audio_files", "utterances", "consultation_analysis", "communication_quality")
-# Asks twenty times a second, until its stdin is closed.
-CLIENT = """
-import json, select, sys, time, urllib.request
-seen = []
-while not select.select([sys.stdin], [], [], 0.05)[0]:
-    begin = time.monotonic()
-    try:
-        with urllib.request.urlopen("http://127.0.0.1:8000/health", timeout=10) as answer:
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        status = error.code
-    except OSError:
-        status = 0
-    seen.append([begin, time.monotonic(), status])
-json.dump(seen, sys.stdout)
-"""
-
-
-@dataclass
-class Asked:
-    """What a client met: the seconds from each good answer to the next, and what it got in between."""
-
-    gap: float = 0.0
-    answers: dict[int, int] = field(default_factory=dict)
-
-    def note(self, seen: list[tuple[float, float, int]]) -> None:
-        """Read the client's account."""
-        good = [end for _begin, end, status in seen if status == 200]
-        assert good, "the client never got an answer"
-        self.gap = max((later - earlier for earlier, later in itertools.pairwise(good)), default=0.0)
-        for _begin, _end, status in seen:
-            self.answers[status] = self.answers.get(status, 0) + 1
-
-
-@contextmanager
-def client(host: LabHost) -> Iterator[Asked]:
-    """Keep asking the service while the block runs."""
-    command = ["ssh", "-F", str(host.ssh_config), host.name, "--", f"python3 -c '{CLIENT}'"]
-    asked = Asked()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield asked
-        finally:
-            output, _ = process.communicate("\n", timeout=60)
-    asked.note(json.loads(output))
 
 
 def git(*arguments: str) -> str:
@@ -98,14 +48,6 @@ def check_out(commit: str, folder: Path) -> None:
     """Write a commit's files into ``folder``."""
     packed = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
-
-
-def pull(folder: Path) -> None:
-    """Replace a checkout's files by this one's, as git pull would; .env and .deploy stay."""
-    for path in folder.iterdir():
-        if path.name not in (".env", ".deploy"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    copy_checkout(folder)
 
 
 @dataclass
@@ -134,10 +76,6 @@ class Installation:
 
 def counted(deployment: Deployment) -> dict[str, str]:
     return {table: deployment.superuser(f"select count(*) from {table}") for table in TABLES}
-
-
-def applied(deployment: Deployment) -> str:
-    return deployment.superuser("select string_agg(migration_id, ' ' order by migration_id) from _yoyo_migration")
 
 
 @pytest.fixture(scope="module")

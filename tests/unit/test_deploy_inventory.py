@@ -387,6 +387,10 @@ def test_monitoring_that_is_off_is_on_no_host() -> None:
     (host,) = inventory(MONITORING="off").values()
     assert host["monitoring_on"] is False
     assert "monitoring" not in host["groups"]
+    # The one that did monitor is reached, as what runs there is to stop.
+    hosts = inventory(**APART, MONITORING="off", MONITORING_HOST="10.0.0.41")
+    assert list(hosts) == ["10.0.0.11", "10.0.0.21", "10.0.0.22", "10.0.0.41"]
+    assert not any("monitoring" in data["groups"] for data in hosts.values())
 
 
 @pytest.mark.parametrize(

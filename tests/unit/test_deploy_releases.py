@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -49,14 +50,25 @@ def test_what_has_no_way_back_is_known_before_anything_is_done(checkout: applica
     assert releases.one_way(checkout.folder, FoundReleases.default()) == []
 
 
-def switched(checkout: application.Checkout, state: Releases) -> list[str]:
-    arguments = ("/opt/callytics", checkout, "/x.env", "x.service", "http://localhost/health", True)
-    return [str(one) for one in commands(releases.switched, *arguments, facts={FoundReleases: state})]
+SERVICE = releases.Service("/x.env", "x.service", "http://localhost/health")
+
+
+def switched(checkout: application.Checkout, state: Releases, first: str = "this", **options: Any) -> list[str]:
+    arguments = ("/opt/callytics", checkout, SERVICE, first)
+    return [str(one) for one in commands(releases.switched, *arguments, facts={FoundReleases: state}, **options)]
+
+
+def returned(checkout: application.Checkout, state: Releases, **options: Any) -> list[str]:
+    arguments = ("/opt/callytics", checkout, SERVICE)
+    return [str(one) for one in commands(releases.returned, *arguments, facts={FoundReleases: state}, **options)]
 
 
 def test_what_a_host_says_is_read() -> None:
     assert FoundReleases().process(SAID) == found(names=(".", OLD))
     assert FoundReleases().process([*SAID, "unfinished"]).unfinished
+    for last in (None, "0001.tables"):
+        record = f'switched {{"from": "{OLD}", "to": "{NEW}", "last": {json.dumps(last)}, "sound": true}}'
+        assert FoundReleases().process([*SAID, record]) == found(names=(".", OLD), switched=True, last=last)
     assert FoundReleases.default() == Releases(None, (), frozenset(), unfinished=False)
 
 
@@ -77,6 +89,53 @@ def test_another_or_an_unfinished_one_is_switched_to(checkout: application.Check
     [command] = switched(checkout, state)
     assert f"switch_release.py {checkout.release} --folder /opt/callytics" in command
     assert "--migrates" in command
+
+
+def test_who_comes_later_knows_where_the_database_was(checkout: application.Checkout) -> None:
+    for state, word in ((found(), ""), (found(switched=True, last="0001.tables"), "--back-to 0001.tables")):
+        [command] = switched(checkout, state, first="another")
+        assert "--migrates" not in command
+        assert ("--back-to" in command) is bool(word)
+        assert word in command
+
+
+def test_once_a_host_has_failed_the_others_keep_what_they_have(checkout: application.Checkout) -> None:
+    [command] = switched(checkout, found(), failed=["bad"])
+    assert f"Error: {OLD} is kept: bad failed" in command
+    assert "exit 1" in command
+    assert "switch_release.py" not in command
+    assert "0002.more" not in command
+    (checkout.folder / "migrations" / "0002.more.rollback.sql").unlink()
+    [command] = switched(checkout, found(), failed=["bad"])
+    assert "If the database has 0002.more by now" in command
+    # Nothing has failed while the run is planned, and a bare host has nothing to keep.
+    [command] = switched(checkout, found(), failed=["bad"], executing=False)
+    assert "switch_release.py" in command
+    [command] = switched(checkout, FoundReleases.default(), failed=["bad"])
+    assert "current.new" in command
+
+
+def test_who_has_switched_goes_back_with_the_database(checkout: application.Checkout) -> None:
+    state = found(switched=True, last="0001.tables")
+    [command] = returned(checkout, state, failed=["bad", "worse"])
+    assert "--back-because-of bad,worse" in command
+    assert returned(checkout, state) == []
+    # Nothing was migrated, or it was this one that failed.
+    assert returned(checkout, found(switched=True), failed=["bad"]) == []
+    assert returned(checkout, found(), failed=["bad"]) == []
+
+
+def test_nothing_else_is_upgraded_after_a_failure() -> None:
+    assert commands(releases.ended_together, facts={}) == []
+    assert commands(releases.ended_together, facts={}, failed=["bad"], executing=False) == []
+    with pytest.raises(OperationError, match="the upgrade has ended: bad failed"):
+        commands(releases.ended_together, facts={}, failed=["bad"])
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_where_a_host_came_from_is_forgotten_at_the_end(switched: bool) -> None:
+    done = commands(releases.settled, "/opt/callytics", facts={FoundReleases: found(switched=switched)})
+    assert [str(one) for one in done] == ["rm /opt/callytics/switched.json"] * switched
 
 
 def test_a_bare_host_gets_the_link_alone(checkout: application.Checkout) -> None:

@@ -21,7 +21,9 @@ RELEASE = """\
 #!/bin/sh
 shift 2
 echo "$(basename $(dirname $(dirname "$0"))) $*" >>{folder}/asked
-[ "$1 $2 $3" != "migrate --check --json" ] || { echo '{"ok": false, "last": "0057.x"}'; exit 1; }
+[ "$1 $2 $3" != "migrate --check --json" ] || { echo '{"ok": false, "last": "'$(cat {folder}/last)'"}'; exit 1; }
+[ "$2" != --back-to ] || echo $3 >{folder}/last
+[ "$*" != migrate ] || echo 0058.y >{folder}/last
 [ ! -e "$(dirname $0)/../no $1" ]
 """
 SYSTEMCTL = """\
@@ -82,6 +84,7 @@ def wanted(switching: ModuleType, tmp_path: Path, health: str) -> Wanted:
     for name in "abc":
         program(tmp_path / "releases" / name / "bin/callytics", RELEASE, tmp_path)
     (tmp_path / "current").symlink_to("releases/a")
+    (tmp_path / "last").write_text("0057.x\n")
 
     def want(name: str, **changes: Any) -> Any:
         values = {"folder": tmp_path, "release": f"releases/{name}", "settings": Path("/x.env"), "unit": "x.service"}
@@ -110,6 +113,7 @@ def test_it_goes_forward_in_this_order(switching: ModuleType, wanted: Wanted, tm
         "b grants",
         "systemctl restart b",
         "b doctor",
+        "b migrate --check --json",
     ]
     assert not (tmp_path / "switching.json").exists()
     before = asked(tmp_path)
@@ -154,7 +158,7 @@ def test_a_killed_one_is_gone_on_with(switching: ModuleType, wanted: Wanted, tmp
     begin(tmp_path, "b")
     wanted("b").link(f"releases/{linked}")
     switching.switch(wanted("b"))
-    assert asked(tmp_path) == ["b migrate", "b grants", "systemctl restart b", "b doctor"]
+    assert asked(tmp_path)[:-1] == ["b migrate", "b grants", "systemctl restart b", "b doctor"]
     assert not (tmp_path / "switching.json").exists()
 
 
@@ -202,3 +206,90 @@ def test_a_host_that_does_not_migrate_waits_for_the_one_that_does(
         switching.switch(wanted("b", migrates=False))
     assert wanted("b").used == "releases/a"
     assert not [line for line in asked(tmp_path) if "back-to" in line or "systemctl restart" in line]
+
+
+def on_another_host(wanted: Wanted, tmp_path: Path, **changes: Any) -> Any:
+    """Return what is wanted of a host after the first one has migrated the same database."""
+    (tmp_path / "last").write_text("0058.y\n")
+    return wanted("b", migrates=False, **changes)
+
+
+@pytest.mark.parametrize("what", ["start", "migrate"])
+def test_a_host_that_can_not_come_along_takes_the_database_back(
+    switching: ModuleType, wanted: Wanted, tmp_path: Path, what: str
+) -> None:
+    """The release before does not start on the schema of the other one."""
+    program(tmp_path / "releases/b/bin/callytics",
+            RELEASE.replace('[ ! -e "$(dirname $0)/../no $1" ]',
+                            '[ "$1 $2" != "migrate --check" ] || [ ! -e "$(dirname $0)/../no $1" ]'),
+            tmp_path)  # fmt: skip
+    fail(tmp_path, "b", what)
+    with pytest.raises(switching.Failed, match="is back, and the database as it was"):
+        switching.switch(on_another_host(wanted, tmp_path, back_to="0057.x"))
+    assert (tmp_path / "last").read_text() == "0057.x\n"
+    assert wanted("b").used == "releases/a"
+
+
+def test_where_nothing_was_migrated_it_takes_nothing_back(
+    switching: ModuleType, wanted: Wanted, tmp_path: Path
+) -> None:
+    fail(tmp_path, "b", "start")
+    with pytest.raises(switching.Failed, match="is back"):
+        switching.switch(on_another_host(wanted, tmp_path))
+    assert not [line for line in asked(tmp_path) if "back-to" in line]
+
+
+@pytest.mark.parametrize("migrates", [True, False])
+def test_it_goes_back_because_of_another_host(
+    switching: ModuleType, wanted: Wanted, tmp_path: Path, migrates: bool
+) -> None:
+    switching.switch(wanted("b") if migrates else on_another_host(wanted, tmp_path, back_to="0057.x"))
+    assert wanted("b").used == "releases/b"
+    because = wanted("b", migrates=False, back_because_of="bad")
+    with pytest.raises(switching.Failed, match=r"bad failed: .*releases/a is back here, too, and the database as it"):
+        switching.take_back(because)
+    assert wanted("b").used == "releases/a"
+    assert (tmp_path / "last").read_text() == "0057.x\n"
+    assert not list(tmp_path.glob("switch*.json"))
+    # Again there is nothing to go back to.
+    before = asked(tmp_path)
+    switching.take_back(because)
+    assert asked(tmp_path) == before
+
+
+def test_what_the_database_can_not_do_without_stays(switching: ModuleType, wanted: Wanted, tmp_path: Path) -> None:
+    switching.switch(wanted("b"))
+    fail(tmp_path, "b", "migrate")
+    with pytest.raises(switching.Failed, match=r"bad failed, and this host can't go back: callytics migrate --back-to"):
+        switching.take_back(wanted("b", migrates=False, back_because_of="bad"))
+    assert wanted("b").used == "releases/b"
+    assert json.loads((tmp_path / "switched.json").read_text())["from"] == "releases/a"
+
+
+def test_hosts_that_wait_for_each_other_remember_the_first_of_several_releases(
+    switching: ModuleType, wanted: Wanted, tmp_path: Path
+) -> None:
+    """The next release mends what another host could not do with this one; if it can't either, all go back to a."""
+    switching.switch(wanted("b"))
+    fail(tmp_path, "c", "start")
+    with pytest.raises(switching.Failed, match="releases/a is back"):
+        switching.switch(wanted("c"))
+    assert (tmp_path / "last").read_text() == "0057.x\n"
+
+
+def test_the_release_before_can_be_wanted_again(switching: ModuleType, wanted: Wanted, tmp_path: Path) -> None:
+    switching.switch(wanted("b"))
+    switching.switch(wanted("a"))
+    assert wanted("b").used == "releases/a"
+    assert (tmp_path / "last").read_text() == "0057.x\n"
+    assert not list(tmp_path.glob("switch*.json"))
+
+
+def test_another_host_s_killed_attempt_leaves_the_database_alone(
+    switching: ModuleType, wanted: Wanted, tmp_path: Path
+) -> None:
+    """By now the first host may have migrated it again, for the release that is wanted."""
+    begin(tmp_path, "b")
+    switching.switch(wanted("c", migrates=False, back_to="0058.y"))
+    assert wanted("c").used == "releases/c"
+    assert not [line for line in asked(tmp_path) if "back-to" in line]
