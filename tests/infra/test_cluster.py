@@ -109,9 +109,8 @@ def test_all_of_them_go_back_to_a_second(cluster: Cluster) -> None:
     """Rows of after it are gone from every member, and nothing is stored until a second member has what is there."""
     leader, others = cluster.leader, cluster.standbys()
     ask(leader, "create table public.probe (id int); insert into public.probe values (1)")
-    moment = ask(
-        leader, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"UTC\"') from pg_sleep(1)"
-    )
+    ask(leader, "select pg_sleep(1.1)")
+    moment = ask(leader, "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"UTC\"')")
     ask(leader, "select pg_sleep(2); insert into public.probe values (2)")
     restore = f"callytics backup restore --to {moment} --yes --quiet"
     refused = leader.run(restore, check=False)
