@@ -159,8 +159,6 @@ def database_hosts() -> list[str]:
     if len(set(found)) != CLUSTER_HOSTS:
         raise InventoryError(f"DATABASE_HOSTS names {len(found)} hosts: a cluster has three different ones")
     _refuse_backups_beside(found)
-    if switch("MONITORING"):
-        raise InventoryError("MONITORING is not off, but three hosts are not monitored yet: set it to off")
     return found
 
 
@@ -262,8 +260,11 @@ def backup_hosts() -> list[str]:
 
 
 def monitoring_hosts() -> list[str]:
-    """Return the host that has Prometheus, the first database's unless it is named; none if nothing is monitored."""
-    found = words("MONITORING_HOST", hosts("DATABASE_HOSTS")[0])
+    """Return the host that has Prometheus unless it is named; none if nothing is monitored.
+
+    It is the database's; of three, each of which may be lost, the first application's.
+    """
+    found = words("MONITORING_HOST", hosts("APP_HOSTS" if cluster_hosts() else "DATABASE_HOSTS")[0])
     if len(found) > 1:
         raise InventoryError("MONITORING_HOST names several hosts: set it to one, or leave it out")
     return found if switch("MONITORING") else []

@@ -16,6 +16,7 @@ from deploy.operations import debian_packages, units
 from deploy.operations.alerting import alertmanager, node_exporter, paced, prometheus
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf, template
+from deploy.operations.failover import patroni
 from deploy.operations.program import beside_the_database
 from deploy.operations.secret import certificates, secret_files
 from deploy.operations.secret.certificates import Authority
@@ -124,7 +125,7 @@ if data.monitoring_on and is_database:
             database=data.postgres_database,
             port=data.postgres_port,
             folder=metrics_folder,
-            database_unit=f"{unit_of(data.postgres_cluster)}.service",
+            database_unit=patroni.UNIT if "cluster" in host.groups else f"{unit_of(data.postgres_cluster)}.service",
         )
 
 if watches:

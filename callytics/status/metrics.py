@@ -28,6 +28,7 @@ from callytics.status import overview, top
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 PREFIX = "callytics_"
+OTHER_CERTIFICATES = ("/etc/etcd/server.crt", "/etc/pgbackrest/tls/server.crt")
 # What a role may not see, what is locked, and what the server does not have is untold, and does not stop the rest.
 UNTOLD = (
     errors.InsufficientPrivilege,
@@ -74,6 +75,9 @@ HELP = {
     "slot_active": "Whether a replication slot is read",
     "slot_lost": "Whether it has lost WAL that its reader needs",
     "slot_held_bytes": "How much WAL it keeps",
+    "standbys_confirming": "Standbys that can confirm what is stored, where one has to",
+    "standby_follows": "Whether a standby receives what another server writes",
+    "timeline": "The timeline, which changes whenever another server leads",
     "table_rows": "Rows of a table, as the server estimates",
     "table_dead_rows": "Rows that vacuum has yet to remove",
     "table_inserted_rows": "Rows that were added",
@@ -89,7 +93,7 @@ HELP = {
     "statement_rows": "How many rows it touched",
     "statement_blocks_read": "Blocks that it did not find in memory",
     "partitions_ahead_months": "Months after this one for which there are partitions, -1 without this month's",
-    "certificate_expires_timestamp_seconds": "When the server's certificate ends",
+    "certificate_expires_timestamp_seconds": "When the first of the host's certificates ends",
 }
 
 
@@ -182,13 +186,24 @@ def _partitions(connection: Connection) -> list[Row]:
 
 
 def _certificate(connection: Connection) -> Iterator[Row]:
-    """Yield when the server's certificate ends, where this program runs beside it and may read it."""
+    """Yield when the first certificate ends, where this program runs beside the server and may read them.
+
+    Besides the server's own those by which a cluster's members and the backups' hosts know each other.
+    """
     path = SQL.value(connection, "certificate")
     if path and Path(path).is_absolute() and Path(path).is_file():
-        command = ["openssl", "x509", "-noout", "-enddate", "-in", path]
-        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        if found := re.search("notAfter=(.+)", said):
-            yield {"certificate_expires_timestamp_seconds": ssl.cert_time_to_seconds(found[1])}
+        ends = [end for end in map(_end, (path, *OTHER_CERTIFICATES)) if end is not None]
+        if ends:
+            yield {"certificate_expires_timestamp_seconds": min(ends)}
+
+
+def _end(path: str) -> int | None:
+    if not Path(path).is_file():
+        return None
+    command = ["openssl", "x509", "-noout", "-enddate", "-in", path]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search("notAfter=(.+)", said)
+    return ssl.cert_time_to_seconds(found[1]) if found else None
 
 
 PARTS: dict[str, Callable[[Connection], Iterable[Row]]] = {

@@ -87,7 +87,7 @@ cross join
         from pg_ls_archive_statusdir() as f
         where f.name ~ '\.ready$'
     ) as waiting
-where current_setting('archive_mode') <> 'off'
+where current_setting('archive_mode') <> 'off' and not pg_is_in_recovery()
 
 -- name: standbys
 -- A standby that has connected twice under one name is told by the one that is further behind; who only receives WAL
@@ -102,12 +102,32 @@ where not pg_is_in_recovery()
 group by application_name
 
 -- name: slots
+-- A cluster's standbys have slots for each other, for the case that they lead.
 select
     slot_name::text as slot,
     active as slot_active,
     coalesce(wal_status = 'lost', false) as slot_lost,
     pg_wal_lsn_diff(case when not pg_is_in_recovery() then pg_current_wal_lsn() end, restart_lsn) as slot_held_bytes
 from pg_replication_slots
+where not pg_is_in_recovery()
+
+-- name: cluster
+-- Of a cluster's members: who could confirm what the one that leads stores, and whether the others follow it.
+select
+    case
+        when not pg_is_in_recovery() and current_setting('synchronous_standby_names') <> ''
+            then (
+                select count(*)
+                from pg_stat_replication
+                where state = 'streaming' and sync_state in ('sync', 'quorum')
+            )
+    end as standbys_confirming,
+    case when pg_is_in_recovery() then exists (select from pg_stat_wal_receiver where status = 'streaming') end
+        as standby_follows,
+    case
+        when pg_is_in_recovery() then (select received_tli from pg_stat_wal_receiver)
+        else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+    end as timeline
 
 -- name: rows
 -- Rows and dead rows, those of all partitions together; sizes would wait for whoever has locked a table.

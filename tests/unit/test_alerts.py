@@ -46,6 +46,10 @@ def one(metric: str, bad: object, good: object, summary: str, **labels: str) -> 
 
 
 DB = 'instance="db"'
+DOWN = "PostgreSQL on db does not answer, or no standby confirms what it stores"
+NONE_LEADS = "Of the database's hosts none leads, or several do"
+LEADS, LEADS_2 = 'callytics_standby{instance="db"}', 'callytics_standby{instance="db2"}'
+TIMELINE = 'callytics_timeline{instance="db"}'
 FREE, SIZE = ('node_filesystem_avail_bytes{instance="db", mountpoint="/srv", fstype="ext4"}',
               'node_filesystem_size_bytes{instance="db", mountpoint="/srv", fstype="ext4"}')  # fmt: skip
 OK_, FAILED = ('callytics_http_requests_total{instance="db", status="200"}',
@@ -62,7 +66,12 @@ ROLE = 'callytics_role_connections{instance="db", role="r"}'
 ROWS = 'callytics_table_rows{instance="db", relation="t"}'
 UP = {'callytics_database_up{instance="db"}': "1"}
 CASES = {
-    "DatabaseDown": {"no answer": one("callytics_database_up", 0, 1, "PostgreSQL on db does not answer")},
+    "DatabaseDown": {
+        "no answer": one("callytics_database_up", 0, 1, DOWN),
+        "nobody confirms": one("callytics_standbys_confirming", 0, 1, DOWN),
+        "none leads": Case({LEADS: "1", LEADS_2: "1"}, {LEADS: "1", LEADS_2: "0"}, NONE_LEADS),
+        "two lead": Case({LEADS: "0", LEADS_2: "0"}, {LEADS: "1", LEADS_2: "0"}, NONE_LEADS),
+    },
     "NotWatched": {
         "a target is down": one("up", 0, 1, "db: nobody knows how node is", job="node"),
         "a file is old": one(
@@ -83,6 +92,10 @@ CASES = {
         "a timer's": one(
             "node_systemd_unit_state", 1, 0, "callytics-partitions.service on db has failed",
             name="callytics-partitions.service", state="failed",
+        ),
+        "etcd does not run": one(
+            "node_systemd_unit_state", 0, 1, "callytics-etcd.service on db has failed",
+            name="callytics-etcd.service", state="active",
         ),
     },
     "DiskFull": {
@@ -120,6 +133,11 @@ CASES = {
             "callytics_standby_streaming", 0, 1, STANDBY, standby_name="s1"
         ),
         "a slot is not read": one("callytics_slot_active", 0, 1, SLOT, slot="s1"),
+        "it does not follow": one("callytics_standby_follows", 0, 1, "db is behind or not there"),
+        "another timeline": Case(
+            {TIMELINE: "3", TIMELINE.replace("db", "db2"): "4"}, {TIMELINE: "4", TIMELINE.replace("db", "db2"): "4"},
+            "one of the database's hosts is behind or not there",
+        ),
         "a slot lost WAL": one("callytics_slot_lost", 1, 0, SLOT, slot="s1"),
         "a slot keeps WAL": one(
             "callytics_slot_held_bytes", 2 * 1024**3, 0, SLOT, slot="s1"

@@ -222,10 +222,6 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({**THREE, "BACKUP_REPOSITORY": None}, "BACKUP_HOST is to keep the backups of three hosts"),
         ({**THREE, "BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.12"}, "must be none of them"),
         ({**THREE, "BACKUP_REPOSITORY": "s3://calls/all"}, "a store, which three hosts can't have yet"),
-        (
-            {"DATABASE_HOSTS": "10.0.0.1,10.0.0.2,10.0.0.3", **OFF, "MONITORING": "on"},
-            "three hosts are not monitored yet",
-        ),
         ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
         ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
         ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),
@@ -381,6 +377,11 @@ def test_monitoring_may_have_a_host_of_its_own() -> None:
     hosts = inventory(**APART, MONITORING_HOST="10.0.0.41")
     assert "monitoring" in hosts["10.0.0.41"]["groups"]
     assert "monitoring" not in hosts["10.0.0.11"]["groups"]
+
+
+def test_three_hosts_are_watched_from_the_first_application_s() -> None:
+    hosts = inventory(**{**THREE, "MONITORING": "on"})
+    assert [name for name, data in hosts.items() if "monitoring" in data["groups"]] == ["10.0.0.21"]
 
 
 def test_monitoring_that_is_off_is_on_no_host() -> None:
