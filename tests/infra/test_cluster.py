@@ -91,6 +91,21 @@ def test_after_a_switchover_a_run_changes_nothing_either(cluster: Cluster) -> No
     assert (run.exit_code, run.changed, run.failed) == (0, {}, {}), run.output[-6000:]
 
 
+def test_each_member_tells_monitoring_what_it_is(cluster: Cluster) -> None:
+    asked = f"cd / && runuser -u postgres -- {CALLYTICS.split()[-1]} metrics --socket /var/run/postgresql"
+    leader, *standbys = [
+        dict(line.rsplit(" ", 1) for line in member.run(asked).stdout.splitlines() if not line.startswith("#"))
+        for member in (cluster.leader, *cluster.standbys())
+    ]
+    assert (leader["callytics_standby"], leader["callytics_standbys_confirming"]) == ("0.0", "2.0")
+    assert "callytics_standby_follows" not in leader
+    for found in standbys:
+        assert (found["callytics_standby"], found["callytics_standby_follows"]) == ("1.0", "1.0")
+        assert found["callytics_timeline"] == leader["callytics_timeline"]
+        # Nobody reads the slots that a standby keeps for the others.
+        assert not [name for name in found if name.startswith(("callytics_slot", "callytics_archive"))]
+
+
 def test_whoever_leads_is_backed_up_and_proves_it(cluster: Cluster) -> None:
     leader, (standby, _) = cluster.leader, cluster.standbys()
     cluster.deployment.app.run("systemctl start callytics-backup-full.service")
