@@ -200,6 +200,9 @@ def read(
     environ = os.environ if environ is None else environ
     in_file, problems = read_env_file(env_file)
     values = {**environ, **in_file, **{name: text for name, text in environ.items() if text.strip()}}
+    if not in_file and any(problem.level == "error" for problem in problems):
+        # Of a file that can't be read nothing is known: what is missing then only follows from that.
+        return values, problems
     return values, [*problems, *check(values, env_file), *check_environment(environ)]
 
 

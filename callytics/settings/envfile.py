@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from callytics.exceptions import SettingsError
 from callytics.settings.checks import Problem
 
 TEMPLATE = Path(__file__).with_name("env.template")
+# What a shell that reads the file takes as it is meant: nothing to expand, no space that ends the value, no second
+# quote. The roles are made by a shell.
+AS_A_SHELL = re.compile(
+    r"""(export[ \t]+)?\w+=('([^'\\]|\\[^'\\])*'|"[^"$`\\]*"|(?!~)[^\s'"$`\\&;|<>()]*)([ \t]+\#.*)?""", re.ASCII
+)
 
 
 def read_env_file(path: Path | None) -> tuple[dict[str, str], list[Problem]]:
@@ -41,11 +47,20 @@ def _parse(path: Path, text: str) -> tuple[dict[str, str], list[Problem]]:
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             # The line itself stays out of the message: it may be half of a password.
-            problem = f"{path} line {binding.original.line} can't be read: write it as NAME='value'"
+            problem = f"{path} line {_line(binding)} can't be read: write it as NAME='value'"
             problems.append(Problem("error", problem))
         elif binding.key and binding.value is not None:
             values[binding.key] = binding.value
+            if not AS_A_SHELL.fullmatch(binding.original.string.strip()):
+                problem = f"{path} line {_line(binding)} is read differently by a shell: write it as NAME='value'"
+                problems.append(Problem("warning", problem))
     return values, problems
+
+
+def _line(binding: Binding) -> int:
+    """Return the line of a variable; what was parsed begins with the empty lines before it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _check_line_ends(path: Path, text: str) -> Iterator[Problem]:

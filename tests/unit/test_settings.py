@@ -220,8 +220,46 @@ def test_unreadable_file_is_an_error(tmp_path: Path, content: bytes, expected: s
     env_file = tmp_path / ".env"
     env_file.write_bytes(content)
     env_file.chmod(0o600)
-    _values, found = settings.read(COMPLETE, env_file)
-    assert [f"{problem.level}: {problem.text}" for problem in found] == [expected.format(env_file)]
+    for environment in (COMPLETE, {}):
+        _values, found = settings.read(environment, env_file)
+        assert [f"{problem.level}: {problem.text}" for problem in found] == [expected.format(env_file)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HOST = db",
+        "HOST=a b",
+        "HOST=a$b",
+        'HOST="a$b"',
+        "HOST=a;b",
+        "HOST='a\\\\b'",
+        "HOST=~/x",
+        'HOST="a`b"',
+        "HOST= db",
+    ],
+)
+def test_what_a_shell_reads_differently_is_a_warning(tmp_path: Path, line: str) -> None:
+    """Roles that a shell makes would have other passwords than Callytics uses."""
+    env_file = write(tmp_path / ".env", f"# ours\n\n{line}\n")
+    script = 'set -u; . "$1" >&2; printf %s "$HOST"'
+    by_shell = subprocess.run(["sh", "-c", script, "sh", env_file], capture_output=True, text=True, check=False)
+    values, found = settings.read(COMPLETE, env_file)
+    assert by_shell.stdout != values["HOST"]
+    text = f"{env_file} line 3 is read differently by a shell: write it as NAME='value'"
+    assert found == [settings.Problem("warning", text)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["HOST=db", "export HOST=db # ours", "\tHOST='a $b; c'", 'HOST="a b"\t', "HOST=p#1!*", "HOST=서울", "HOST="],
+)
+def test_what_a_shell_reads_alike_is_fine(tmp_path: Path, line: str) -> None:
+    env_file = write(tmp_path / ".env", f"{line}\n")
+    command = ["sh", "-c", '. "$1"; printf %s "$HOST"', "sh", env_file]
+    values, found = settings.read(COMPLETE, env_file)
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == values["HOST"]
+    assert found == []
 
 
 def test_missing_file_is_a_note_and_a_folder_an_error(tmp_path: Path) -> None:
