@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from callytics import __version__
-from callytics.cli.boundary import LIMITS, Boundary, prepare_output
+from callytics.cli.boundary import LIMITS, Boundary, prepare_streams
 from callytics.exceptions import SettingsError
 from callytics.schema.versions import newest
 from callytics.settings import forget_libpq
@@ -136,5 +136,5 @@ def main(limits: Limits | None = None) -> None:
 
     ``limits`` apply to its imports. Tests and benchmarks set them this way when they run commands in other processes.
     """
-    prepare_output()
+    prepare_streams()
     cli(prog_name="callytics", obj=limits)

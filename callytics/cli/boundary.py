@@ -86,8 +86,10 @@ class Output(io.FileIO):
             return len(data)
 
 
-def prepare_output() -> None:
+def prepare_streams() -> None:
     """Let stdout and stderr outlive their readers, and write characters that their encoding lacks as escapes.
+
+    A stdin that the shell has closed is an empty one.
 
     The escapes are those of JSON, so that JSON output stays exact in any encoding: non-ASCII characters occur in it
     only inside strings.
@@ -98,6 +100,9 @@ def prepare_output() -> None:
         sys.stdout = _outliving(sys.stdout)
     if sys.stderr is not None:
         sys.stderr = _outliving(sys.stderr)
+    if sys.stdin is None:
+        # Takes its number as well, by which a child would otherwise read the next file that is opened.
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
 
 
 def _outliving(stream: TextIO) -> io.TextIOWrapper:

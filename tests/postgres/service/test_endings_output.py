@@ -192,6 +192,28 @@ def test_work_goes_on_without_a_reader(command: str, here: Place) -> None:
         assert execute(here.settings, "select count(*) from agent_accounts where username = 'lee'") == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("import calls.sqlite", "already imported"),
+        ("undo 99", "there is no import 99"),
+        ("top --once", "PostgreSQL"),
+        ("agent passwd kim", "give it with --password-stdin"),
+    ],
+)
+def test_a_closed_stdin_is_an_empty_one(command: str, said: str, here: Place) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, *command.split()],
+        env={**os.environ, **KEY, **environment(here.settings)},
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_an_import_outlives_the_reader_of_its_progress(here: Place, tmp_path: Path, database: Settings) -> None:
     """Both streams end in one pipe, as in `callytics import … 2>&1 | head -1`."""
     assert without_reader("import", "new.sqlite --json --yes", here.at(database), True) == (0, b"")
