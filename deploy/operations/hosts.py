@@ -1,10 +1,10 @@
-"""The order of operations across hosts."""
+"""The order of operations across hosts, and how one of them fails."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 
 
 @operation()
@@ -15,3 +15,8 @@ def wait_for_each_other() -> Generator[StringCommand, None, None]:
     operation that they share.
     """
     yield from ()
+
+
+def failing(error: str) -> StringCommand:
+    """Return a command that fails with ``error``: raised while pyinfra executes, it would come with a traceback."""
+    return StringCommand("echo", QuoteString(f"Error: {error}"), ">&2; exit 1")

@@ -20,6 +20,7 @@ from pyinfra.api import FactBase, OperationError, QuoteString, StringCommand, op
 
 from deploy.operations.application import Checkout
 from deploy.operations.debian_packages import to_the_end
+from deploy.operations.hosts import failing
 
 OLDER_LAYOUT = "."
 OLDER_FILES = "bin include lib lib64 share pyvenv.cfg installed"
@@ -126,7 +127,7 @@ def switched(folder: str, checkout: Checkout, service: Service, first: str) -> G
     elif found.used is None:
         yield from used._inner(folder, release)
     elif failed := failed_hosts():
-        yield _said(_kept(str(found.used), failed, one_way(checkout.folder, found)))
+        yield failing(_kept(str(found.used), failed, one_way(checkout.folder, found)))
     else:
         if not host.state.is_executing:
             logger.info(f"{host.print_prefix}{_plan(found, release, brought(checkout.folder, found))}")
@@ -149,10 +150,9 @@ def returned(folder: str, checkout: Checkout, service: Service) -> Generator[Str
 
 @operation()
 def ended_together() -> Generator[StringCommand, None, None]:
-    """Raise OperationError where an application host has failed: nothing else is upgraded then, on no host."""
-    yield from ()
+    """Fail on every host where an application host has failed: nothing else is upgraded then, a database neither."""
     if failed := failed_hosts():
-        raise OperationError(f"the upgrade has ended: {', '.join(failed)} failed, which says why above")
+        yield failing(f"the upgrade has ended: {', '.join(failed)} failed, which says why above")
 
 
 @operation()
@@ -195,10 +195,6 @@ def _kept(release: str, failed: Sequence[str], without: Sequence[str]) -> str:
         f"{said}. If the database has {without[0]} by now, which can't be rolled back, {release} runs on until it is "
         "restarted, and does not start again: correct what the other host says, and run this command again"
     )
-
-
-def _said(error: str) -> StringCommand:
-    return StringCommand("echo", QuoteString(f"Error: {error}"), ">&2; exit 1")
 
 
 @operation()
