@@ -34,6 +34,11 @@ if away:
         f"{', '.join(away)} cannot be upgraded with the others: bring it up, or take it out of APP_HOSTS until it is"
     )
 
+if "app" in host.groups and not data.app_accepts_one_way:
+    # Here, not when its turn comes: with -y pyinfra looks at an operation only then, and PostgreSQL's was before.
+    found = host.get_fact(releases.FoundReleases, folder=data.app_home)
+    releases.check_reversible(Path(data.deploy_checkout), found)
+
 keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
 
 debian_packages.mended(name="Complete interrupted package installations before the upgrade")

@@ -201,14 +201,8 @@ def _kept(release: str, failed: Sequence[str], without: Sequence[str]) -> str:
 def reversible(folder: str, checkout: Checkout, accepted: bool) -> Generator[StringCommand, None, None]:
     """Raise OperationError where the checkout brings a migration that has no way back, unless that is ``accepted``."""
     yield from ()
-    found = host.get_fact(FoundReleases, folder=folder)
-    if found.used is None or accepted:
-        return
-    if without := one_way(checkout.folder, found):
-        raise OperationError(
-            f"migration {without[0]} can't be rolled back, so a failed upgrade could not be taken back: set "
-            "UPGRADE_ONE_WAY=yes in .env once there is a backup that you would restore"
-        )
+    if not accepted:
+        check_reversible(checkout.folder, host.get_fact(FoundReleases, folder=folder))
 
 
 @operation()
@@ -222,6 +216,15 @@ def pruned(folder: str, keep: int) -> Generator[StringCommand, None, None]:
     for release in unwanted:
         files = OLDER_FILES if release == OLDER_LAYOUT else release
         yield StringCommand(f"cd {folder} && rm -rf {files}")
+
+
+def check_reversible(checkout: Path, found: Releases) -> None:
+    """Raise OperationError where a checkout brings a host a migration that has no way back."""
+    if without := one_way(checkout, found):
+        raise OperationError(
+            f"migration {without[0]} can't be rolled back, so a failed upgrade could not be taken back: set "
+            "UPGRADE_ONE_WAY=yes in .env once there is a backup that you would restore"
+        )
 
 
 def unused(found: Releases, keep: int) -> list[str]:
