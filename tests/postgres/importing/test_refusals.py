@@ -21,6 +21,7 @@ import pytest
 from click.testing import Result
 
 from callytics.importer.source import copying
+from callytics.importer.source.snapshot import take_snapshot
 from callytics.settings import Settings
 from tests.support.installation import Installation, write
 
@@ -191,6 +192,34 @@ def test_no_permission(desk: Desk, public_folder: Path, monkeypatch: pytest.Monk
     with desk.nothing_written(), unprivileged():
         result = desk.run("import", file)
     refused(result, "may not be read by this user", desk.settings)
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal", "uncheckpointed", "hot"])
+def test_a_read_only_folder_is_read(journal: str, public_folder: Path, tmp_path: Path) -> None:
+    """As from a backup or a CD, with whatever is beside the file: all that was committed is in the copy."""
+    source, calls, kept = tmp_path / "calls.sqlite", public_folder / "calls", public_folder / "kept"
+    calls.mkdir()
+    kept.mkdir(mode=0o700)
+    write(source, f"pragma journal_mode = {'delete' if journal in ('delete', 'hot') else 'wal'};" + AUDIO)
+    with closing(sqlite3.connect(source, isolation_level=None)) as writer:
+        writer.executescript("pragma wal_autocheckpoint = 0; pragma cache_size = 1;")
+        if journal == "uncheckpointed":
+            writer.execute("update audio_files set file_name = 'last'")
+        if journal == "hot":
+            writer.executescript("begin; update audio_files set file_name = 'never';" + MANY_PAGES)
+        for suffix in ("", *(("-wal",) if journal == "uncheckpointed" else ("-journal",) if journal == "hot" else ())):
+            shutil.copyfile(f"{source}{suffix}", calls / f"calls.sqlite{suffix}")
+    if os.geteuid() == 0:
+        os.chown(kept, 65534, 65534)
+    calls.chmod(0o555)
+    before = {path.name: path.read_bytes() for path in calls.iterdir()}
+    with unprivileged():
+        taken = take_snapshot(calls / "calls.sqlite", kept)
+    with closing(sqlite3.connect(taken.path)) as sqlite:
+        names = {name for (name,) in sqlite.execute("select file_name from audio_files")}
+    assert names == ({"last"} if journal == "uncheckpointed" else {"one", "two"})
+    assert {path.name: path.read_bytes() for path in calls.iterdir()} == before
+    calls.chmod(0o755)
 
 
 def test_snapshot_folder_not_writable(desk: Desk, public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
