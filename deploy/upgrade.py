@@ -10,22 +10,19 @@ from pathlib import Path
 
 from pyinfra import host, inventory, local, state
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.operations import files
 
 from deploy.operations import backups, debian_packages, releases
 from deploy.operations.cluster import minor
+from deploy.operations.cluster.primary import follows
+from deploy.operations.conf import template
+from deploy.operations.failover import patroni
 from deploy.operations.hosts import wait_for_each_other
 
 DEPLOY = Path(__file__).parent
 
 data = host.data
-is_database = "database" in host.groups
-
-if "cluster" in host.groups:
-    # Its steps restart Debian's own unit of the server, which on a member must stay stopped: Patroni has the data.
-    raise PyinfraError(
-        "three hosts are not upgraded by this file yet: deploy/site.py brings them a new version of Callytics, and "
-        "PostgreSQL's packages are held"
-    )
+is_database, is_member = "database" in host.groups, "cluster" in host.groups
 
 away = [one.name for one in state.inventory if "app" in one.groups and one not in state.activated_hosts]
 if away:
@@ -60,10 +57,40 @@ wait_for_each_other(name="Wait until there is a backup")
 
 if is_database:
     debian_packages.listed(name="Ask for new versions of Debian's packages", minutes=60)
+
+if is_database and not is_member:
     minor.upgraded(
         name="Bring PostgreSQL to its newest minor version",
         packages=data.postgres_packages,
         cluster=data.postgres_cluster,
+    )
+
+if is_member:
+    place = patroni.Place(data.postgres_cluster, data.cluster_patroni_settings_folder, data.cluster_patroni_folder)
+    files.put(
+        name="Install what asks and leads the members, as this version has it",
+        src=template("members.py"),
+        dest=f"{place.settings}/members.py",
+        user="root",
+        group="postgres",
+        mode="0640",
+    )
+    # One after another, and last the one that leads, when another does.
+    minor.member_upgraded(
+        name="Bring the standbys to PostgreSQL's newest minor version",
+        packages=data.postgres_packages,
+        place=place,
+        _if=follows,
+        _serial=True,
+    )
+
+if is_member:
+    wait_for_each_other(name="Wait until the standbys are back")
+    minor.member_upgraded(
+        name="Bring the member to it that leads, or led",
+        packages=data.postgres_packages,
+        place=place,
+        _serial=True,
     )
 
 wait_for_each_other(name="Wait until every database is back")
@@ -73,3 +100,5 @@ releases.ended_together(name="Go on if every application host has this version")
 local.include(str(DEPLOY / "maintenance.py"))
 # The backups' program on database hosts, and what a new version changes of their settings.
 local.include(str(DEPLOY / "backup.py"))
+# The members' own program, and the restarts that new settings ask for.
+local.include(str(DEPLOY / "failover.py"))

@@ -26,6 +26,8 @@ ADDRESSES = [authority.rpartition(":")[0] for authority in SETTINGS["etcd3"]["ho
 # A standby may have to copy all that there is first.
 WAIT_SECONDS = 3600
 SWITCHOVER_SECONDS = 60
+# What is not well by then is not made better by stopping another member; and who comes back copies nothing.
+AWAY_SECONDS, BACK_SECONDS = 60, 300
 
 
 def members() -> Found:
@@ -135,6 +137,17 @@ def switchover() -> None:
     wait(SWITCHOVER_SECONDS, lambda found: leader(found) == latter)
 
 
+def away() -> None:
+    """Let another member lead if this one does; all are well before and after."""
+    if leader(wait(AWAY_SECONDS)) == SETTINGS["name"]:
+        switchover()
+
+
+def back() -> None:
+    """Wait until this member, which was stopped, and all others are well."""
+    wait(BACK_SECONDS)
+
+
 def change() -> None:
     """Change what all members have alike to what is read from stdin."""
     wait()
@@ -160,7 +173,14 @@ def say(document: Any) -> None:
 
 def main(verb: str) -> None:
     """Do what the verb says; what asks answers with a JSON document."""
-    acts: dict[str, Callable[[], Any]] = {"wait": wait, "restart": restart, "switchover": switchover, "change": change}
+    acts: dict[str, Callable[[], Any]] = {
+        "wait": wait,
+        "restart": restart,
+        "switchover": switchover,
+        "away": away,
+        "back": back,
+        "change": change,
+    }
     if verb in acts:
         acts[verb]()
     elif verb == "config":

@@ -30,6 +30,11 @@ def takes_writes() -> bool:
     return bool(host.get_fact(Writes, cluster=host.data.postgres_cluster))
 
 
+def follows() -> bool:
+    """Tell whether this host's server does not, at the moment of an operation."""
+    return not takes_writes()
+
+
 def on_the_primary() -> dict[str, Any]:
     """Return what makes an operation skip a cluster's standbys; nothing where one host has the database to itself."""
     return {"_if": takes_writes} if "cluster" in host.groups else {}
