@@ -12,8 +12,8 @@ from jinja2 import Template
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
 from deploy import policy
-from deploy.operations import file_times, pgbackrest, units
-from deploy.operations.cluster import server_settings
+from deploy.operations import debian_packages, file_times, pgbackrest, units
+from deploy.operations.cluster import minor, server_settings
 from deploy.operations.failover import etcd, patroni
 from tests.support.deploying import Answer, commands
 from tests.support.places import REPOSITORY
@@ -200,3 +200,29 @@ def test_an_option_with_several_values_has_a_line_for_each() -> None:
     text = template.render(sections=backups("repository"))
     assert text.count("tls-server-auth=") == 3
     assert "\npg3-host=fd00::13\n" in text
+
+
+@pytest.mark.parametrize(("active", "waits"), [(True, True), (False, False)])
+def test_nobody_else_is_restarted_before_all_are_well(active: bool, waits: bool) -> None:
+    """But for a member that did not run: the first one of a new cluster has nobody to wait for."""
+    facts = {
+        units.ServiceState: {"enabled": True, "active": active, "started": 10.0},
+        file_times.ModificationTimes: {"/unit": 20.0, "/etc/patroni/patroni.yml": 5.0, patroni.LOADED: 15.0},
+    }
+    found = list(map(str, commands(patroni.running, PLACE, ["/unit"], ["/etc/patroni/patroni.yml"], facts=facts)))
+    assert found[0] == f"systemctl restart {patroni.UNIT}"
+    assert [command.endswith("members.py wait") for command in found[1:]] == [True] * waits
+
+
+def test_a_member_gets_new_packages_when_another_leads_and_all_are_well() -> None:
+    facts = {debian_packages.Versions: {"postgresql-15": ("15.18-0", "15.20-0")}}
+    away, _checkpoint, stop, replaced = map(str, commands(minor.member_upgraded, ["postgresql-15"], PLACE, facts=facts))
+    assert away.endswith("members.py away")
+    assert stop == f"systemctl stop {patroni.UNIT}"
+    new, start, back, old = (
+        replaced.index(one)
+        for one in ("postgresql-15=15.20-0", "systemctl start patroni", "members.py back", "postgresql-15=15.18-0")
+    )
+    assert new < start < back < old
+    newest = {debian_packages.Versions: {"postgresql-15": ("15.20-0", "15.20-0")}}
+    assert commands(minor.member_upgraded, ["postgresql-15"], PLACE, facts=newest) == []
