@@ -145,15 +145,6 @@ def test_all_of_them_go_back_to_a_second(cluster: Cluster) -> None:
     cluster.deployment.app.run("systemctl start callytics-backup-full.service")
 
 
-def test_an_upgrade_of_what_is_the_newest_changes_nothing(cluster: Cluster) -> None:
-    """What it does to an older version is in the manual, as it was run: it would take these hosts minutes."""
-    timeline = cluster.status(cluster.leader)["members"][0]["timeline"]
-    run = cluster.deployment.run("deploy/upgrade.py", check=False)
-    assert (run.exit_code, run.failed) == (0, {}), run.output[-6000:]
-    assert not [name for name in run.changed if "PostgreSQL" in name or "member" in name]
-    assert cluster.status(cluster.leader)["members"][0]["timeline"] == timeline
-
-
 @pytest.mark.parametrize("name", SHORT)
 def test_what_was_acknowledged_outlives(cluster: Cluster, name: str) -> None:
     """Through the service's pool and plain libpq: each row is there once, and what was refused is not."""
