@@ -13,7 +13,9 @@ from callytics.exceptions import PoolExhausted
 
 
 class Waiter(Protocol):
-    """A caller in the queue."""
+    """A caller in the queue since a moment of `time.perf_counter`."""
+
+    began: float
 
     def admit(self) -> bool:
         """Tell the caller that a place is theirs; return False if they have gone."""
@@ -22,13 +24,17 @@ class Waiter(Protocol):
 @dataclass(eq=False)
 # Compared by identity: that is how the queue finds the one that gives up.
 class WaitingThread:
-    """A thread in the queue."""
+    """A thread in the queue, which waits for a lock that is held: an Event has another lock around its own."""
 
-    turn: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.turn.acquire()
 
     def admit(self) -> bool:
         """Let it in."""
-        self.turn.set()
+        self.turn.release()
         return True
 
 
@@ -38,6 +44,7 @@ class WaitingTask:
 
     loop: asyncio.AbstractEventLoop
     turn: asyncio.Future[None]
+    began: float = field(default_factory=time.perf_counter)
 
     def admit(self) -> bool:
         """Let it in; False when its loop was closed while it waited."""
@@ -81,16 +88,20 @@ class FairSemaphore:
 
     def acquire(self, timeout: float) -> None:
         """Wait for a place, up to ``timeout`` seconds; raise PoolExhausted if there was none."""
-        # Without a waiter at first: most callers find a place, and an Event costs more than that.
+        # Most callers find a place, and what waits in the queue costs more to make than that.
         if self._acquire():
             return
         waiter = WaitingThread()
         if self._acquire(waiter):
             return
-        began = time.perf_counter()
+        try:
+            admitted = waiter.turn.acquire(timeout=max(timeout, 0))
+        except BaseException:
+            self._give_up(waiter)
+            raise
         # The turn may have come just after the time was up: whoever has left the queue holds a place.
-        acquired = waiter.turn.wait(timeout) or not self._leave_queue(waiter)
-        self._count(time.perf_counter() - began, acquired)
+        if not admitted and self._leave_queue(waiter):
+            raise self._exhausted(waiter)
 
     async def aacquire(self, timeout: float) -> None:
         """Wait as :meth:`acquire` does, without blocking the event loop."""
@@ -100,27 +111,30 @@ class FairSemaphore:
         waiter = WaitingTask(loop, loop.create_future())
         if self._acquire(waiter):
             return
-        began = time.perf_counter()
         try:
             await asyncio.wait((waiter.turn,), timeout=timeout)
         except asyncio.CancelledError:
-            # Between the turn and the cancellation: the place is ours already, and nobody else would give it back.
-            if not self._leave_queue(waiter):
-                self.release()
+            self._give_up(waiter)
             raise
-        self._count(time.perf_counter() - began, waiter.turn.done() or not self._leave_queue(waiter))
+        if not waiter.turn.done() and self._leave_queue(waiter):
+            raise self._exhausted(waiter)
 
     def release(self) -> None:
         """Give the place to the first in the queue, or free it."""
         with self._lock:
             while self._queue:
                 # Handed over rather than freed: somebody who comes now must not overtake the queue.
-                if self._queue.popleft().admit():
+                waiter = self._queue.popleft()
+                if waiter.admit():
+                    # Counted here, where the lock is held: the waiter would have to take it once more.
+                    self.wait_seconds += time.perf_counter() - waiter.began
                     return
             self._free += 1
 
     def _acquire(self, waiter: Waiter | None = None) -> bool:
         """Take a free place, or queue up; return whether there was one."""
+        if waiter is None and not self._free:
+            return False
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -139,12 +153,18 @@ class FairSemaphore:
                 return False
             return True
 
-    def _count(self, seconds: float, acquired: bool) -> None:
+    def _give_up(self, waiter: Waiter) -> None:
+        """Leave the queue for an exception: a place that was given meanwhile would be given back by nobody else."""
+        if not self._leave_queue(waiter):
+            self.release()
+
+    def _exhausted(self, waiter: Waiter) -> PoolExhausted:
+        """Count a caller for whom no place was left, and return what to tell them."""
+        seconds = time.perf_counter() - waiter.began
         with self._lock:
             self.wait_seconds += seconds
-            self.timeouts += not acquired
-        if not acquired:
-            raise PoolExhausted(
-                f"all connections to the database ({self.size}) were in use for {seconds:.1f} s, and "
-                f"{self.waiting} more wait: raise POSTGRES_MAX_CONNECTIONS, or hold connections for less time"
-            )
+            self.timeouts += 1
+        return PoolExhausted(
+            f"all connections to the database ({self.size}) were in use for {seconds:.1f} s, and "
+            f"{self.waiting} more wait: raise POSTGRES_MAX_CONNECTIONS, or hold connections for less time"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -77,21 +76,19 @@ class Session(psycopg.Connection[TupleRow]):
     longest: float | None = None
     _patience: float | None = None
     _unconfirmed: bool = False
-    _poller: select.poll
 
     def watch(self, generation: int) -> None:
-        """Note which generation of sessions this one belongs to, and watch its socket."""
+        """Note which generation of sessions this one belongs to."""
         self.generation = generation
-        self._poller = select.poll()
-        self._poller.register(self.fileno(), select.POLLIN)
 
     @property
     def alive(self) -> bool:
         """Whether the server has not ended the session, as far as this machine knows; costs no round trip."""
         try:
-            # An idle session has nothing to read, unless it has ended or the server has something to remark.
-            while not self.closed and self._poller.poll(0):
-                self.pgconn.consume_input()
+            # Twice: an ended session's last words come before its end. libpq's socket never blocks, so that this thread
+            # keeps the interpreter, for which it would have to queue up again after a poll.
+            self.pgconn.consume_input()
+            self.pgconn.consume_input()
         except psycopg.Error:
             return False
         return not self.closed
