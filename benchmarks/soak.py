@@ -34,8 +34,9 @@ from callytics.agents import AgentAccounts, Grant  # noqa: E402
 from callytics.postgres import PostgreSQLManager  # noqa: E402
 from callytics.trial.embedded import EmbeddedPostgres  # noqa: E402
 from tests.support.agents import KIM, PASSWORD  # noqa: E402
+from tests.support.faults import kill_server  # noqa: E402
 from tests.support.servers import migrated, private_server  # noqa: E402
-from tests.support.serving import RECORDING, Served, kill_server, served  # noqa: E402
+from tests.support.serving import RECORDING, Served, served  # noqa: E402
 
 # What a client is promised while the database goes away and comes back; 409 is a request of the same key under way.
 PROMISED = {200, 201, 409, 503}

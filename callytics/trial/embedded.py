@@ -351,7 +351,8 @@ class EmbeddedPostgres:
     def _complaint(self, output: str) -> str:
         """Return the first error in the server's log, or else in ``output``."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        found = re.search(r"^.*?(?:FATAL|LOG|error): +(.*(?:invalid|could not|must).*)$", log + output, re.M)
+        told = r"^.*?(?:FATAL|LOG|error): +(.*(?:invalid|could not|must|still in use).*)$"
+        found = re.search(told, log + output, re.M)
         return found[1] if found else output.strip() or "no reason given"
 
     def _as_account(self) -> dict[str, Any]:

@@ -341,12 +341,12 @@ def kill(process: subprocess.Popen[str], delay: float) -> bool:
 def kill_server(server: EmbeddedPostgres) -> None:
     """Kill a server's processes outright, as a machine does that runs out of memory; returns when they are gone."""
     postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
-    # First the one that would start others, and would tell its children to end in peace.
+    # Stopped first: it would start others, and would tell its children to end in peace.
+    os.kill(postmaster, signal.SIGSTOP)
     children = _children(postmaster)
-    os.kill(postmaster, signal.SIGKILL)
-    for child in {*children, *_children(postmaster)}:
+    for process in (postmaster, *children):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
     deadline = time.monotonic() + SECONDS
     while any(_alive(process) for process in (postmaster, *children)):
         assert time.monotonic() < deadline

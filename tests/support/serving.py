@@ -7,7 +7,6 @@ import json
 import os
 import re
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from typing import Any
 import httpx2 as httpx
 
 from callytics.settings import Settings
-from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import PASSWORD
 from tests.support.commands import environment
 from tests.support.network import Network
@@ -146,21 +144,6 @@ def served(
         yield service
     finally:
         service.end()
-
-
-def kill_server(server: EmbeddedPostgres) -> None:
-    """Kill all processes of a server."""
-    first = int((server.data / "postmaster.pid").read_text().splitlines()[0])
-    for pid in (first, *_children(first)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    while server.running:
-        time.sleep(0.02)
-
-
-def _children(parent: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
-    return [int(pid) for pid in found.stdout.split()]
 
 
 class Wire:

@@ -17,9 +17,10 @@ from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.agents import KIM, PASSWORD, accounts_of, agents_of
 from tests.support.browser import Browser, Page
+from tests.support.faults import kill_server
 from tests.support.pooling import eventually
 from tests.support.servers import start_again
-from tests.support.serving import Served, kill_server, served
+from tests.support.serving import Served, served
 
 pytestmark = pytest.mark.slow
 
