@@ -59,6 +59,7 @@ def test_newest_release_is_the_version() -> None:
     assert next(releases())[0] == __version__
 
 
+@pytest.mark.slow
 def test_house_tells_its_figures() -> None:
     done = subprocess.run([sys.executable, REPOSITORY / "scripts/house"], capture_output=True, text=True, check=True)
     told = dict(re.findall(r"^([^:]+): +(.+)$", done.stdout, re.MULTILINE))

@@ -107,7 +107,11 @@ order by coalesce(created_at, '-infinity') desc, id desc, source desc
         ("말", "'말':*", 50),
     ],
 )
-@pytest.mark.parametrize("bounds", [{}, {"FEW": 0}, {"MOST": 1}, {"RARE": 1.0, "FEW": 0}], ids=str)
+@pytest.mark.parametrize(
+    "bounds",
+    [{}, *(pytest.param(one, marks=pytest.mark.slow) for one in ({"FEW": 0}, {"MOST": 1}, {"RARE": 1.0, "FEW": 0}))],
+    ids=str,
+)
 def test_whoever_sees_some_calls_finds_all_hits_in_them(
     calls: MultiDatabaseManager,
     monkeypatch: pytest.MonkeyPatch,

@@ -139,6 +139,7 @@ def test_the_way_back_to_an_older_version_takes_it_back(database: Settings, owne
     assert migrate.migrate(database, report=print) == [newest]
 
 
+@pytest.mark.slow
 def test_an_import_puts_it_away_and_brings_it_back(database: Settings, owner: Connection, tmp_path: Path) -> None:
     optional.add(database, NAME, report=print)
     before = ask(owner, INDEXES)
