@@ -24,11 +24,11 @@ from callytics.api import server as servers
 from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import ServiceSettings, Settings
 from callytics.trial.embedded import EmbeddedPostgres
+from tests.support.faults import kill_server
 from tests.support.servers import start_again
 from tests.support.serving import (
     KEY,
     Served,
-    kill_server,
     refused,
     served,
     service_environment,
