@@ -7,7 +7,7 @@ import glob
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,18 +37,29 @@ def others_may_replace(folder: os.stat_result) -> bool:
 
 
 @contextmanager
-def scratch_in_use(scratch: Path, handle: int | None = None) -> Iterator[Path]:
-    """Yield a scratch file or folder, ``handle`` if it is open already, that is gone afterwards.
+def scratch_in_use(make: Callable[[], Path]) -> Iterator[Path]:
+    """Yield the scratch file or folder that ``make`` makes, under a new name each time; it is gone afterwards.
 
     Its lock tells scratch in use from what a killed command left: the kernel takes the lock back with the process.
     """
-    handle = os.open(scratch, os.O_RDONLY) if handle is None else handle
+    scratch, handle = _locked(make)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield scratch
     finally:
         _remove_scratch(scratch)
         os.close(handle)
+
+
+def _locked(make: Callable[[], Path]) -> tuple[Path, int]:
+    while True:
+        scratch = make()
+        # Another command that sweeps up takes it for abandoned until it is locked: then it is made anew.
+        with suppress(FileNotFoundError):
+            handle = os.open(scratch, os.O_RDONLY if scratch.is_dir() else os.O_RDWR)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if scratch.exists():
+                return scratch, handle
+            os.close(handle)
 
 
 def remove_abandoned(scratch: Iterable[Path]) -> None:

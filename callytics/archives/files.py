@@ -64,11 +64,14 @@ def new_month(folder: Path, month: str) -> Iterator[tuple[Path, Path]]:
 
     A month may go a second time after it has come back, so its folder may be called 2024-05.2.
     """
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
-    except OSError as error:
-        raise ArchiveError(f"the folder {folder} can't be written to: {error.strerror}") from error
-    with disk.scratch_in_use(scratch):
+
+    def make() -> Path:
+        try:
+            return Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
+        except OSError as error:
+            raise ArchiveError(f"the folder {folder} can't be written to: {error.strerror}") from error
+
+    with disk.scratch_in_use(make) as scratch:
         yield scratch, _free_name(folder, month)
 
 

@@ -263,21 +263,30 @@ def _user(number: int) -> str:
 @contextmanager
 def _scratch_file(folder: Path) -> Iterator[Path]:
     """Yield a name in `folder` that is gone afterwards, with everything SQLite put beside it."""
-    try:
-        # In the target folder: the finished copy only has to be renamed.
-        handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
-    except OSError as error:
-        raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
-    with disk.scratch_in_use(Path(name), handle) as scratch:
+
+    def make() -> Path:
+        try:
+            # In the target folder: the finished copy only has to be renamed.
+            handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".sqlite", dir=folder)
+        except OSError as error:
+            raise SourceError(f"the snapshot folder {folder} cannot be written: {error.strerror}") from error
+        os.close(handle)
+        return Path(name)
+
+    with disk.scratch_in_use(make) as scratch:
         yield scratch
 
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     """Yield the name of a new folder in `folder`, which is gone afterwards with all that is in it."""
-    scratch = folder / f".borrowed-{secrets.token_hex(8)}"
-    _make(scratch)
-    with disk.scratch_in_use(scratch):
+
+    def make() -> Path:
+        scratch = folder / f".borrowed-{secrets.token_hex(8)}"
+        _make(scratch)
+        return scratch
+
+    with disk.scratch_in_use(make) as scratch:
         yield scratch
 
 
