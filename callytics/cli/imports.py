@@ -258,7 +258,10 @@ def sync(
 @click.command()
 @click.argument("run", metavar="IMPORT", type=int)
 @click.option(
-    "--force", is_flag=True, help="Also delete rows that were changed in PostgreSQL, or added to the import's."
+    "--force",
+    is_flag=True,
+    help="Also delete rows that were changed in PostgreSQL, or added to the import's; without its snapshot by its "
+    "records.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @JOBS

@@ -130,7 +130,8 @@ def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:
 
 def _way_out(record: SourceRecord) -> str:
     """Return what else there is to do about an import that can't go on."""
-    return f", or give it up with 'callytics undo {record.run}'" if record.status == "running" else ""
+    force = "" if record.status == "running" else " --force"
+    return f", or give it up with 'callytics undo {record.run}{force}'"
 
 
 @contextmanager

@@ -36,9 +36,10 @@ def undo_import(
 ) -> Synced:
     """Delete every row that an import brought, including its rejected and unmapped rows, in one transaction.
 
-    An unfinished import gets back what it has deferred, too, and its snapshot is removed while its file is there. Where
-    a snapshot is gone, or this version does not know how its rows were made, the records tell which rows to delete, and
-    the outcome notes that changes in PostgreSQL could not be told. Killed meanwhile, the same call goes on.
+    An unfinished import gets back what it has deferred, too, and its snapshot is removed while its file is there.
+    Killed meanwhile, the same call goes on. Where its snapshot is gone, or this version does not know how its rows were
+    made, the records tell which rows to delete, and the outcome notes that changes in PostgreSQL could not be told;
+    of a finished import that is done with ``force``.
 
     A row that another import shares, such as a code that both have, stays as that one's own. If rows of the import were
     changed in PostgreSQL since, or rows added there refer to them, nothing is deleted and
@@ -46,7 +47,8 @@ def undo_import(
     out again. The run stays on record, and the same files can be imported again.
 
     Raises ``TargetError`` if there is no such run, another unfinished import holds its tables, or another import refers
-    to the rows; ``SourceError`` if a snapshot of a finished import is gone. No row is deleted then.
+    to the rows; ``SourceError`` if a snapshot of a finished import is gone and ``force`` is not given. No row is
+    deleted then.
     """
     with open_session(settings, options, progress) as session:
         status = _check_run(session, run)
@@ -76,11 +78,14 @@ class Undo:
         self.session, self.number, self.force, self.dry_run = session, number, force, dry_run
         self.ledger, self.target = session.ledger, session.target
         self.staging = Staging(session.connection)
+        self.by_records = force
+        self.notes: list[str] = []
 
     def run(self, lock: bool) -> Synced:
         """Compare and delete. Commits, or rolls everything back if rows clash or nothing is to be written."""
         outcome = Synced(dry_run=self.dry_run, choice="force" if self.force else None, runs=[self.number])
         found = self._compare(begin(self.session.connection, lock=lock))
+        outcome.notes += self.notes
         self.staging.prepare()
         outcome.notes += hand_over(self.session.connection, self.staging.stages.values(), found)
         self._check_children(found)
@@ -94,15 +99,34 @@ class Undo:
         return outcome
 
     def _compare(self, moment: str) -> list[Found]:
-        pairs = [pair for record in self.ledger.sources(self.number) for pair in self._pairs(record)]
+        pairs: list[Pair] = []
+        recorded: list[Found] = []
+        for record in self.ledger.sources(self.number):
+            try:
+                pairs += list(self._pairs(record))
+            except CallyticsError as error:
+                if not self.by_records:
+                    raise
+                recorded += [self._recorded(table) for table in self.ledger.tables(record.id)]
+                self.notes.append(f"by the records of the import alone, which tell no changes since: {error}")
         # To the comparison the file is empty now: what "theirs" means is that every row goes.
         comparison = Comparison(self.staging, snapshot=moment, choice="theirs" if self.force else None)
-        return comparison.of(self.session, pairs)
+        return [*comparison.of(self.session, pairs), *recorded]
 
     def _pairs(self, record: SourceRecord) -> Iterator[Pair]:
         base, zone = base_source(self.session, record), zone_named(record.timezone)
         for row in self.ledger.tables(record.id):
             yield pair_of(row, base, None, self.target, zone)
+
+    def _recorded(self, table: TableRecord) -> Found:
+        """Stage what the records say that the import brought to a table."""
+        found = Found(UnmappedPair(table, None, None))
+        if table.mapping is None:
+            _, found.deleted, _ = self.ledger.stored_counts(table.id)
+        else:
+            found.deleted = self.staging.delete_recorded(table)
+        found.rows = found.deleted
+        return found
 
     def _check_children(self, found: Sequence[Found]) -> None:
         """Find rows that refer to the import's: those of another import are refused, others are clashes."""
@@ -164,13 +188,11 @@ class GivingUp(Undo):
     def _attempt(self, lock: bool) -> Synced:
         # Each with a staging of its own: the tables of the one before went with its transaction.
         attempt = GivingUp(self.session, self.number, self.force, self.dry_run)
-        outcome = attempt.run(lock)
-        outcome.notes += attempt.notes
-        return outcome
+        return attempt.run(lock)
 
     def __init__(self, session: Session, number: int, force: bool, dry_run: bool) -> None:
         super().__init__(session, number, force, dry_run)
-        self.notes: list[str] = []
+        self.by_records = True
 
     def _restore_keys(self) -> None:
         for found in self.ledger.definitions_to_restore(self.number):
@@ -182,28 +204,6 @@ class GivingUp(Undo):
                 continue
             self.ledger.restored(found.id)
             self.session.connection.commit()
-
-    def _compare(self, moment: str) -> list[Found]:
-        pairs: list[Pair] = []
-        recorded: list[Found] = []
-        for record in self.ledger.sources(self.number):
-            try:
-                pairs += list(self._pairs(record))
-            except CallyticsError as error:
-                recorded += [self._recorded(table) for table in self.ledger.tables(record.id)]
-                self.notes.append(f"by the records of the import alone, which tell no changes since: {error}")
-        comparison = Comparison(self.staging, snapshot=moment, choice="theirs" if self.force else None)
-        return [*comparison.of(self.session, pairs), *recorded]
-
-    def _recorded(self, table: TableRecord) -> Found:
-        """Stage what the records say that the import brought to a table."""
-        found = Found(UnmappedPair(table, None, None))
-        if table.mapping is None:
-            _, found.deleted, _ = self.ledger.stored_counts(table.id)
-        else:
-            found.deleted = self.staging.delete_recorded(table)
-        found.rows = found.deleted
-        return found
 
     def _forget(self) -> None:
         self.ledger.forget_rows(self.number)

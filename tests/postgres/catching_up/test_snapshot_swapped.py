@@ -100,6 +100,33 @@ def test_something_else_in_the_place_of_a_snapshot(swap: str, office: Installati
     assert office.one("select count(*) from audio_files") == 0
 
 
+@pytest.mark.parametrize("swap", SWAPS)
+def test_without_its_snapshot_an_import_can_be_given_up(swap: str, office: Installation) -> None:
+    """By its records, with what was changed since and what a sync brought; what the application added stays."""
+    office.write("insert into audio_files (id, file_path, file_name) values (700, '/x', 'x'), (701, '/y', x'00');")
+    assert office.sync().changed > 0
+    office.change("update audio_files set file_name = 'ours' where id = 1")
+    office.change("insert into audio_files (id, file_name) values (9000, 'own')")
+    snapshot = Path(office.one("select snapshot_path from imports.sources"))
+    SWAPS[swap](snapshot)
+    with in_time():
+        with pytest.raises(SourceError, match=r"or give it up with 'callytics undo 1 --force'$"):
+            office.undo()
+        outcome = office.undo(force=True, dry_run=True)
+        assert outcome.changed > 0
+        assert office.one("select count(*) from audio_files") > 1
+        given_up = office.undo(force=True)
+    assert given_up.changed == outcome.changed
+    assert any("which tell no changes since" in note for note in given_up.notes)
+    assert office.all("select id from audio_files") == [(9000,)]
+    assert office.one("select count(*) from imports.rejected") == 0
+    if snapshot.is_dir():
+        # In the way of the next one, which says so.
+        shutil.rmtree(snapshot)
+    assert office.import_().exit_code == 3
+    assert office.problems() == []
+
+
 @pytest.mark.parametrize("swap", sorted(set(SWAPS) - {"nothing"}))
 def test_undoing_an_unfinished_import_leaves_what_is_no_snapshot(swap: str, office: Installation) -> None:
     """It may be anybody's."""
