@@ -191,6 +191,7 @@ for job, described in jobs.items():
         says=described["says"],
         command=commands[job],
         condition=policy.LEADS.format(port=data.postgres_port) if is_member and described.get("leads") else "",
+        again=described.get("again"),
         database_unit=database_unit,
     )
     conf(

@@ -123,8 +123,12 @@ LOCAL = ["127.0.0.1/32", "::1/128"]
 
 # Where the repository is another host's, whoever keeps it backs up; the others need the database beside them.
 REPOSITORY_JOBS = {
-    "full": {"says": "back up everything, every week", "when": "Sun *-*-* 01:30:00"},
-    "diff": {"says": "back up what differs from the last full backup, every day", "when": "Mon..Sat *-*-* 01:30:00"},
+    "full": {"says": "back up everything, every week", "when": "Sun *-*-* 01:30:00", "again": "yes"},
+    "diff": {
+        "says": "back up what differs from the last full backup, every day",
+        "when": "Mon..Sat *-*-* 01:30:00",
+        "again": "yes",
+    },
     "verify": {"says": "read every backup and verify it, every week", "when": "Wed *-*-* 03:30:00"},
 }
 DATABASE_JOBS = {
