@@ -310,7 +310,8 @@ def test_it_goes_away_after_the_repair(story: Story, alert: str) -> None:
 def test_every_metric_that_a_rule_names_exists_live(story: Story) -> None:
     words = {name for rule in RULES for name in re.findall(r"\b(?:callytics|node)_\w+", rule["expr"])}
     assert len(words) > 30
-    assert sorted(words - story.live) == []
+    # Those of three hosts are asked for in test_cluster.py.
+    assert words - story.live == {"callytics_standby_follows", "callytics_standbys_confirming"}
 
 
 def test_every_query_of_the_dashboard_has_an_answer(story: Story) -> None:

@@ -127,7 +127,8 @@ def kill_during_the_switch(installation: Installation) -> bool:
     deadline = time.monotonic() + 30
     while reached and installation.host.run(journal, check=False).returncode != 0 and time.monotonic() < deadline:
         time.sleep(0.1)
-    installation.host.run("kill -9 $(pgrep -f 'python3 /opt/callytics/switch_release.py' | sort -rn)", check=False)
+    # The pattern does not match the shell that asks, which would end first of all.
+    installation.host.run("kill -9 $(pgrep -f '[p]ython3 /opt/callytics/switch_release.py' | sort -rn)")
     os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
     process.wait()
