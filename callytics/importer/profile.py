@@ -1,7 +1,7 @@
 """Profile: what a file holds and what an import would do with every value, without a server.
 
-It runs the import's own conversion over all rows rather than estimating. Only what PostgreSQL itself would refuse, a
-violated constraint, can't be known here.
+It runs the import's own conversion over all rows rather than estimating. Of what PostgreSQL itself would refuse, a null
+where a value is needed is known here, and no other violated constraint.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import pyarrow.compute as pc
 from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import SourceError
@@ -25,11 +26,13 @@ from callytics.importer.target.catalogue import declared_columns
 from callytics.importer.target.shared import held_rows, taken
 from callytics.importer.times import Disagreement, TimeColumn, disagreements, time_columns_of
 from callytics.postgres.text import shown
+from callytics.schema.catalogue.catalogue import required_columns
 
 # Of each finding, so many rows are shown with the first characters of their values.
 # Enough to recognise what is meant, and little of what somebody said.
 EXAMPLES = 3
 VALUE_LENGTH = 40
+NO_VALUE = "null in a column that needs a value"
 
 
 @dataclass
@@ -247,16 +250,31 @@ def _count(
 ) -> None:
     found = [(row.rowid, row.column or "", row.reason, True) for row in chunk.refused]
     found += [(row.rowid, column, name, False) for row in chunk.rows for column, name in row.normalisations]
+    found += [(rowid, column, NO_VALUE, True) for rowid, column in _without_value(conversion, chunk).items()]
     for rowid, column, what, rejected in found:
         counted[column, what] += 1
         empty = Finding(conversion.table_mapping.table.name, conversion.target, column, what, rejected)
         finding = findings.setdefault((column, what), empty)
         if len(finding.examples) < EXAMPLES:
-            finding.examples.append((rowid, _cut(converter.source_values(rowid)[column])))
+            # A column that only its application can compute has none.
+            finding.examples.append((rowid, _cut(converter.source_values(rowid).get(column))))
+
+
+def _without_value(conversion: Conversion, chunk: Chunk) -> dict[int, str]:
+    """Return the rows that PostgreSQL takes none of for want of a value, each with the first source column at fault."""
+    outputs, found = conversion.table_mapping.mapping.outputs, dict[int, str]()
+    needed = {*required_columns(conversion.target), conversion.key} & outputs.keys()
+    for name in (name for name in conversion.columns if name in needed):
+        numbers = chunk.clean["source_rowid"].filter(pc.is_null(chunk.clean[name])).to_pylist()
+        numbers += [row.rowid for row in chunk.rows if row.values[name] is None]
+        found = dict.fromkeys(numbers, outputs[name]) | found
+    return found
 
 
 def _cut(value: object) -> str:
     """Return the beginning of a value, without characters that would upset a terminal."""
+    if value is None:
+        return "NULL"
     # Text need not be UTF-8, and may hold escape sequences.
     text = value.decode(errors="backslashreplace") if hasattr(value, "decode") else repr(value)
     return shown(text[:VALUE_LENGTH]) + ("…" if len(text) > VALUE_LENGTH else "")

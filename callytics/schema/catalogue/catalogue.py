@@ -55,7 +55,7 @@ class Part:
 def required_columns(table: str) -> frozenset[str]:
     """Return the columns of a table that have to be given a value."""
     columns = (part for part in expected().parts if (part.kind, part.relation) == ("column", table))
-    return frozenset(part.name for part in columns if part.definition.endswith(" not null"))
+    return frozenset(part.name.strip('"') for part in columns if part.definition.endswith(" not null"))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from callytics.exceptions import SourceError
 from callytics.importer import inspect_file
 from callytics.importer.source.tables import name_text
 from tests.support.installation import Installation, quiet
@@ -229,15 +231,44 @@ def test_an_id_of_any_storage_class(written: str, held: int | str, without: str,
 
 
 def test_a_row_without_an_id_is_rejected(installation: Installation) -> None:
-    installation.take(
+    file = installation.write(
         "create table audio_files (id bigint primary key, file_path text, file_name text, processing_status text);"
-        "insert into audio_files values (null, '/c/1.wav', '1.wav', ''), (2, '/c/2.wav', '2.wav', '');",
-        code=3,
+        "insert into audio_files values (null, '/c/1.wav', '1.wav', ''), (2, '/c/2.wav', '2.wav', '');"
     )
+    installation.take(file, code=3)
     assert installation.all("select id from audio_files") == [(2,)]
+    assert "1 row will be rejected: null in a column that needs a value" in installation.said(
+        "inspect", installation.file
+    )
     assert installation.all("select source_row ->> 'file_path', reason from imports.rejected") == [
         ("/c/1.wav", 'null value in column "id" of relation "audio_files" violates not-null constraint')
     ]
+
+
+def test_inspect_tells_of_rows_without_a_value_that_they_need(installation: Installation) -> None:
+    """Of one that is null, of several, of a column that the file lacks; as many as the import rejects."""
+    file = installation.write(
+        "create table audio_properties (id integer primary key, file_path text, file_name text);"
+        "insert into audio_properties values (1, '/c/1.wav', '1.wav'), (2, '/c/2.wav', null), (3, 7, null);"
+        "create table processing_logs (id bigint primary key, audio_file_id integer, processing_step text,"
+        " start_time datetime, status text);"
+        "insert into processing_logs values (1, 1, null, null, 'completed'),"
+        " (null, 1, 'b', '2024-05-01 10:00:00', 'failed'), (3, 1, 'c', '2024-05-01 10:00:00', 'failed'),"
+        " (4, 1, 'd', 'soon', 'failed');"
+    )
+    foretold: Counter[str] = Counter()
+    profile = inspect_file(file, installation.options, quiet)
+    for finding in profile.findings:
+        assert finding.rejected
+        foretold[finding.target] += finding.rows
+    assert foretold == {"audio_files": 2, "processing_logs": 3}
+    said = installation.said("inspect", file)
+    assert "file_name → audio_files: 2 rows will be rejected: null in a column that needs a value" in said
+    assert "row 2: NULL" in said
+    with pytest.raises(SourceError, match="is not clean"):
+        profile.refuse_unclean()
+    outcome = installation.take(file, code=3)
+    assert Counter({table.target_table: table.rejected for table in outcome.tables if table.rejected}) == foretold
 
 
 def test_ids_that_are_reals_move_with_the_others(installation: Installation) -> None:
