@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import stat
 import subprocess
 import time
 import urllib.error
@@ -148,7 +149,8 @@ def project(running_engine: Engine, tmp_path_factory: pytest.TempPathFactory) ->
     assert made.exit_code == 0, made.output
     (folder / "sources/calls.sqlite").chmod(0o644)
     for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+        # No right is taken: one of them may be /tmp.
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o755)
     return Composed(running_engine, folder)
 
 
