@@ -47,8 +47,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, str], list[Problem]]:
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             # The line itself stays out of the message: it may be half of a password.
-            problem = f"{path} line {_line(binding)} can't be read: write it as NAME='value'"
-            problems.append(Problem("error", problem))
+            problems.append(Problem("error", f"{path} line {_line(binding)} can't be read: write it as NAME='value'"))
         elif binding.key and binding.value is not None:
             values[binding.key] = binding.value
             if not AS_A_SHELL.fullmatch(binding.original.string.strip()):

@@ -99,8 +99,7 @@ class Undo:
         return outcome
 
     def _compare(self, moment: str) -> list[Found]:
-        pairs: list[Pair] = []
-        recorded: list[Found] = []
+        pairs, recorded = list[Pair](), list[Found]()
         for record in self.ledger.sources(self.number):
             try:
                 pairs += list(self._pairs(record))

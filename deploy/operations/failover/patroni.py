@@ -83,22 +83,12 @@ def local(data: Any, place: Place, shared: Mapping[str, Any], password: Callable
     empty etcd would otherwise become a new and empty database that takes writes.
     """
     tls = {name: f"{place.settings}/{name}" for name in ("ca.crt", "server.crt", "server.key")}
-    verified = {"sslmode": "verify-full", "sslrootcert": f"{place.server}/ca.crt"}
     # A lone first member could store nothing until the first copy is there: switched on by `agreed`.
     lone = {"synchronous_mode": False, "synchronous_mode_strict": False}
-    port = data.postgres_port
     return {
         "scope": data.cluster_scope,
         "name": data.cluster_member,
-        "restapi": {
-            "listen": authority_of(data.cluster_address, 8008),
-            "connect_address": authority_of(data.cluster_address, 8008),
-            "certfile": tls["server.crt"],
-            "keyfile": tls["server.key"],
-            "cafile": tls["ca.crt"],
-            # Whoever asks may be anybody who reaches the port; whoever changes something needs a certificate.
-            "verify_client": "optional",
-        },
+        "restapi": _interface(authority_of(data.cluster_address, 8008), tls),
         "ctl": {"cacert": tls["ca.crt"], "certfile": tls["server.crt"], "keyfile": tls["server.key"]},
         "etcd3": {
             "hosts": [authority_of(address, 2379) for address in data.cluster_members.values()],
@@ -112,32 +102,54 @@ def local(data: Any, place: Place, shared: Mapping[str, Any], password: Callable
             "method": "never",
             "never": {"command": "/bin/false"},
         },
-        "postgresql": {
-            "listen": ",".join(["localhost", *data.postgres_listen]) + f":{port}",
-            "connect_address": f"{data.cluster_member}:{port}",
-            "data_dir": place.data,
-            "bin_dir": place.binaries,
-            "custom_conf": f"{place.server}/patroni.conf",
-            "use_unix_socket": True,
-            "pgpass": "/run/patroni/pgpass",
-            "authentication": {
-                # By the socket as the account itself: no password anywhere.
-                "superuser": {"username": "postgres"},
-                "replication": {
-                    "username": "callytics_replicator",
-                    "password": password("callytics_replicator"),
-                    **verified,
-                },
-                "rewind": {"username": "callytics_rewinder", "password": password("callytics_rewinder"), **verified},
-            },
-            "parameters": {
-                "unix_socket_directories": "/var/run/postgresql",
-                "hba_file": f"{place.server}/pg_hba.conf",
-                "ident_file": f"{place.server}/pg_ident.conf",
-            },
-            "basebackup": [{"checkpoint": "fast"}],
-        },
+        "postgresql": _server(data, place, password),
         "watchdog": {"mode": "automatic", "device": "/dev/watchdog", "safety_margin": 5},
+    }
+
+
+def _interface(authority: str, tls: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "listen": authority,
+        "connect_address": authority,
+        "certfile": tls["server.crt"],
+        "keyfile": tls["server.key"],
+        "cafile": tls["ca.crt"],
+        # Whoever asks may be anybody who reaches the port; whoever changes something needs a certificate.
+        "verify_client": "optional",
+    }
+
+
+def _server(data: Any, place: Place, password: Callable[[str], str]) -> dict[str, Any]:
+    port = data.postgres_port
+    return {
+        "listen": ",".join(["localhost", *data.postgres_listen]) + f":{port}",
+        "connect_address": f"{data.cluster_member}:{port}",
+        "data_dir": place.data,
+        "bin_dir": place.binaries,
+        "custom_conf": f"{place.server}/patroni.conf",
+        "use_unix_socket": True,
+        "pgpass": "/run/patroni/pgpass",
+        "authentication": _authentication(place, password),
+        "parameters": {
+            "unix_socket_directories": "/var/run/postgresql",
+            "hba_file": f"{place.server}/pg_hba.conf",
+            "ident_file": f"{place.server}/pg_ident.conf",
+        },
+        "basebackup": [{"checkpoint": "fast"}],
+    }
+
+
+def _authentication(place: Place, password: Callable[[str], str]) -> dict[str, Any]:
+    verified = {"sslmode": "verify-full", "sslrootcert": f"{place.server}/ca.crt"}
+    return {
+        # By the socket as the account itself: no password anywhere.
+        "superuser": {"username": "postgres"},
+        "replication": {
+            "username": "callytics_replicator",
+            "password": password("callytics_replicator"),
+            **verified,
+        },
+        "rewind": {"username": "callytics_rewinder", "password": password("callytics_rewinder"), **verified},
     }
 
 
