@@ -78,8 +78,12 @@ class Undo:
         self.session, self.number, self.force, self.dry_run = session, number, force, dry_run
         self.ledger, self.target = session.ledger, session.target
         self.staging = Staging(session.connection)
-        self.by_records = force
         self.notes: list[str] = []
+
+    @property
+    def by_records(self) -> bool:
+        """Whether the records tell what to delete where a snapshot can't."""
+        return self.force
 
     def run(self, lock: bool) -> Synced:
         """Compare and delete. Commits, or rolls everything back if rows clash or nothing is to be written."""
@@ -186,12 +190,12 @@ class GivingUp(Undo):
 
     def _attempt(self, lock: bool) -> Synced:
         # Each with a staging of its own: the tables of the one before went with its transaction.
-        attempt = GivingUp(self.session, self.number, self.force, self.dry_run)
-        return attempt.run(lock)
+        return GivingUp(self.session, self.number, self.force, self.dry_run).run(lock)
 
-    def __init__(self, session: Session, number: int, force: bool, dry_run: bool) -> None:
-        super().__init__(session, number, force, dry_run)
-        self.by_records = True
+    @property
+    def by_records(self) -> bool:
+        """True: nobody is to be stuck with an unfinished import."""
+        return True
 
     def _restore_keys(self) -> None:
         for found in self.ledger.definitions_to_restore(self.number):
