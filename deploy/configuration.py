@@ -4,7 +4,6 @@ from pyinfra import host
 
 from deploy.operations.cluster import server_settings
 from deploy.operations.cluster.machine import server_sizes
-from deploy.operations.cluster.primary import on_the_primary
 from deploy.operations.conf import conf
 
 if "database" in host.groups:
@@ -29,9 +28,7 @@ if "database" in host.groups:
         },
     )
     # Before the reload: postgresql.auto.conf is read last and would win over the file above.
-    server_settings.none_past_the_files(
-        name="Take back settings made past the files", cluster=data.postgres_cluster, **on_the_primary()
-    )
+    server_settings.none_past_the_files(name="Take back settings made past the files", cluster=data.postgres_cluster)
     server_settings.in_force(
         name="Run PostgreSQL with these settings",
         cluster=data.postgres_cluster,

@@ -52,6 +52,15 @@ if "cluster" in host.groups:
         state_file=etcd.STATE_FILE,
     )
     units.loaded(name="Make systemd know etcd's unit", units={etcd.UNIT: [unit_file]})
+    wait_for_each_other(name="Wait until every member has a certificate")
+    etcd.reduced(
+        name="Take out of etcd who is a member no more",
+        members=data.cluster_members,
+        folder=folder,
+        scope=data.cluster_scope,
+        _run_once=True,
+    )
+    wait_for_each_other(name="Wait until etcd has no other members")
     etcd.invited(
         name="Note how etcd begins where it has not",
         member=data.cluster_member,

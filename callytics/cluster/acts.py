@@ -21,6 +21,8 @@ SWITCHOVER_SECONDS, RESTART_SECONDS = 60.0, 180.0
 # A large database takes its time to be copied; who waits may leave, and the copy goes on.
 COPY_SECONDS = 86_400.0
 LOOK_SECONDS = 0.5
+# Two of Patroni's loops.
+NOTED_SECONDS = 10.0
 
 # Told what is waited for, and of how many steps how many are done.
 Progress = Callable[[str, int, int], None]
@@ -74,15 +76,27 @@ def restartable(cluster: Cluster, names: Sequence[str]) -> list[Member]:
 
 
 def restart(place: Place, names: Sequence[str], progress: Progress) -> Cluster:
-    """Restart servers one after another; return the cluster."""
+    """Restart servers one after another; return the cluster.
+
+    Standbys that still await it after the leader get a second one: see `_restarted`.
+    """
     seen = look(place)
     chosen = restartable(seen, names)
+    seen = _restart_each(place, seen, chosen, progress)
+    if chosen and chosen[-1].leads:
+        again = [one for one in seen.members if one.pending_restart and one.name in {member.name for member in chosen}]
+        seen = _restart_each(place, seen, again, progress)
+    return seen
+
+
+def _restart_each(place: Place, seen: Cluster, chosen: Sequence[Member], progress: Progress) -> Cluster:
     for number, member in enumerate(chosen):
         progress("restart of servers", number, len(chosen))
         # Since the last one's restart another member may have gone.
         restartable(seen, [member.name])
         tell(place, _address(place, seen, member), "restart", {})
-        seen = _awaited(place, RESTART_SECONDS, partial(_restarted, seen, member.name))
+        noted = time.monotonic() + NOTED_SECONDS
+        seen = _awaited(place, RESTART_SECONDS, partial(_restarted, seen, member.name, noted))
         progress("restart of servers", number + 1, len(chosen))
     return seen
 
@@ -153,9 +167,11 @@ def _complete(before: Cluster, now: Cluster) -> bool:
     return follow and len(now.confirming) >= len(before.confirming)
 
 
-def _restarted(before: Cluster, name: str, now: Cluster) -> bool:
-    # Patroni notes within a loop that its server awaits a restart no more.
-    return _complete(before, now) and not _named(now, name).pending_restart
+def _restarted(before: Cluster, name: str, noted: float, now: Cluster) -> bool:
+    # Patroni notes within a loop that its server awaits a restart no more. A standby still does where a setting was
+    # lowered: it keeps the higher one until the leader has the lower one.
+    member = _named(now, name)
+    return _complete(before, now) and (not member.pending_restart or (not member.leads and time.monotonic() > noted))
 
 
 def _awaited(place: Place, seconds: float, done: Callable[[Cluster], bool]) -> Cluster:

@@ -28,6 +28,8 @@ WAIT_SECONDS = 3600
 SWITCHOVER_SECONDS = 60
 # What is not well by then is not made better by stopping another member; and who comes back copies nothing.
 AWAY_SECONDS, BACK_SECONDS = 60, 300
+# Patroni of a member answers while it copies: one that does not is not there, or does not come up.
+SILENT_SECONDS = 120
 
 
 def members() -> Found:
@@ -36,7 +38,7 @@ def members() -> Found:
     for address in ADDRESSES:
         try:
             answer = request(address, "/patroni")
-            found[answer["patroni"]["name"]] = answer
+            found[answer["patroni"]["name"]] = {**answer, "address": address}
         except OSError:
             pass
     return found
@@ -67,7 +69,8 @@ def leads(member: dict[str, Any]) -> bool:
 
 def faults(found: Found) -> list[str]:
     """Return what is not as it should be, in a line each."""
-    lines = [f"{len(ADDRESSES) - len(found)} of {len(ADDRESSES)} members do not answer"] * (len(found) < len(ADDRESSES))
+    heard = {one["address"] for one in found.values()}
+    lines = [f"{one} does not answer: journalctl -u patroni there" for one in ADDRESSES if one not in heard]
     if sum(map(leads, found.values())) != 1:
         lines.append("not exactly one member leads")
     for name, one in found.items():
@@ -84,13 +87,15 @@ def faults(found: Found) -> list[str]:
 
 def wait(seconds: float = WAIT_SECONDS, done: Callable[[Found], bool] = bool) -> Found:
     """Wait until all is well; end with what is not."""
-    deadline = time.monotonic() + seconds
+    began = heard = time.monotonic()
     while True:
         found = members()
         lines = faults(found)
         if not lines and done(found):
             return found
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        heard = now if len(found) == len(ADDRESSES) else heard
+        if now > began + seconds or now > heard + SILENT_SECONDS:
             sys.exit("; ".join(lines) or "the members do not do what they were told")
         time.sleep(0.5)
 
@@ -116,15 +121,20 @@ def pending(found: Found) -> list[str]:
 
 
 def restarted(name: str) -> Callable[[Found], bool]:
-    """Return what tells whether a member awaits a restart no more."""
-    return lambda found: name not in pending(found)
+    """Return what tells whether a member awaits a restart no more, or can't yet.
+
+    A standby keeps what a setting was lowered from until the one that leads has the lower one.
+    """
+    loops = time.monotonic() + 2 * SETTINGS["bootstrap"]["dcs"]["loop_wait"]
+    return lambda found: name not in pending(found) or (time.monotonic() > loops and not leads(found[name]))
 
 
 def restart() -> None:
-    """Restart what awaits it, one after another."""
-    for name in pending(wait()):
-        ctl("restart", name)
-        wait(done=restarted(name))
+    """Restart what awaits it, one after another, and standbys once more that still do when the leader is back."""
+    for _ in range(2):
+        for name in pending(wait()):
+            ctl("restart", name)
+            wait(done=restarted(name))
 
 
 def switchover() -> None:

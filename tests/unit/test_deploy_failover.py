@@ -11,11 +11,14 @@ from jinja2 import Template
 
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
+from pyinfra.api import OperationError
+from pyinfra.api.exceptions import PyinfraError
+
 from deploy import policy
 from deploy.operations import debian_packages, file_times, pgbackrest, units
 from deploy.operations.cluster import minor, server_settings
 from deploy.operations.failover import etcd, patroni
-from tests.support.deploying import Answer, commands
+from tests.support.deploying import Answer, commands, made_up_host
 from tests.support.places import REPOSITORY
 
 SIZES = {"max_connections": "100", "max_worker_processes": "10", "max_locks_per_transaction": "128", "work_mem": "4MB"}
@@ -161,15 +164,69 @@ def test_one_with_data_goes_on_and_one_that_knows_how_to_begin_does() -> None:
     assert invited(None, data=True) == invited(None, noted=True) == []
 
 
+def reduced(found: dict[str, str] | None, leader: str) -> list[str]:
+    known = {etcd.Members: found, etcd.Leader: leader}
+    return [str(command) for command in commands(etcd.reduced, MEMBERS, "/etc/etcd", "callytics", facts=known)]
+
+
+def test_who_is_a_member_no_more_is_taken_out_of_etcd() -> None:
+    """Before another one is taken in: with three of which one is gone etcd refuses a fourth."""
+    (remove,) = reduced({"https://10.0.0.1:2380": "a1", "https://10.0.0.9:2380": "d9"}, "a")
+    assert remove.endswith("member remove d9")
+    assert reduced(dict.fromkeys(map(etcd.peer_url, MEMBERS.values()), "1"), "a") == reduced(None, "") == []
+    with pytest.raises(OperationError, match=r"10\.0\.0\.9 leads and is not in DATABASE_HOSTS"):
+        reduced({"https://10.0.0.1:2380": "a1", "https://10.0.0.9:2380": "d9"}, "10.0.0.9")
+
+
+def agreed(found: Any) -> dict[str, Any]:
+    wanted = {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"wal_level": "replica"}}}
+    given = commands(patroni.agreed, PLACE, wanted, facts={patroni.Answer: found})
+    return json.loads(given[0].connector_arguments["_stdin"]) if given else {}
+
+
+def test_settings_that_somebody_had_the_members_agree_on_go() -> None:
+    """They would win over the files: with synchronous_commit off one host alone would have what was acknowledged."""
+    right = {"ttl": "20", "pause": None, "postgresql": {"use_slots": True, "parameters": {"wal_level": "replica"}}}
+    assert agreed(right) == {}
+    right["postgresql"]["parameters"]["synchronous_commit"] = "off"  # type: ignore[index]
+    assert agreed(right)["postgresql"]["parameters"] == {"wal_level": "replica", "synchronous_commit": None}
+    assert agreed(None)["postgresql"]["parameters"] == {"wal_level": "replica"}
+
+
+def identified(**found: str) -> None:
+    hosts = {name: SimpleNamespace(get_fact=lambda _fact, value=one, **_more: value) for name, one in found.items()}
+    with made_up_host({}) as host:
+        host.data = SimpleNamespace(cluster_members=found, postgres_cluster="15/main")
+        host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        patroni.refuse_strangers()
+
+
+def test_members_with_data_of_different_clusters_are_told_apart_before_anything_is_changed() -> None:
+    identified(a="7", b="", c="7")
+    with pytest.raises(PyinfraError, match="a, c and b hold data of different clusters"):
+        identified(a="7", b="8", c="7")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_one_of_three_does_not_become_the_only_host_by_a_shorter_list(enabled: bool) -> None:
+    with made_up_host({patroni.Enabled: enabled}):
+        if enabled:
+            with pytest.raises(PyinfraError, match="this is a member of a cluster"):
+                patroni.refuse_members()
+        else:
+            patroni.refuse_members()
+
+
 @pytest.mark.parametrize(("active", "verb"), [(False, "start --no-block"), (True, "restart")])
 def test_etcd_is_started_without_waiting_and_restarted_with(active: bool, verb: str) -> None:
     facts = {
         units.ServiceState: {"active": active, "enabled": True, "started": 100.0},
         file_times.ModificationTimes: {"/etc/etcd/callytics.env": 150.0},
     }
-    assert list(map(str, commands(etcd.running, ["/etc/etcd/callytics.env"], facts=facts))) == [
-        f"systemctl {verb} callytics-etcd.service"
-    ]
+    (command,) = map(str, commands(etcd.running, ["/etc/etcd/callytics.env"], facts=facts))
+    assert f"systemctl {verb} callytics-etcd.service" in command
+    # With an authority that the others do not know yet there is no majority to wait for.
+    assert command.startswith("timeout 60") is active
 
 
 TLS = {"backup_port": 8432, "backup_processes": 2, "backup_keep_days": 28, "backup_options": {"repo1-type": "posix"}}

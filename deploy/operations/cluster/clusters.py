@@ -29,6 +29,22 @@ class ClusterState(FactBase[dict[str, bool]]):
         return {word: word in output for word in ("configured", "filled", "handed over")}
 
 
+class Identifier(FactBase[str]):
+    """The number that initdb gave the data of a cluster and that copies keep; empty where there is none."""
+
+    default = str
+
+    def command(self, cluster: str) -> str:
+        """Return the command that asks."""
+        binaries = f"/usr/lib/postgresql/{cluster.partition('/')[0]}/bin"
+        asked = f"LC_ALL=C {binaries}/pg_controldata -D /var/lib/postgresql/{cluster}"
+        return f"{asked} 2>/dev/null | sed -n 's/^Database system identifier: *//p'; true"
+
+    def process(self, output: list[str]) -> str:
+        """Return the number."""
+        return output[0] if output else ""
+
+
 @operation()
 def present(cluster: str) -> Generator[StringCommand, None, None]:
     """Create the cluster if the package did not; never removes anything that holds data.

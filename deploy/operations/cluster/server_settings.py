@@ -44,12 +44,15 @@ def is_stale(state: Mapping[str, Any], written: dict[str, float]) -> bool:
 
 @operation()
 def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
-    """Reset what was set by ALTER SYSTEM or ALTER ROLE ALL, both of which take precedence over the files."""
+    """Reset what was set by ALTER SYSTEM or ALTER ROLE ALL, both of which take precedence over the files.
+
+    A standby has its own of the first kind, which would count once it leads.
+    """
     state = host.get_fact(SettingsState, cluster=cluster) or {"altered": [], "everybody": []}
     statements = []
     if state["altered"]:
         statements.append("alter system reset all")
-    if state["everybody"]:
+    if state["everybody"] and not state.get("standby"):
         # The roles' own settings stay: deploy/roles.py declares them.
         statements.append("alter role all reset all")
     if statements:

@@ -68,6 +68,21 @@ class Members(FactBase[dict[str, str] | None]):
         return {row[3]: row[0] for row in rows if len(row) > 3} or None
 
 
+class Leader(FactBase[str]):
+    """The name of the member whose PostgreSQL leads, by what Patroni keeps in etcd; empty where none does."""
+
+    default = str
+
+    def command(self, folder: str, endpoints: Sequence[str], scope: str) -> str:
+        """Return the command that asks."""
+        asked = f"{etcdctl(folder, endpoints)} get --print-value-only /service/{scope}/leader 2>/dev/null"
+        return f"[ ! -f {folder}/server.crt ] || ! command -v etcdctl >/dev/null || {asked} || true"
+
+    def process(self, output: list[str]) -> str:
+        """Return the name."""
+        return output[0] if output else ""
+
+
 class Healthy(FactBase[bool]):
     """Whether this host's etcd has a leader and stores what it is told."""
 
@@ -92,6 +107,27 @@ def etcdctl(folder: str, endpoints: Sequence[str]) -> str:
 
 
 @operation()
+def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[StringCommand, None, None]:
+    """Take those out who are members no more: each would count for a majority, and might lead unknown to clients.
+
+    Raises OperationError where one of them leads: it has what the others may lack.
+    """
+    endpoints = [authority_of(address, 2379) for address in members.values()]
+    found = host.get_fact(Members, folder=folder, endpoints=endpoints) or {}
+    former = [found[url] for url in found if url not in map(peer_url, members.values())]
+    if not former:
+        host.noop("etcd has no other members")
+        return
+    leader = host.get_fact(Leader, folder=folder, endpoints=endpoints, scope=scope)
+    if leader and leader not in members:
+        raise OperationError(
+            f"{leader} leads and is not in DATABASE_HOSTS: run 'callytics cluster switchover' there, and again"
+        )
+    for identifier in former:
+        yield StringCommand(f"{etcdctl(folder, endpoints)} member remove {identifier}")
+
+
+@operation()
 def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
     """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
 
@@ -105,9 +141,12 @@ def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[S
     endpoints = [authority_of(members[name], 2379) for name in others]
     found = host.get_fact(Members, folder=folder, endpoints=endpoints)
     if found is None:
-        if any(host.state.inventory.get_host(name).get_fact(HasData) for name in others):
+        holders = [name for name in others if host.state.inventory.get_host(name).get_fact(HasData)]
+        if holders:
             raise OperationError(
-                f"etcd on {member} has no data and the others, who have, do not answer: start {UNIT} on them first"
+                f"etcd on {member} has no data and does not hear two others that have: start {UNIT} there first; where "
+                f"only {' and '.join(holders)} is left for good, 'systemctl stop {UNIT}' and remove {DATA} there, and "
+                "run again"
             )
         yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=new >{STATE_FILE}")
         return
@@ -129,7 +168,8 @@ def running(files: Sequence[str]) -> Generator[StringCommand, None, None]:
         # Its start ends when two of three are there: the first would wait for ever.
         yield StringCommand("systemctl start --no-block", UNIT)
     elif any(time >= state["started"] for time in written.values()):
-        yield StringCommand("systemctl restart", UNIT)
+        # Its start ends when it is one of a majority: never where the others wait for the same new authority.
+        yield StringCommand(f"timeout {WAIT_SECONDS} systemctl restart {UNIT} || [ $? = 124 ]")
     elif state["enabled"]:
         host.noop("etcd runs with its files as they are")
 

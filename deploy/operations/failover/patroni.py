@@ -25,8 +25,9 @@ from pyinfra.api import (
     operation,
 )
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.exceptions import PyinfraError
 
-from deploy.operations.cluster.clusters import ClusterState
+from deploy.operations.cluster.clusters import ClusterState, Identifier
 from deploy.operations.cluster.psql import JsonFact, run_sql
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.failover.etcd import authority_of
@@ -289,6 +290,34 @@ def founds() -> bool:
     return bool(host.name == (filled or list(data.cluster_members))[0])
 
 
+def refuse_strangers() -> None:
+    """Raise PyinfraError, before anything is changed, where members hold data of different clusters.
+
+    Patroni of one of them would not start, and nobody but its log would say why.
+    """
+    data = host.data
+    found: dict[str, list[str]] = {}
+    for name in data.cluster_members:
+        one = host.state.inventory.get_host(name)
+        if identifier := one.get_fact(Identifier, cluster=data.postgres_cluster):
+            found.setdefault(identifier, []).append(name)
+    if len(found) > 1:
+        whose = " and ".join(", ".join(names) for names in found.values())
+        raise PyinfraError(
+            f"{whose} hold data of different clusters: move /var/lib/postgresql/{data.postgres_cluster} away where it "
+            "is not wanted, and run again"
+        )
+
+
+def refuse_members() -> None:
+    """Raise PyinfraError where this host is to have the database to itself, and is one of a cluster."""
+    if host.get_fact(Enabled):
+        raise PyinfraError(
+            f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three, or make it the "
+            "only host as docs/hosts.md says, Three hosts"
+        )
+
+
 def has_data() -> bool:
     """Tell whether there is data here that Patroni can begin with."""
     return bool(host.get_fact(ClusterState, cluster=host.data.postgres_cluster).get("filled"))
@@ -352,12 +381,26 @@ def healthy(place: Place) -> Generator[StringCommand, None, None]:
 
 @operation()
 def agreed(place: Place, wanted: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
-    """Have etcd keep what all members have alike; what is not named stays as it is."""
+    """Have etcd keep what all members have alike: of PostgreSQL's settings no others, as they would win over the files.
+
+    What else is not named stays as it is.
+    """
     found = host.get_fact(Answer, place=place, verb="config")
-    if found is not None and contains(found, wanted):
+    excess = others(found, wanted)
+    if found is not None and contains(found, wanted) and not excess:
         host.noop("the members have agreed on this")
     else:
-        yield asking(place, "change", _stdin=json.dumps(wanted))
+        server = wanted["postgresql"]
+        # Patroni forgets what is null.
+        parameters = {**server["parameters"], **dict.fromkeys(excess)}
+        changed = {**wanted, "postgresql": {**server, "parameters": parameters}}
+        yield asking(place, "change", _stdin=json.dumps(changed))
+
+
+def others(found: Any, wanted: Mapping[str, Any]) -> list[str]:
+    """Return the settings of PostgreSQL that the members have agreed on and that are not wanted."""
+    agreed_on = ((found or {}).get("postgresql") or {}).get("parameters") or {}
+    return sorted(agreed_on.keys() - wanted["postgresql"]["parameters"].keys())
 
 
 def contains(found: Any, wanted: Any) -> bool:

@@ -1,6 +1,7 @@
 -- Whether the server runs with what its files say: when they were read, what is wrong in them, what waits for a
 -- restart, and what somebody set past the files, by ALTER SYSTEM or ALTER ROLE ALL.
 select json_build_object(
+    'standby', pg_is_in_recovery(),
     'loaded', extract(epoch from pg_conf_load_time()),
     'checksums', current_setting('data_checksums') = 'on',
     'errors', array(
