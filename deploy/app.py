@@ -18,7 +18,11 @@ if "app" in host.groups:
     kept_key = keys.KeptKey(Path(data.deploy_folder, "jwt_secret_key"))
     settings = {
         # By the name that this machine has in its own server's certificate.
-        "POSTGRES_HOST": ",".join("localhost" if name == host.name else name for name in data.app_database_hosts),
+        **{
+            name: ",".join("localhost" if name == host.name else name for name in names)
+            for name, names in (("POSTGRES_HOST", data.app_database_hosts), ("POSTGRES_READ_HOST", data.app_read_hosts))
+            if names
+        },
         "POSTGRES_PORT": data.postgres_port,
         "POSTGRES_DB": data.postgres_database,
         "POSTGRES_SSLMODE": "verify-full",

@@ -92,6 +92,7 @@ def signing_key() -> Secret | None:
 def service_settings() -> dict[str, str]:
     """Return the service's settings that .env names; the service has its own defaults for the others."""
     names = (
+        "POSTGRES_READ_LAG",
         "JWT_EXPIRE_MINUTES",
         "SESSION_IDLE_MINUTES",
         "MAX_LOGIN_ATTEMPTS",

@@ -26,6 +26,7 @@ from callytics.api.telemetry.meters import Metrics
 from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.standbys import Reads
 from callytics.settings import ServiceSettings, Settings
 
 DESCRIPTION = "Calls and what was found in them. Errors are problem details (RFC 9457)."
@@ -64,7 +65,8 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
     DatabaseUnavailable if the database can't be reached.
     """
     postgres = PostgreSQLManager(settings, timeout=POOL_SECONDS, statement_timeout=STATEMENT_SECONDS)
-    counted = Metrics(postgres)
+    reads = Reads(postgres)
+    counted = Metrics(postgres, reads)
     app = Application(
         title="Callytics",
         version=__version__,
@@ -80,11 +82,12 @@ def create_app(settings: Settings, service: ServiceSettings) -> FastAPI:
     )
     app.state.service = Service(
         postgres=postgres,
+        reads=reads,
         databases=MultiDatabaseManager(postgres),
         auth=AgentAuth(postgres, service),
-        probe=Probe(postgres),
-        counting=Counting(postgres),
-        glance=Glance(postgres, service.prometheus_url),
+        probe=Probe(postgres, reads),
+        counting=Counting(reads),
+        glance=Glance(reads, service.prometheus_url),
         metrics=counted,
         login_limits=LoginLimits(),
         noting=Noting(Trail(postgres)),
@@ -119,9 +122,11 @@ def _middleware(service: ServiceSettings, counted: Metrics) -> list[Middleware]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    postgres: PostgreSQLManager = app.state.service.postgres
-    await postgres.ainitialize()
+    ours: Service = app.state.service
+    await ours.postgres.ainitialize()
+    await ours.reads.aopen()
     try:
         yield
     finally:
-        await postgres.aclose()
+        await ours.reads.aclose()
+        await ours.postgres.aclose()

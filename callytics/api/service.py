@@ -15,13 +15,15 @@ from callytics.api.telemetry.meters import Metrics
 from callytics.api.telemetry.state import Counting, Probe
 from callytics.calls import MultiDatabaseManager
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.standbys import Reads
 
 
 @dataclass(frozen=True)
 class Service:
-    """The services of one application, all on one connection pool."""
+    """The services of one application, all on one connection pool, and one for each standby that is read from."""
 
     postgres: PostgreSQLManager
+    reads: Reads
     databases: MultiDatabaseManager
     auth: AgentAuth
     probe: Probe

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, TypeVar, overload
@@ -306,11 +306,17 @@ class PostgreSQLManager:
 
     @asynccontextmanager
     async def atransaction(
-        self, *, isolation: Isolation | None = None, read_only: bool = False
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        first: Callable[[Session], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Session]:
         """Hold a transaction across awaits, with the guarantees of :meth:`transaction`.
 
-        Use the manager's coroutines inside: calls on the connection itself block the event loop.
+        Use the manager's coroutines inside: calls on the connection itself block the event loop. ``first`` is given
+        the connection before a transaction begins on it, not where one is open: what it finds is not newer than what
+        the transaction sees.
         """
         outer = self._callers.transaction()
         if outer is not None:
@@ -318,6 +324,8 @@ class PostgreSQLManager:
                 yield outer.session
             return
         async with self._opened().lend(self.timeout) as session:
+            if first is not None:
+                await first(session)
             transaction = Transaction(session, self._callers.caller())
             async with ainside(transaction, isolation, read_only):
                 with self._callers.joinable(transaction):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -51,6 +51,11 @@ class Settings:
     sslrootcert: str | None = None
     owner_user: str | None = None
     owner_password: str | None = field(default=None, repr=False)
+    read_hosts: tuple[str, ...] = ()
+    # Seconds that a standby may lag.
+    read_lag: int = 5
+    # Whether a server is used only while it is a standby.
+    standby: bool = False
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, env_file: Path | None = DEFAULT_ENV_FILE) -> Settings:
@@ -74,7 +79,13 @@ class Settings:
             sslrootcert=value(values, "POSTGRES_SSLROOTCERT") or None,
             owner_user=value(values, "POSTGRES_OWNER_USER") or None,
             owner_password=value(values, "POSTGRES_OWNER_PASSWORD") or None,
+            read_hosts=hosts(values["POSTGRES_READ_HOST"]) if value(values, "POSTGRES_READ_HOST") else (),
+            read_lag=int(value(values, "POSTGRES_READ_LAG")),
         )
+
+    def at_standby(self, host: str) -> Settings:
+        """Return the settings of a pool that reads from one of ``read_hosts`` while that is a standby."""
+        return replace(self, hosts=(host,), read_hosts=(), standby=True, min_connections=0)
 
     def login(self, *, owner: bool = False) -> tuple[str, str]:
         """Return user and password: the application's, or those of whoever migrates and imports."""
@@ -104,12 +115,12 @@ class Settings:
             "sslmode": self.sslmode,
             "sslrootcert": self.sslrootcert,
             # libpq then tries one after the other until it finds the primary.
-            "target_session_attrs": "read-write" if len(self.hosts) > 1 else None,
+            "target_session_attrs": "standby" if self.standby else "read-write" if len(self.hosts) > 1 else None,
             "application_name": "callytics",
             "client_encoding": "UTF8",
             # For each host. libpq itself would wait as long as the kernel does, two minutes for a host that is off.
             "connect_timeout": "10",
-        } | (FAILOVER if len(self.hosts) > 1 else {})
+        } | (FAILOVER if len(self.hosts) > 1 or self.standby else {})
         return EXPLICIT | {name: value for name, value in parameters.items() if value is not None}
 
     def conninfo(self, *, owner: bool = False) -> str:

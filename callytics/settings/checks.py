@@ -39,7 +39,8 @@ def check(values: Mapping[str, str], env_file: Path | None = DEFAULT_ENV_FILE) -
     """Yield every problem of the settings, each with its fix; ``env_file`` is where they were read from."""
     for variable in REQUIRED:
         yield from _check_required(variable, values, place(env_file))
-    yield from _check_hosts(values.get("POSTGRES_HOST", ""))
+    for variable in ("POSTGRES_HOST", "POSTGRES_READ_HOST"):
+        yield from _check_hosts(variable, values.get(variable, ""))
     for variable in SECRETS:
         yield from _check_password(variable, values.get(variable, ""))
     yield from _check_owner(values)
@@ -56,18 +57,18 @@ def _check_required(variable: str, values: Mapping[str, str], where: str) -> Ite
         yield Problem("error", f"{variable} is empty: give it a value in {where}")
 
 
-def _check_hosts(text: str) -> Iterator[Problem]:
+def _check_hosts(variable: str, text: str) -> Iterator[Problem]:
     if not text.strip():
         return
     for host in hosts(text):
         if not host:
-            yield Problem("error", f"POSTGRES_HOST has an empty host in '{text}': remove the extra comma")
+            yield Problem("error", f"{variable} has an empty host in '{text}': remove the extra comma")
         elif "://" in host or "@" in host:
-            yield Problem("error", "POSTGRES_HOST is a URL: give the host's name or address only")
+            yield Problem("error", f"{variable} is a URL: give the host's name or address only")
         elif re.fullmatch(r"[^:/]+:\d+", host):
-            yield Problem("error", f"POSTGRES_HOST '{host}' holds a port: put the port into POSTGRES_PORT")
+            yield Problem("error", f"{variable} '{host}' holds a port: put the port into POSTGRES_PORT")
         elif re.search(r"\s", host) and not host.startswith("/"):
-            yield Problem("error", f"POSTGRES_HOST '{host}' holds a space: separate hosts with commas")
+            yield Problem("error", f"{variable} '{host}' holds a space: separate hosts with commas")
 
 
 def _check_password(variable: str, password: str) -> Iterator[Problem]:
@@ -86,7 +87,8 @@ def _check_owner(values: Mapping[str, str]) -> Iterator[Problem]:
 
 def _check_numbers(values: Mapping[str, str]) -> Iterator[Problem]:
     low, high = "POSTGRES_MIN_CONNECTIONS", "POSTGRES_MAX_CONNECTIONS"
-    limits = {"POSTGRES_PORT": 65535, "API_PORT": 65535, low: 10000, high: 10000, **dict.fromkeys(LOGIN_NUMBERS, 10**6)}
+    limits = {"POSTGRES_PORT": 65535, "API_PORT": 65535, low: 10000, high: 10000, "POSTGRES_READ_LAG": 3600}
+    limits |= dict.fromkeys(LOGIN_NUMBERS, 10**6)
     wrong = [name for name, limit in limits.items() if not _is_number(value(values, name), limit)]
     for name in wrong:
         text = f"{name} '{value(values, name)}' is not a whole number from 1 to {limits[name]}: correct it"

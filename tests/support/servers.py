@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def folder_in_memory() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def processes_of(server: EmbeddedPostgres) -> list[int]:
+def processes_of(server: EmbeddedPostgres | StandbyServer) -> list[int]:
     """Return the server's processes: all of them work in its folder."""
     found = []
     for process in Path("/proc").iterdir():
@@ -100,7 +100,7 @@ def processes_of(server: EmbeddedPostgres) -> list[int]:
 
 
 @contextmanager
-def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+def frozen(server: EmbeddedPostgres | StandbyServer) -> Iterator[None]:
     """Stop all of a server's processes meanwhile: its port accepts connections, and nothing answers."""
     processes = processes_of(server)
     assert len(processes) > 3
@@ -231,29 +231,52 @@ def execute(settings: Settings, statement: str, *values: object, owner: bool = T
         return cursor.fetchall() if cursor.description else []
 
 
-@contextmanager
-def standby_of(server: EmbeddedPostgres, address: str) -> Iterator[None]:
-    """Run a standby that streams from a server, at another address and the same port, named like its address."""
-    owner = server.data.stat()
-    # Beside the server's own, where its account may enter.
-    data = server.home / "standby"
-    data.mkdir(mode=0o700)
-    os.chown(data, owner.st_uid, owner.st_gid)
-    how: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if not os.geteuid() else {}
+@dataclass(frozen=True)
+class StandbyServer:
+    """A standby that streams from a private server, at another address and the same port."""
 
-    def run(program: str, *arguments: str | Path) -> None:
+    bin: Path
+    data: Path
+    address: str
+    owner: os.stat_result
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's programs on its folder, as the folder's owner."""
+        how: dict[str, Any] = {"user": self.owner.st_uid, "group": self.owner.st_gid, "extra_groups": []}
         # No pipe: the server that pg_ctl starts would inherit it.
         subprocess.run(
-            [server.bin / program, "-D", data, *arguments], stdout=subprocess.DEVNULL, check=True, cwd="/", **how
+            [self.bin / program, "-D", self.data, *arguments],
+            stdout=subprocess.DEVNULL,
+            check=True,
+            cwd="/",
+            **({} if os.geteuid() else how),
         )
 
+    def start(self) -> None:
+        """Start it, and wait until it can be read from."""
+        self.run("pg_ctl", "start", "-w", "-s", "-l", self.data / "log")
+
+    def stop(self) -> None:
+        """End it without a word to its clients."""
+        self.run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+
+@contextmanager
+def standby_of(server: EmbeddedPostgres, address: str) -> Iterator[StandbyServer]:
+    """Run a standby that streams from a server, at another address and the same port, named like its address."""
+    # Beside the server's own, where its account may enter.
+    standby = StandbyServer(server.bin, server.home / f"standby-{address}", address, server.data.stat())
+    standby.data.mkdir(mode=0o700)
+    os.chown(standby.data, standby.owner.st_uid, standby.owner.st_gid)
     primary = f"{server.superuser_conninfo()} application_name={address}"
-    run("pg_basebackup", "-R", "-c", "fast", "-X", "stream", "-d", primary)
-    with (data / "postgresql.conf").open("a") as settings:
+    standby.run("pg_basebackup", "-R", "-c", "fast", "-X", "stream", "-d", primary)
+    with (standby.data / "postgresql.conf").open("a") as settings:
         settings.write(f"listen_addresses = '{address}'\n")
-    run("pg_ctl", "start", "-w", "-s", "-l", data / "log")
+    standby.start()
     try:
-        yield
+        yield standby
     finally:
-        run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
-        shutil.rmtree(data)
+        # A test may have stopped it.
+        with suppress(subprocess.CalledProcessError):
+            standby.stop()
+        shutil.rmtree(standby.data)

@@ -104,6 +104,8 @@ def test_env_show_masks_passwords_and_tells_where_each_value_is_from(monkeypatch
         "POSTGRES_USER=app  # .env",
         "POSTGRES_PASSWORD=********  # .env",
         "POSTGRES_PORT=5432  # default",
+        "POSTGRES_READ_HOST=  # not set",
+        "POSTGRES_READ_LAG=5  # default",
         "POSTGRES_OWNER_USER=  # not set",
         "POSTGRES_OWNER_PASSWORD=  # not set",
         "POSTGRES_SUPERUSER_PASSWORD=  # not set",

@@ -144,7 +144,13 @@ def test_three_hosts_are_a_cluster_and_one_is_none() -> None:
     assert [name for name, one in hosts.items() if "cluster" in one["groups"]] == MEMBERS
     assert {hosts[name]["cluster_member"] for name in MEMBERS} == set(MEMBERS)
     assert hosts["10.0.0.21"]["app_database_hosts"] == MEMBERS
+    assert hosts["10.0.0.21"]["app_read_hosts"] == []
     assert not any("cluster" in one["groups"] for one in inventory(**APART).values())
+
+
+def test_the_service_reads_where_it_is_told_to() -> None:
+    app = inventory(**THREE, POSTGRES_READ_HOST=THREE["DATABASE_HOSTS"], POSTGRES_READ_LAG="2")["10.0.0.21"]
+    assert (app["app_read_hosts"], app["app_service_settings"]["POSTGRES_READ_LAG"]) == (MEMBERS, "2")
 
 
 def test_members_reach_each_other_and_no_host_of_its_own_has_a_line_for_them() -> None:

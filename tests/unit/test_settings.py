@@ -77,6 +77,14 @@ def test_placeholder_passwords_are_refused(password: str) -> None:
     ("changes", "expected"),
     [
         (
+            {"POSTGRES_READ_HOST": "a,,b"},
+            "error: POSTGRES_READ_HOST has an empty host in 'a,,b': remove the extra comma",
+        ),
+        (
+            {"POSTGRES_READ_LAG": "0"},
+            "error: POSTGRES_READ_LAG '0' is not a whole number from 1 to 3600: correct it",
+        ),
+        (
             {"POSTGRES_HOST": "a,,b"},
             "error: POSTGRES_HOST has an empty host in 'a,,b': remove the extra comma",
         ),
@@ -416,3 +424,12 @@ def test_service_does_not_start_without_a_key() -> None:
 
 def test_database_alone_needs_no_key() -> None:
     assert Settings.load(COMPLETE, None).database == "callytics"
+
+
+def test_a_pool_of_a_standby_connects_to_nothing_else() -> None:
+    loaded = Settings.load(COMPLETE | {"POSTGRES_READ_HOST": "b, c", "POSTGRES_READ_LAG": "2"}, None)
+    assert (loaded.hosts, loaded.read_hosts, loaded.read_lag) == (("db.example",), ("b", "c"), 2)
+    standby = loaded.at_standby("c")
+    assert (standby.parameters()["host"], standby.parameters()["target_session_attrs"]) == ("c", "standby")
+    assert standby.min_connections == 0
+    assert loaded.parameters()["target_session_attrs"] == "any"

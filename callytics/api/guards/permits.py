@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from callytics.agents.auth import Agent
+from callytics.agents.permissions import allows
 from callytics.agents.trail import Entry, Outcome
 from callytics.api import service
 from callytics.api.guards.waiting import bounded, departure
@@ -23,6 +24,7 @@ from callytics.exceptions import NotAuthenticated, NotPermitted
 BEARER = HTTPBearer(auto_error=False, description="The token that POST /auth/login returned")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Result = TypeVar("Result")
 
 
 class Bounded(APIRoute):
@@ -155,9 +157,15 @@ def shown(request: Request, calls: Iterable[int | None]) -> None:
     request.state.calls = sorted({call for call in calls if call is not None})
 
 
-def calls(request: Request) -> MultiDatabaseManager:
-    """Return the calls as far as the agent who is logged in may see them: any other is as if it were not there."""
-    return service.of(request).databases.seen_by(request.state.visible)
+async def read(request: Request, work: Callable[[MultiDatabaseManager], Awaitable[Result]]) -> Result:
+    """Return what ``work`` reads of the calls that the agent may see: any other is as if it were not there.
+
+    A standby may be read from, which may lack what others have stored of late. Who may store calls reads everything
+    that is stored, and so whatever is their own.
+    """
+    visible, stores = request.state.visible, allows(agent(request).permissions, "audio_upload", "write")
+    reads = service.of(request).reads
+    return await reads.read(lambda postgres: work(MultiDatabaseManager(postgres, visible)), fresh=stores)
 
 
 def agent(request: Request) -> Agent:

@@ -129,7 +129,7 @@ async def store(
 async def read(request: Request, audio_file_id: RowId) -> Analysis:
     """Return everything known about a call."""
     permits.shown(request, [audio_file_id])
-    found = await permits.calls(request).aget_complete_analysis_result(audio_file_id)
+    found = await permits.read(request, lambda calls: calls.aget_complete_analysis_result(audio_file_id))
     if found is None:
         raise HTTPException(404, "there is no such recording")
     return Analysis(**found)

@@ -137,9 +137,9 @@ async def find_calls(request: Request, response: Response, wanted: Annotated[Cal
     ours = service.of(request)
     with ours.metrics.searching("calls") if wanted.search is not None else nullcontext():
         filters = wanted.model_dump(exclude={"count"})
-        page = await permits.calls(request).afind_calls(**filters)
+        page = await permits.read(request, lambda calls: calls.afind_calls(**filters))
     counting = {name: filters[name] for name in filters.keys() - {"after", "limit"}}
-    count = await permits.calls(request).acount_calls(**counting) if wanted.count else None
+    count = await permits.read(request, lambda calls: calls.acount_calls(**counting)) if wanted.count else None
     permits.shown(request, (row["id"] for row in page.rows))
     link(request, response, page.next)
     return Calls(calls=[FoundCall(**row) for row in page.rows], next=page.next, count=counted(count))
@@ -150,10 +150,10 @@ async def search_transcripts(
     request: Request, response: Response, wanted: Annotated[TranscriptFilter, Query()]
 ) -> Transcripts:
     """Return a page of utterances that contain all the words."""
-    found = permits.calls(request)
+    asked = (wanted.search, wanted.after, wanted.limit)
     with service.of(request).metrics.searching("transcripts"):
-        page = await found.asearch_transcripts(wanted.search, wanted.after, wanted.limit, snippets=True)
-    count = await found.acount_transcripts(wanted.search) if wanted.count else None
+        page = await permits.read(request, lambda calls: calls.asearch_transcripts(*asked, snippets=True))
+    count = await permits.read(request, lambda calls: calls.acount_transcripts(wanted.search)) if wanted.count else None
     permits.shown(request, (row["audio_file_id"] for row in page.rows))
     link(request, response, page.next)
     return Transcripts(transcripts=[Said(**row) for row in page.rows], next=page.next, count=counted(count))

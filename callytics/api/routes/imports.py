@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from callytics.api import problems, service
 from callytics.api.guards import permits
 from callytics.api.telemetry.state import SQL, Verdict
+from callytics.postgres import PostgreSQLManager
 
 router = APIRouter(
     prefix="/imports",
@@ -43,9 +44,15 @@ class ImportReport(Verdict):
 @router.get("/latest", summary="Read the last import", responses=problems.declared(404))
 async def latest(request: Request) -> ImportReport:
     """Return the last import, table by table."""
-    postgres = service.of(request).postgres
-    found = await postgres.aexecute_query(SQL["last_import"], fetch="one")
+    found = await service.of(request).reads.read(_latest)
     if found is None:
         raise HTTPException(404, "nothing was imported yet")
+    return found
+
+
+async def _latest(postgres: PostgreSQLManager) -> ImportReport | None:
+    found = await postgres.aexecute_query(SQL["last_import"], fetch="one")
+    if found is None:
+        return None
     tables = await postgres.aexecute_query(SQL["import_tables"], {"id": found["id"]})
     return ImportReport(**found, tables=[ImportedTable(**table) for table in tables])

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from callytics.api.telemetry.state import Probe, Shared
 from callytics.exceptions import CallyticsError
-from callytics.postgres import PostgreSQLManager
 from callytics.postgres.sql import Queries
+from callytics.postgres.standbys import Reads
 from callytics.status import overview, top
 from callytics.status.asking import NoAnswer, firing
 
@@ -51,8 +51,9 @@ class Month(BaseModel):
 class Glance:
     """Asks all of it, once for everybody who asks at the same time."""
 
-    def __init__(self, postgres: PostgreSQLManager, prometheus: str | None) -> None:
-        self.postgres, self.prometheus = postgres, prometheus
+    def __init__(self, reads: Reads, prometheus: str | None) -> None:
+        # Backups, standbys and archiving are the primary's to tell.
+        self.postgres, self.reads, self.prometheus = reads.primary, reads, prometheus
         self.items = Shared(self._items, GLANCE_SECONDS)
         self.growth = Shared(self._growth, GROWTH_SECONDS)
 
@@ -70,7 +71,8 @@ class Glance:
             return [Item(subject=subject, level="none", state="unknown")]
 
     async def _growth(self) -> list[Month]:
-        rows = await self.postgres.aexecute_query(SQL["growth"], {"months": MONTHS, "spoken": SPOKEN})
+        asked = {"months": MONTHS, "spoken": SPOKEN}
+        rows = await self.reads.read(lambda postgres: postgres.aexecute_query(SQL["growth"], asked))
         return [Month(**row) for row in rows]
 
     def _parts(self) -> dict[str, Callable[[], Iterator[Item]]]:

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from callytics.agents.asking import REQUEST_ID
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.standbys import Reads
 
 # In seconds, up to the limit of an answer and past it.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -52,7 +53,7 @@ COUNTERS = {
 class Metrics:
     """One application's metrics, in their own registry: prometheus_client's default one is global."""
 
-    def __init__(self, postgres: PostgreSQLManager) -> None:
+    def __init__(self, postgres: PostgreSQLManager, reads: Reads) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "callytics_http_requests",
@@ -85,6 +86,8 @@ class Metrics:
             "callytics_http_requests_in_progress", "Requests being answered", registry=self.registry
         )
         self.registry.register(PoolCollector(postgres))
+        if reads.standbys:
+            self.registry.register(ReadsCollector(reads))
         postgres.observe(self.executed)
 
     def in_progress(self) -> AbstractContextManager[None]:
@@ -141,3 +144,27 @@ class PoolCollector(Collector):
             yield GaugeMetricFamily(name, text, value=getattr(now, field))
         for name, (field, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, value=getattr(now, field))
+
+
+class ReadsCollector(Collector):
+    """Where reads went, with standbys by their places in POSTGRES_READ_HOST: whoever scrapes need not learn names."""
+
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing beforehand."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers."""
+        counted = CounterMetricFamily("callytics_reads", "Reads that standbys may serve", labels=("server",))
+        counted.add_metric(("primary",), self.reads.by_primary)
+        counted.add_metric(("standby",), self.reads.by_standby)
+        ready = GaugeMetricFamily("callytics_read_standby_ready", "Whether reads go to a standby", labels=("standby",))
+        lag = GaugeMetricFamily("callytics_read_standby_lag_seconds", "At most, at the last read", labels=("standby",))
+        for number, standby in enumerate(self.reads.standbys, 1):
+            ready.add_metric((str(number),), standby.state == "ready")
+            if standby.lag is not None:
+                lag.add_metric((str(number),), standby.lag)
+        yield from (counted, ready, lag)

@@ -16,6 +16,7 @@ from callytics.exceptions import CallyticsError
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.pool.cancelling import look
 from callytics.postgres.sql import Composed, Queries, quote
+from callytics.postgres.standbys import Reads
 
 SQL = Queries(Path(__file__).with_name("state.sql"))
 # The promise is 2 seconds; the rest is for the answer to travel.
@@ -37,6 +38,17 @@ class PoolState(BaseModel):
     waiting: int = Field(description="Callers waiting for a connection", examples=[0])
 
 
+class StandbyState(BaseModel):
+    """A standby that is read from, in the order of POSTGRES_READ_HOST."""
+
+    state: str = Field(
+        description="ready, behind, apart (other data, or a failover not noted yet), away (out of reach, or no "
+        "standby) or unknown; at the last read",
+        examples=["ready"],
+    )
+    lag_seconds: float | None = Field(description="At most, at the last read; null: unknown", examples=[0.0])
+
+
 class Healthy(BaseModel):
     """The service can use its database."""
 
@@ -46,6 +58,7 @@ class Healthy(BaseModel):
     schema_version: str = Field(description="The last migration that was applied", examples=["0050.agent-sessions"])
     latency_ms: float = Field(description="Until the database answered", examples=[0.7])
     pool: PoolState
+    standbys: list[StandbyState] = Field(default_factory=list, description="Those that are read from")
 
 
 class TableRows(BaseModel):
@@ -108,8 +121,8 @@ class Shared(Generic[Result]):
 class Probe:
     """Checks the database's health, with one query at a time."""
 
-    def __init__(self, postgres: PostgreSQLManager) -> None:
-        self.postgres = postgres
+    def __init__(self, postgres: PostgreSQLManager, reads: Reads) -> None:
+        self.postgres, self.reads = postgres, reads
         self.shared = Shared(self._ask)
 
     async def ask(self) -> Healthy:
@@ -135,30 +148,33 @@ class Probe:
             schema_version=schema_version or "none",
             latency_ms=round(health.latency_ms, 2),
             pool=PoolState(size=health.size, in_use=health.in_use, idle=health.idle, waiting=health.waiting),
+            standbys=[StandbyState(state=one.state, lag_seconds=one.lag) for one in self.reads.standbys],
         )
 
 
 class Counting:
     """Counts the rows of the database's tables."""
 
-    def __init__(self, postgres: PostgreSQLManager) -> None:
-        self.postgres = postgres
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
         self.shared = Shared(self._count, COUNT_SECONDS)
 
     async def _count(self) -> Counts:
-        return await self.postgres.in_thread(self._count_now)
+        return await self.reads.read(lambda postgres: postgres.in_thread(_counted, postgres))
 
-    def _count_now(self) -> Counts:
-        last = self.postgres.execute_query(SQL["last_import"], fetch="one")
-        return Counts(
-            counted_at=datetime.now(UTC),
-            tables=[self._rows(**table) for table in self.postgres.execute_query(SQL["tables"])],
-            last_import=Verdict(**last) if last else None,
-        )
 
-    def _rows(self, name: str, estimate: int) -> TableRows:
-        query = SQL.text("count", table=Composed(f"public.{quote(name)}"))
-        counted: int = self.postgres.execute_query(query, (COUNTED_ROWS,), fetch="val")
-        # The query stops counting there.
-        exact = counted < COUNTED_ROWS
-        return TableRows(name=name, rows=counted if exact else max(counted, estimate), exact=exact)
+def _counted(postgres: PostgreSQLManager) -> Counts:
+    last = postgres.execute_query(SQL["last_import"], fetch="one")
+    return Counts(
+        counted_at=datetime.now(UTC),
+        tables=[_rows(postgres, **table) for table in postgres.execute_query(SQL["tables"])],
+        last_import=Verdict(**last) if last else None,
+    )
+
+
+def _rows(postgres: PostgreSQLManager, name: str, estimate: int) -> TableRows:
+    query = SQL.text("count", table=Composed(f"public.{quote(name)}"))
+    counted: int = postgres.execute_query(query, (COUNTED_ROWS,), fetch="val")
+    # The query stops counting there.
+    exact = counted < COUNTED_ROWS
+    return TableRows(name=name, rows=counted if exact else max(counted, estimate), exact=exact)
