@@ -16,8 +16,8 @@ if "database" in host.groups:
         group="postgres",
         mode="0640",
         access=host.data.postgres_access,
-        backed_up=[host.data.postgres_database] if host.data.backup_on else [],
-        watched=[host.data.postgres_database] if host.data.monitoring_on else [],
+        # Accounts that are there once backups or monitoring are: either can be turned on by its own file.
+        database=host.data.postgres_database,
     )
     files.put(
         name="Write pg_ident.conf",

@@ -63,7 +63,7 @@ def metrics(
     """Print how the database is, as Prometheus reads it.
 
     Replication, WAL and its archiving, transactions and locks, dead rows, partitions ahead, headroom of sequences and
-    transaction ids, invalid indexes, imports, the certificate, and what statements cost, without their texts. What the
+    transaction ids, invalid indexes, imports, certificates, and what statements cost, without their texts. What the
     role may not see, as without pg_monitor, is named as callytics_untold. Writes nothing to the database.
 
     Exit codes: 0 told, 1 the database does not answer: callytics_database_up is 0 then.

@@ -10,7 +10,7 @@ import re
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,15 @@ from callytics.exceptions import CallyticsError, ListenError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries, Row
 from callytics.settings import Settings
-from callytics.status import overview, top
+from callytics.status import member, overview, top
 
 SQL = Queries(Path(__file__).with_suffix(".sql"))
 PREFIX = "callytics_"
-OTHER_CERTIFICATES = ("/etc/etcd/server.crt", "/etc/pgbackrest/tls/server.crt")
+OTHER_CERTIFICATES = {
+    "etcd": "/etc/etcd/server.crt",
+    "pgBackRest": "/etc/pgbackrest/tls/server.crt",
+    "node exporter": "/etc/callytics/monitoring/tls/server.crt",
+}
 # What a role may not see, what is locked, and what the server does not have is untold, and does not stop the rest.
 UNTOLD = (
     errors.InsufficientPrivilege,
@@ -93,12 +97,18 @@ HELP = {
     "statement_rows": "How many rows it touched",
     "statement_blocks_read": "Blocks that it did not find in memory",
     "partitions_ahead_months": "Months after this one for which there are partitions, -1 without this month's",
-    "certificate_expires_timestamp_seconds": "When the first of the host's certificates ends",
+    "certificate_expires_timestamp_seconds": "When a certificate of the host ends, by whose it is",
+    "etcd_healthy": "Whether the member's etcd has a leader and takes writes",
+    "etcd_used_ratio": "How much of its quota etcd takes",
+    "failsafe": "Whether the leader goes on without etcd, so that nobody can take over",
 }
 
 
 class Database(Collector):
-    """Everything that the database tells at one moment; ``error`` is why it told nothing."""
+    """Everything that the database tells at one moment; ``error`` is why it told nothing.
+
+    Where this host is a cluster's member etcd and Patroni tell how they are, too.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.error: CallyticsError | None = None
@@ -114,6 +124,8 @@ class Database(Collector):
         except CallyticsError as error:
             self.error = error
             self._families.clear()
+        if address := member.here():
+            self._add([*member.told(address), *_ends({"Patroni": member.certificate(address)})])
         self._add([{"database_up": self.error is None, "metrics_seconds": time.monotonic() - began}])
 
     def collect(self) -> Iterator[Metric]:
@@ -186,24 +198,25 @@ def _partitions(connection: Connection) -> list[Row]:
 
 
 def _certificate(connection: Connection) -> Iterator[Row]:
-    """Yield when the first certificate ends, where this program runs beside the server and may read them.
+    """Yield when the certificates end, where this program runs beside the server and may read them.
 
-    Besides the server's own those by which a cluster's members and the backups' hosts know each other.
+    Besides the server's own those by which a cluster's members, the backups' hosts and those of monitoring know each
+    other.
     """
     path = SQL.value(connection, "certificate")
     if path and Path(path).is_absolute() and Path(path).is_file():
-        ends = [end for end in map(_end, (path, *OTHER_CERTIFICATES)) if end is not None]
-        if ends:
-            yield {"certificate_expires_timestamp_seconds": min(ends)}
+        files = {name: Path(file) for name, file in {"PostgreSQL": path, **OTHER_CERTIFICATES}.items()}
+        yield from _ends({name: file.read_text() for name, file in files.items() if file.is_file()})
 
 
-def _end(path: str) -> int | None:
-    if not Path(path).is_file():
-        return None
-    command = ["openssl", "x509", "-noout", "-enddate", "-in", path]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.search("notAfter=(.+)", said)
-    return ssl.cert_time_to_seconds(found[1]) if found else None
+def _ends(certificates: Mapping[str, str | None]) -> Iterator[Row]:
+    """Yield when each certificate ends that is one."""
+    for name, text in certificates.items():
+        command = ["openssl", "x509", "-noout", "-enddate"]
+        said = subprocess.run(command, input=text or "", capture_output=True, text=True, check=False).stdout
+        if found := re.search("notAfter=(.+)", said):
+            ends = ssl.cert_time_to_seconds(found[1])
+            yield {"certificate": name, "certificate_expires_timestamp_seconds": ends}
 
 
 PARTS: dict[str, Callable[[Connection], Iterable[Row]]] = {

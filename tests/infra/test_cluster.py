@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -99,6 +100,12 @@ def test_each_member_tells_monitoring_what_it_is(cluster: Cluster) -> None:
     ]
     assert (leader["callytics_standby"], leader["callytics_standbys_confirming"]) == ("0.0", "2.0")
     assert "callytics_standby_follows" not in leader
+    for found in (leader, *standbys):
+        assert (found["callytics_etcd_healthy"], found["callytics_failsafe"]) == ("1.0", "0.0")
+        assert 0 < float(found['callytics_etcd_used_ratio{resource="etcd\'s quota"}']) < 0.1
+        ends = 'callytics_certificate_expires_timestamp_seconds{{certificate="{}"}}'
+        for name in ("PostgreSQL", "etcd", "Patroni", "pgBackRest"):
+            assert float(found[ends.format(name)]) > time.time()
     for found in standbys:
         assert (found["callytics_standby"], found["callytics_standby_follows"]) == ("1.0", "1.0")
         assert found["callytics_timeline"] == leader["callytics_timeline"]

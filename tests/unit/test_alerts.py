@@ -59,6 +59,7 @@ SCHEMA = "The database on db lacks next month's partitions, or has an invalid in
 BACKUP = "There is no recent backup of db that was verified"
 DRILL = "The newest backup of db was not restored for trial, or not as it was"
 STANDBY, SLOT = "Standby s1 of db is behind or not there", "Slot s1 of db is behind or not there"
+ETCD = "etcd on db has no leader, takes nothing, or is not reached: nobody can take over"
 IDS = "Transaction ids on db: 50% are used up"
 SESSION = "A transaction on db stays open, or locks others out"
 SERVICE = "The service on db does not run, or answers with errors"
@@ -97,6 +98,8 @@ CASES = {
             "node_systemd_unit_state", 0, 1, "callytics-etcd.service on db has failed",
             name="callytics-etcd.service", state="active",
         ),
+        "etcd has no leader, or no room": one("callytics_etcd_healthy", 0, 1, ETCD),
+        "Patroni goes on without etcd": one("callytics_failsafe", 1, 0, ETCD),
     },
     "DiskFull": {
         "room": Case({FREE: "9", SIZE: "100"}, {FREE: "11", SIZE: "100"}, DISK.format("/srv"),
@@ -169,6 +172,9 @@ CASES = {
         "a sequence": one("callytics_sequence_used_ratio", 0.9, 0.7, "s on db: 90% are used up", sequence="s"),
         "transaction ids": one("callytics_transaction_ids_used_ratio", 0.5, 0.1, IDS),
         "multixact ids": one("callytics_multixact_ids_used_ratio", 0.5, 0.1, IDS),
+        "etcd's room": one(
+            "callytics_etcd_used_ratio", 0.9, 0.7, "etcd's quota on db: 90% are used up", resource="etcd's quota"
+        ),
     },
     "SchemaIncomplete": {
         "no months": one("callytics_partitions_ahead_months", 0, 1, SCHEMA),
@@ -177,7 +183,7 @@ CASES = {
     "CertificateExpires": {
         "soon": one(
             "callytics_certificate_expires_timestamp_seconds", 5700 + 864_000, 1e8,
-            "The certificate of db ends in 10 days",
+            "The certificate of Patroni on db ends in 10 days", certificate="Patroni",
         ),
     },
 }  # fmt: skip
