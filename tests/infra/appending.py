@@ -26,10 +26,10 @@ from callytics.postgres import PostgreSQLManager
 from callytics.settings import Settings
 
 APPEND = """
-insert into public.lists as l (key, list) values (%s, array[%s::bigint])
+insert into failover.lists as l (key, list) values (%s, array[%s::bigint])
 on conflict (key) do update set list = l.list || excluded.list
 """
-READ = "select list from public.lists where key = %s"
+READ = "select list from failover.lists where key = %s"
 # Lists stay short: after so many seconds the clients go on to other ones.
 KEYS, EACH_SECONDS = 4, 5.0
 STATEMENT_SECONDS, POOL_SECONDS = 15.0, 5.0

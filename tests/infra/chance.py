@@ -12,12 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.infra.cluster import Cluster, ask
-from tests.infra.failing import FAULTS, HEALED_SECONDS, Fault, Scene
+from tests.infra.failing import HEALED_SECONDS
+from tests.infra.fault import Fault, Scene
+from tests.infra.faults import FAULTS
 from tests.infra.histories import Verdict, judge, read
 from tests.infra.lab import LabHost
 
-LISTS = "drop table if exists public.lists; create table public.lists (key bigint primary key, list bigint[]); "
-GRANT = "grant select, insert, update on public.lists to callytics_user"
+LISTS = """
+create schema if not exists failover;
+grant usage on schema failover to callytics_user;
+drop table if exists failover.lists;
+create table failover.lists (key bigint primary key, list bigint[]);
+grant select, insert, update on failover.lists to callytics_user;
+"""
 CLIENTS = 4
 # These take a person, or minutes.
 LEFT_OUT = ("etcd's data of one member lost", "disk of the primary full")
@@ -32,9 +39,15 @@ def drawn(seed: int) -> Iterator[tuple[Fault, float, float]]:
         yield chance.choice(faults), chance.uniform(SHORTEST, LONGEST), chance.uniform(1.0, 5.0)
 
 
-def disturbed(cluster: Cluster, seed: int, minutes: float, say: Callable[[str], object]) -> Verdict:
-    """Have a cluster fail again and again, and judge what clients were told by the lists as they are at the end."""
-    ask(cluster.leader, LISTS + GRANT)
+def disturbed(
+    cluster: Cluster, seed: int, minutes: float, say: Callable[[str], object]
+) -> tuple[Verdict, list[str | None]]:
+    """Have a cluster fail again and again, and judge what clients were told by the lists as they are at the end.
+
+    Returns with it why each fault could not be had or healed, None for one that was.
+    """
+    ask(cluster.leader, LISTS)
+    had: list[str | None] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "history")
         with appending(cluster.deployment.app, file, seed):
@@ -43,19 +56,28 @@ def disturbed(cluster: Cluster, seed: int, minutes: float, say: Callable[[str], 
                 if time.monotonic() - began > minutes * 60:
                     break
                 say(f"{time.monotonic() - began:4.0f} s  {fault.name} ({seconds:.0f} s)")
-                _had(cluster, fault, seconds)
+                had.append(_had(cluster, fault, seconds))
+                if had[-1]:
+                    say(f"       {had[-1]}")
                 time.sleep(pause)
-        lists = json.loads(ask(cluster.leader, "select coalesce(json_object_agg(key, list), '{}') from public.lists"))
+        lists = json.loads(ask(cluster.leader, "select coalesce(json_object_agg(key, list), '{}') from failover.lists"))
         history = read(file.read_text().splitlines())
-    return judge(history, {int(key): values for key, values in lists.items()})
+    return judge(history, {int(key): values for key, values in lists.items()}), had
 
 
-def _had(cluster: Cluster, fault: Fault, seconds: float) -> None:
-    scene, began = Scene(cluster, cluster.leader, cluster.standbys()), time.monotonic()
-    fault.inflict(scene)
-    time.sleep(max(0.0, began + seconds - time.monotonic()))
-    fault.heal(scene)
-    assert cluster.healed(HEALED_SECONDS) is not None, (fault.name, cluster.health())
+def _had(cluster: Cluster, fault: Fault, seconds: float) -> str | None:
+    try:
+        found: list[str] = []
+        with fault.around(cluster, found):
+            scene, began = Scene.of(cluster, found), time.monotonic()
+            fault.inflict(scene)
+            time.sleep(max(0.0, began + seconds - time.monotonic()))
+            fault.heal(scene)
+            assert cluster.healed(HEALED_SECONDS) is not None, cluster.health()
+    except Exception as error:
+        cluster.put_right(HEALED_SECONDS)
+        return repr(error)
+    return None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The ways in which a cluster is made to fail, and what becomes of what was stored meanwhile."""
+"""What becomes of what was stored, and of what is read, while a cluster is made to fail."""
 
 from __future__ import annotations
 
@@ -7,237 +7,110 @@ import os
 import subprocess
 import tempfile
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.infra.cluster import CALLYTICS, Cluster, ask, cut, mended, power_off, power_on, room
+from tests.infra.cluster import Cluster, ask
+from tests.infra.fault import Fault, Scene
 from tests.infra.lab import LabHost
 
-ETCD = "{ 2379, 2380 }"
-LEDGER = "drop table if exists public.ledger; create table public.ledger (writer text, id bigint); "
-GRANT = "grant select, insert on public.ledger to callytics_user"
-KINDS = ("pool", "plain", "reader")
-WRITERS = KINDS[:2]
+# Not among the program's tables, of which doctor and imports know each.
+LEDGER = """
+create schema if not exists failover;
+grant usage on schema failover to callytics_user;
+drop table if exists failover.ledger;
+create table failover.ledger (writer text, id bigint);
+create index on failover.ledger (writer, id);
+grant select, insert on failover.ledger to callytics_user;
+"""
+WRITERS, NEWEST = ("pool", "plain"), ("kept", "anew")
+KINDS = (*WRITERS, "reader", *NEWEST)
 OUTCOMES = ("stored", "unknown", "refused")
-BEFORE_SECONDS, AFTER_SECONDS, HEALED_SECONDS = 3.0, 3.0, 150.0
+BEFORE_SECONDS, AFTER_SECONDS, HEALED_SECONDS = 1.0, 1.0, 150.0
 
 
-@dataclass
-class Scene:
-    """A cluster as it is when a fault begins."""
+class Told(NamedTuple):
+    """An answer: when it was asked for and got, in seconds of the monotonic clock, an id, and what became of it."""
 
-    cluster: Cluster
-    leader: LabHost
-    standbys: list[LabHost]
-
-    def others(self) -> str:
-        """Return the standbys' addresses, as nftables takes a set."""
-        return f"{{ {', '.join(one.address for one in self.standbys)} }}"
-
-    def everybody(self, command: str) -> None:
-        """Run a command on all members."""
-        for member in self.cluster.members.values():
-            member.run(command)
-
-
-Step = Callable[[Scene], object]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """How to make a cluster fail and how to end that; it lasts ``least`` seconds and ``most``.
-
-    Between the two it lasts until both writers have stored something again. ``person`` is what somebody has to do
-    besides, where the cluster does not heal by itself.
-    """
-
-    name: str
-    inflict: Step
-    heal: Step = lambda _scene: None
-    least: float = 1.0
-    most: float = 60.0
-    person: str = ""
-
-
-def _switchover(scene: Scene) -> None:
-    scene.leader.run(f"{CALLYTICS} cluster switchover --yes --quiet")
-
-
-def _signal(host: LabHost, unit: str, signal: str) -> None:
-    host.run(f"systemctl kill --signal={signal} --kill-whom=main {unit}")
-
-
-def _postgres(host: LabHost, signal: str) -> None:
-    host.run(f"kill -{signal} $(pgrep -u postgres -x postgres)")
-
-
-def _lose_etcd(scene: Scene) -> None:
-    scene.standbys[0].run("systemctl stop callytics-etcd && rm -rf /var/lib/etcd/callytics/member")
-
-
-def _fill(scene: Scene) -> None:
-    room(scene.leader, 0)
-    # A table that does not fit is an error of its statement: it is the log for which there must be no room. Random, or
-    # it would be as small as it is compressed.
-    much = "select pg_logical_emit_message(false, 'filling', string_agg(md5(random()::text), ''))"
-    query = f"{much} from generate_series(1, 500000), (select pg_switch_wal()) as next;\n"
-    scene.leader.run("cd / && runuser -u postgres -- psql -XqAt -d callytics", input=query * 40, check=False)
-
-
-def _emptied(scene: Scene) -> None:
-    room(scene.leader, None)
-
-
-def _stop_both(scene: Scene) -> None:
-    for standby in scene.standbys:
-        standby.run("systemctl stop patroni")
-
-
-def _start_both(scene: Scene) -> None:
-    for standby in scene.standbys:
-        standby.run("systemctl start --no-block patroni")
-
-
-def _two_off(scene: Scene) -> None:
-    power_off(scene.leader)
-    power_off(scene.standbys[0])
-
-
-def _two_on(scene: Scene) -> None:
-    power_on(scene.leader)
-    power_on(scene.standbys[0])
-
-
-def _rolling(scene: Scene) -> None:
-    scene.leader.run(f"{CALLYTICS} cluster restart --yes --quiet {' '.join(scene.cluster.members)}")
-
-
-def _all_cut(scene: Scene) -> None:
-    cut(scene.leader, {"input": 'iifname != "lo" drop', "output": 'oifname != "lo" drop'})
-
-
-def _cut_from_etcd(scene: Scene) -> None:
-    rules = f"tcp dport {ETCD} drop\ntcp sport {ETCD} drop"
-    cut(scene.leader, {"input": rules, "output": rules})
-
-
-def _cut_from_standbys(scene: Scene) -> None:
-    others = scene.others()
-    cut(
-        scene.leader,
-        {"input": f"ip saddr {others} tcp dport 5432 drop", "output": f"ip daddr {others} tcp sport 5432 drop"},
-    )
-
-
-FAULTS = (
-    Fault("switchover", _switchover),
-    Fault(
-        "SIGKILL of the postmaster",
-        lambda scene: scene.leader.run("kill -9 $(head -1 /var/lib/postgresql/15/main/postmaster.pid)"),
-    ),
-    Fault("SIGKILL of Patroni", lambda scene: _signal(scene.leader, "patroni", "KILL"), least=8),
-    Fault(
-        "SIGSTOP of Patroni, 60 s",
-        lambda scene: _signal(scene.leader, "patroni", "STOP"),
-        lambda scene: _signal(scene.leader, "patroni", "CONT"),
-        least=60,
-    ),
-    Fault(
-        "SIGSTOP of PostgreSQL, 60 s",
-        lambda scene: _postgres(scene.leader, "STOP"),
-        lambda scene: _postgres(scene.leader, "CONT"),
-        least=60,
-    ),
-    Fault(
-        "power-off of the primary", lambda scene: power_off(scene.leader), lambda scene: power_on(scene.leader), least=5
-    ),
-    Fault(
-        "power-off of a standby",
-        lambda scene: power_off(scene.standbys[0]),
-        lambda scene: power_on(scene.standbys[0]),
-        least=15,
-    ),
-    Fault("power-off of two members, 30 s", _two_off, _two_on, least=30, most=30),
-    Fault("primary cut off from everyone", _all_cut, lambda scene: mended(scene.leader), least=5),
-    Fault("primary cut off from etcd only, 40 s", _cut_from_etcd, lambda scene: mended(scene.leader), least=40),
-    Fault(
-        "primary cut off from standbys' replication only, 40 s",
-        _cut_from_standbys,
-        lambda scene: mended(scene.leader),
-        least=40,
-        most=40,
-    ),
-    Fault(
-        "primary hears nothing, and can send",
-        lambda scene: cut(scene.leader, {"input": 'iifname != "lo" drop'}),
-        lambda scene: mended(scene.leader),
-        least=5,
-    ),
-    Fault(
-        "all etcd stopped, 30 s",
-        lambda scene: scene.everybody("systemctl stop callytics-etcd"),
-        lambda scene: scene.everybody("systemctl start --no-block callytics-etcd"),
-        least=30,
-    ),
-    Fault(
-        "etcd's data of one member lost",
-        _lose_etcd,
-        lambda scene: scene.cluster.deployment.run("deploy/etcd.py"),
-        least=10,
-        person="deploy/etcd.py",
-    ),
-    Fault("both standbys stopped, 20 s", _stop_both, _start_both, least=20, most=20),
-    Fault("disk of the primary full", _fill, _emptied, least=10),
-    Fault("rolling restart", _rolling),
-)
+    began: float
+    ended: float
+    number: int
+    outcome: str
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one writer, or the reader, was told, as this machine keeps it: a moment, an id and an outcome each."""
+    """What one writer, or a reader, was told, as this machine keeps it."""
 
     file: Path
 
-    def told(self) -> list[tuple[float, int, str]]:
-        """Return all lines that have arrived."""
-        # The last one may be half of a line.
+    def told(self) -> list[Told]:
+        """Return all answers that have arrived."""
+        # The last line may be half of one.
         lines = self.file.read_bytes().decode().split("\n")[:-1]
-        return [(float(at), int(number), outcome) for at, number, outcome in map(str.split, lines)]
+        return [
+            Told(float(began), float(ended), int(number), outcome)
+            for began, ended, number, outcome in map(str.split, lines)
+        ]
 
     def ids(self, outcome: str) -> set[int]:
         """Return the ids with an outcome."""
-        return {number for _, number, told in self.told() if told == outcome}
+        return {told.number for told in self.told() if told.outcome == outcome}
+
+    def good(self) -> list[Told]:
+        """Return the answers of what succeeded."""
+        return [told for told in self.told() if told.outcome == "stored"]
 
     def stored(self, since: float) -> bool:
         """Tell whether anything was stored after a moment."""
-        return any(told == "stored" and at > since for at, _, told in self.told())
+        return any(told.ended > since for told in self.good())
 
     def gap(self, since: float) -> float:
         """Return the longest time between two that succeeded, of those that ended after a moment."""
-        moments = [at for at, _, told in self.told() if told == "stored"]
-        pairs = itertools.pairwise(moments)
+        pairs = itertools.pairwise(told.ended for told in self.good())
         return max((after - before for before, after in pairs if after > since), default=0.0)
+
+    def stale(self, written: Answers) -> int:
+        """Return how many have read less than was acknowledged before they began."""
+        acknowledged = written.good()
+        moments = [told.ended for told in acknowledged]
+        newest = [0, *(told.number for told in acknowledged)]
+        return sum(told.number < newest[bisect_left(moments, told.began)] for told in self.good())
 
 
 @dataclass
 class Result:
-    """What a fault did: rows, seconds, who led; ``healed`` is how long after writing went on every member followed."""
+    """What a fault did: rows, seconds, who led; ``healed`` is how long after writing went on every member followed.
+
+    ``stale`` are reads where the pool writes that lacked what was acknowledged before. ``found`` is what else the fault
+    has to show, and ``broken`` why it could not be judged; ``seconds`` is what all of it took.
+    """
 
     fault: str
-    stored: int
-    missing: int
-    doubled: int
-    unknown: int
-    unknown_there: int
-    refused_there: int
-    pool_gap: float
-    plain_gap: float
-    read_gap: float
-    timelines: tuple[int, int]
-    healed: float | None
+    stored: int = 0
+    missing: int = 0
+    doubled: int = 0
+    unknown: int = 0
+    unknown_there: int = 0
+    refused_there: int = 0
+    stale: int = 0
+    pool_gap: float = 0.0
+    plain_gap: float = 0.0
+    read_gap: float = 0.0
+    timelines: tuple[int, int] = (0, 0)
+    healed: float | None = None
+    found: list[str] = field(default_factory=list)
+    broken: str = ""
+    seconds: float = 0.0
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing that was told was wrong."""
+        return not (self.missing or self.doubled or self.refused_there or self.broken)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it, for JSON."""
@@ -245,25 +118,26 @@ class Result:
 
 
 @contextmanager
-def writing(cluster: Cluster, folder: Path) -> Iterator[dict[str, Answers]]:
-    """Have the writers and the reader at work on the application's host; what they are told is kept here."""
-    app, answers = cluster.deployment.app, {kind: Answers(folder / kind) for kind in KINDS}
+def writing(scene: Scene, folder: Path) -> Iterator[dict[str, Answers]]:
+    """Have the writers and the readers at work on the application's host; what they are told is kept here."""
+    app, answers = scene.cluster.deployment.app, {kind: Answers(folder / kind) for kind in KINDS}
     app.run("cat >/root/ledger.py", input=Path(__file__).with_name("ledger.py").read_text())
-    processes = [_started(app, kind, answers[kind].file) for kind in KINDS]
+    processes = [_started(app, kind, scene.leader.address, answers[kind].file) for kind in KINDS]
     try:
         yield answers
     finally:
         for process in processes:
             assert process.stdin is not None
             process.stdin.close()
+        for process in processes:
             process.wait(60)
         for answer in answers.values():
             with answer.file.open("rb") as written:
                 os.fsync(written.fileno())
 
 
-def _started(app: LabHost, kind: str, file: Path) -> subprocess.Popen[bytes]:
-    command = f"/opt/callytics/current/bin/python /root/ledger.py {kind} /etc/callytics/app.env"
+def _started(app: LabHost, kind: str, first: str, file: Path) -> subprocess.Popen[bytes]:
+    command = f"/opt/callytics/current/bin/python /root/ledger.py {kind} /etc/callytics/app.env {first}"
     with file.open("wb") as output:
         return subprocess.Popen(
             ["ssh", "-F", str(app.ssh_config), app.name, "--", command], stdin=subprocess.PIPE, stdout=output
@@ -271,38 +145,47 @@ def _started(app: LabHost, kind: str, file: Path) -> subprocess.Popen[bytes]:
 
 
 def failed(cluster: Cluster, fault: Fault) -> Result:
-    """Have a cluster that is well fail while it is written to, put that right, and look what became of each row."""
+    """Have a cluster that is well fail while it is written to, put that right, and look what became of each row.
+
+    Raises AssertionError where the fault did not do what it is for, or what goes on besides did not end well.
+    """
+    began = time.monotonic()
     assert cluster.healed(HEALED_SECONDS) is not None, cluster.health()
-    scene = Scene(cluster, cluster.leader, cluster.standbys())
+    found: list[str] = []
+    with fault.around(cluster, found):
+        result = _while_writing(Scene.of(cluster, found), fault)
+    return replace(result, found=found, seconds=time.monotonic() - began)
+
+
+def _while_writing(scene: Scene, fault: Fault) -> Result:
     before = _timeline(scene.leader)
-    ask(scene.leader, LEDGER + GRANT)
-    with tempfile.TemporaryDirectory() as folder, writing(cluster, Path(folder)) as answers:
-        _until(lambda: all(answer.stored(0) for answer in answers.values()), 30)
-        time.sleep(BEFORE_SECONDS)
-        began = time.monotonic()
-        fault.inflict(scene)
-        # What inflicts it may itself take until all is well again.
-        time.sleep(max(0.0, began + fault.least - time.monotonic()))
-        _until(
-            lambda: all(answers[kind].stored(began + 0.5) for kind in WRITERS), began + fault.most - time.monotonic()
-        )
-        fault.heal(scene)
-        _until(lambda: all(answers[kind].stored(time.monotonic() - 1) for kind in WRITERS), HEALED_SECONDS)
-        healed = cluster.healed(HEALED_SECONDS)
-        time.sleep(AFTER_SECONDS)
-        return _judged(cluster, fault, answers, began, (before, _timeline(cluster.leader)), healed)
+    ask(scene.leader, LEDGER)
+    with tempfile.TemporaryDirectory() as folder:
+        with writing(scene, Path(folder)) as answers:
+            assert _until(lambda: all(answer.stored(0) for answer in answers.values()), 60), "nobody can write"
+            time.sleep(BEFORE_SECONDS)
+            began = time.monotonic()
+            healed = _inflicted(scene, fault, answers, began)
+            time.sleep(AFTER_SECONDS)
+        return _judged(scene, fault, answers, began, before, healed)
+
+
+def _inflicted(scene: Scene, fault: Fault, answers: dict[str, Answers], began: float) -> float | None:
+    fault.inflict(scene)
+    # What inflicts it may itself take until all is well again.
+    time.sleep(max(0.0, began + fault.least - time.monotonic()))
+    _until(lambda: all(answers[kind].stored(began + 0.5) for kind in WRITERS), began + fault.most - time.monotonic())
+    fault.heal(scene)
+    _until(lambda: all(answers[kind].stored(time.monotonic() - 1) for kind in WRITERS), HEALED_SECONDS)
+    return scene.cluster.healed(HEALED_SECONDS)
 
 
 def _judged(
-    cluster: Cluster,
-    fault: Fault,
-    answers: dict[str, Answers],
-    began: float,
-    timelines: tuple[int, int],
-    healed: float | None,
+    scene: Scene, fault: Fault, answers: dict[str, Answers], began: float, before: int, healed: float | None
 ) -> Result:
+    leader = scene.cluster.leader
     ids = {outcome: {(kind, one) for kind in WRITERS for one in answers[kind].ids(outcome)} for outcome in OUTCOMES}
-    rows = ask(cluster.leader, "select writer, id, count(*) from public.ledger group by 1, 2").splitlines()
+    rows = ask(leader, "select writer, id, count(*) from failover.ledger group by 1, 2").splitlines()
     there = {(writer, int(number)): int(count) for writer, number, count in (row.split("|") for row in rows)}
     return Result(
         fault.name,
@@ -312,10 +195,11 @@ def _judged(
         unknown=len(ids["unknown"]),
         unknown_there=len(ids["unknown"] & there.keys()),
         refused_there=len(ids["refused"] & there.keys()),
+        stale=sum(answers[kind].stale(answers["pool"]) for kind in NEWEST),
         pool_gap=answers["pool"].gap(began),
         plain_gap=answers["plain"].gap(began),
         read_gap=answers["reader"].gap(began),
-        timelines=timelines,
+        timelines=(before, _timeline(leader)),
         healed=healed,
     )
 

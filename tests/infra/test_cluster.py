@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.infra.cluster import CALLYTICS, MEMBERS, Cluster, ask
-from tests.infra.failing import FAULTS, failed
+from tests.infra.failing import failed
+from tests.infra.faults import FAULTS
 from tests.infra.lab import Lab
 from tests.infra.service import get
 
