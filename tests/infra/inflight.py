@@ -19,7 +19,7 @@ OPTIONS = f"--quiet --snapshots {SAMPLE}/snapshots {FILES}"
 END_SECONDS = 300
 # In the sample as in the database.
 TABLES = {"audio_analysis": ("audio_files", "transcriptions"), "consultation_quality": ("utterances", "llm_analysis")}
-# The first of the migrations that the newest ones are rolled back to, data and all.
+# What is migrated back to.
 OLDER = "0040.partitioning"
 
 
@@ -66,7 +66,9 @@ def while_importing(scene: Scene) -> None:
 
 
 def while_migrating(scene: Scene) -> None:
-    """Have another member lead once the first migration is applied."""
+    """Have another member lead once the first migration is applied, while a later one waits for somebody who reads."""
+    reads = "begin; lock table agent_accounts in access share mode; select pg_sleep(90)"
+    scene.leader.run(f'systemd-run --quiet --collect runuser -u postgres -- psql -Xqd callytics -c "{reads}"')
     count = "select count(*) from _yoyo_migration"
     before = ask(scene.leader, count)
     started(scene.cluster.deployment.app, "migrate")
