@@ -9,7 +9,7 @@ from deploy.operations import units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
-from deploy.operations.failover import patroni
+from deploy.operations.failover.founding import founds, refuse_members, refuse_strangers
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 
@@ -19,11 +19,11 @@ if "database" in host.groups:
     drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
 
     if "cluster" in host.groups:
-        patroni.refuse_strangers()
+        refuse_strangers()
     else:
-        patroni.refuse_members()
+        refuse_members()
     # Of a cluster's members one has a server before Patroni; the others have what it will read.
-    first: dict[str, Any] = {"_if": patroni.founds} if "cluster" in host.groups else {}
+    first: dict[str, Any] = {"_if": founds} if "cluster" in host.groups else {}
     if "cluster" in host.groups:
         for folder in (f"/etc/postgresql/{cluster.partition('/')[0]}", f"/etc/postgresql/{cluster}"):
             files.directory(name=f"Make {folder}", path=folder, user="postgres", group="postgres", mode="0755")

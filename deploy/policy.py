@@ -209,10 +209,7 @@ def archiving(stanza: str) -> dict[str, str]:
 
 
 def cluster_parameters(stanza: str | None) -> dict[str, str]:
-    """Return the settings that Patroni has all members have alike; without a stanza nothing is archived.
-
-    There is no restore_command: a member would ask the repository before it leads, and wait where that is gone.
-    """
+    """Return the settings that Patroni has all members have alike; without a stanza nothing is archived."""
     return CLUSTER_PARAMETERS | (archiving(stanza) if stanza else {"archive_mode": "off", "archive_timeout": "0"})
 
 

@@ -19,6 +19,8 @@ from callytics.settings import Settings
 from callytics.status.advice import size
 
 HEAD = ("member", "role", "state", "timeline", "behind", "confirms", "restart")
+WELL = "Nothing is wrong: any one of the members may be lost."
+UNTOLD = "Nothing is wrong that this login may see; who confirms what is stored is told on a member."
 ONE_HOST = "POSTGRES_HOST names one host: no cluster. What three cost and give is in docs/hosts.md, Three hosts."
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
@@ -141,7 +143,7 @@ def lines(seen: Cluster) -> Iterator[str | Table]:
     yield Table(HEAD, [_row(member) for member in seen.members], right={3, 4}, spare={6})
     yield ""
     if not seen.faults:
-        yield "Nothing is wrong: any one of the members may be lost."
+        yield UNTOLD if any(member.synchronous is None for member in seen.members) else WELL
     for fault in seen.faults:
         yield f"{fault.level:<8} {fault.what}"
         yield f"{'':<8} → {fault.remedy}"

@@ -117,12 +117,12 @@ def copyable(cluster: Cluster, name: str) -> Member:
 
 
 def reinit(place: Place, name: str, progress: Progress) -> Cluster:
-    """Remove a standby's data and copy the leader's; return the cluster once it follows again."""
+    """Remove a standby's data and copy the leader's, not a backup; return the cluster once it follows again."""
     before = look(place)
     member = copyable(before, name)
     what = f"copy for {member.name}"
     progress(what, 0, 2)
-    tell(place, _address(place, before, member), "reinitialize", {"force": True})
+    tell(place, _address(place, before, member), "reinitialize", {"force": True, "from-leader": True})
     progress(what, 1, 2)
     # Patroni answers before it begins.
     _awaited(place, RESTART_SECONDS, lambda seen: not _named(seen, name).follows)

@@ -8,6 +8,7 @@ Each member is asked itself: what Patroni says of the others can be a few second
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -28,6 +29,8 @@ WAIT_SECONDS = 3600
 SWITCHOVER_SECONDS = 60
 # What is not well by then is not made better by stopping another member; and who comes back copies nothing.
 AWAY_SECONDS, BACK_SECONDS = 60, 300
+PGBACKREST = "/usr/bin/pgbackrest"
+INFO_SECONDS = 30
 # Patroni of a member answers while it copies: one that does not is not there, or does not come up.
 SILENT_SECONDS = 120
 
@@ -166,6 +169,26 @@ def change() -> None:
     time.sleep(2 * SETTINGS["bootstrap"]["dcs"]["loop_wait"])
 
 
+def copy(stanza: str) -> None:
+    """Become a restore of the newest backup, for Patroni to have this member follow with; end where there is none.
+
+    The leader's disk and network have other things to do. Without a word the next way is taken, a copy of the leader's.
+    """
+    found = members()
+    name = leader(found)
+    known = {one["database_system_identifier"] for one in found.values() if leads(one)}
+    asked = [PGBACKREST, stanza, "--log-level-console=error", "--output=json", "info"]
+    try:
+        (there,) = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, timeout=INFO_SECONDS).stdout)
+        newest = [one for one in there["backup"] if not one.get("error")][-1]
+        whose = next(str(one["system-id"]) for one in there["db"] if one["id"] == newest["database"]["id"])
+    except (subprocess.TimeoutExpired, ValueError, LookupError, StopIteration):
+        sys.exit("the repository has no backup")
+    if known != {whose}:
+        sys.exit(f"the repository has backups of cluster {whose}, and {name} leads {known or 'none'}")
+    os.execv(PGBACKREST, [PGBACKREST, stanza, "--delta", "--type=standby", "restore"])
+
+
 def config() -> Any:
     """Return what all members have alike, from the first that answers."""
     for address in ADDRESSES:
@@ -193,6 +216,8 @@ def main(verb: str) -> None:
     }
     if verb in acts:
         acts[verb]()
+    elif verb == "copy":
+        copy(sys.argv[2])
     elif verb == "config":
         say(config())
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from callytics.cli import cli
+from callytics.cli.cluster import UNTOLD, WELL, lines
+from callytics.cluster import acts
 from callytics.cluster.acts import candidate, copyable, restartable
 from callytics.cluster.anew import refuse
 from callytics.cluster.members import Cluster
@@ -141,6 +144,35 @@ def test_servers_that_await_it_are_restarted_and_the_leader_last() -> None:
 def test_a_restart_that_nobody_could_store_through_is_refused(confirming: tuple[str], name: str, why: str) -> None:
     with pytest.raises(ClusterError, match=why):
         restartable(found(one=leading(confirming=confirming)), [name])
+
+
+def test_standbys_are_restarted_once_more_where_a_setting_was_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They keep the higher one until the leader has the lower one."""
+    pending = dict.fromkeys(("one", "two", "three"), True)
+    told: list[str] = []
+
+    def look(_place: Place) -> Cluster:
+        answers = {name: following(name, pending_restart=one) for name, one in pending.items()}
+        return cluster({**answers, "one": leading(pending_restart=pending["one"])})
+
+    def tell(_place: Place, name: str, _verb: str, _document: object) -> None:
+        told.append(name)
+        pending[name] = name != "one" and pending["one"]
+
+    monkeypatch.setattr(acts, "look", look)
+    monkeypatch.setattr(acts, "tell", tell)
+    monkeypatch.setattr(acts, "NOTED_SECONDS", 0.0)
+    seen = acts.restart(Place("one", ("one", "two", "three"), "", "", ""), [], lambda *_: None)
+    assert told == ["two", "three", "one", "two", "three"]
+    assert whats(seen) == []
+
+
+def test_who_may_not_see_who_confirms_is_not_told_that_all_is_well() -> None:
+    """With synchronous replication switched off the application's login saw the same as with it."""
+    seen = found()
+    assert list(lines(seen))[-1] == WELL
+    untold = replace(seen, members=[replace(one, synchronous=None) for one in seen.members])
+    assert list(lines(untold))[-1] == UNTOLD
 
 
 def test_a_standby_that_nobody_counts_on_may_be_restarted_and_copied() -> None:

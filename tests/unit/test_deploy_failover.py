@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import PyinfraError
 from deploy import policy
 from deploy.operations import debian_packages, file_times, pgbackrest, units
 from deploy.operations.cluster import minor, server_settings
-from deploy.operations.failover import etcd, patroni
+from deploy.operations.failover import etcd, founding, patroni
 from tests.support.deploying import Answer, commands, made_up_host
 from tests.support.places import REPOSITORY
 
@@ -36,7 +36,7 @@ def data(**values: Any) -> Any:
         cluster_parameters=policy.CLUSTER_PARAMETERS,
         postgres_listen=["10.0.0.12"],
         postgres_port=5432,
-        **values,
+        **{"backup_on": True, "backup_stanza": "callytics", **values},
     )
 
 
@@ -80,6 +80,17 @@ def test_members_verify_each_other_by_the_name_that_people_gave() -> None:
     logins = server["authentication"]
     assert {logins[one]["sslmode"] for one in ("replication", "rewind")} == {"verify-full"}
     assert logins["superuser"] == {"username": "postgres"}
+
+
+def test_what_a_member_lacks_comes_from_the_repository_and_else_from_the_leader() -> None:
+    server = local()["postgresql"]
+    assert server["create_replica_methods"] == ["repository", "basebackup"]
+    assert server["repository"]["command"].endswith("members.py copy")
+    # Without a bound a standby that is to lead would wait for a repository that does not answer.
+    wal = 'timeout 2 pgbackrest --stanza=callytics archive-get %f "%p" || false'
+    assert server["recovery_conf"]["restore_command"] == wal
+    alone = patroni.local(data(backup_on=False), PLACE, patroni.dynamic(data(), SIZES), str)["postgresql"]
+    assert not {"create_replica_methods", "recovery_conf"} & alone.keys()
 
 
 def test_the_file_of_settings_shows_nothing_and_says_all() -> None:
@@ -198,7 +209,7 @@ def identified(**found: str) -> None:
     with made_up_host({}) as host:
         host.data = SimpleNamespace(cluster_members=found, postgres_cluster="15/main")
         host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
-        patroni.refuse_strangers()
+        founding.refuse_strangers()
 
 
 def test_members_with_data_of_different_clusters_are_told_apart_before_anything_is_changed() -> None:
@@ -212,9 +223,9 @@ def test_one_of_three_does_not_become_the_only_host_by_a_shorter_list(enabled: b
     with made_up_host({patroni.Enabled: enabled}):
         if enabled:
             with pytest.raises(PyinfraError, match="this is a member of a cluster"):
-                patroni.refuse_members()
+                founding.refuse_members()
         else:
-            patroni.refuse_members()
+            founding.refuse_members()
 
 
 @pytest.mark.parametrize(("active", "verb"), [(False, "start --no-block"), (True, "restart")])
@@ -234,7 +245,7 @@ NAMES = ["10.0.0.11", "db2.example", "fd00::13"]
 
 
 def backups(role: str) -> dict[str, dict[str, object]]:
-    shared = {"backup_stanza": "callytics", "backup_host": "10.0.0.21", "backup_database_hosts": NAMES}
+    shared = {"backup_host": "10.0.0.21", "backup_database_hosts": NAMES}
     return pgbackrest.sections(data(postgres_cluster="15/main", **shared, **TLS), role)
 
 

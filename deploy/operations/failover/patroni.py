@@ -19,15 +19,13 @@ from pyinfra.api import (
     FileUploadCommand,
     FunctionCommand,
     HiddenValue,
-    OperationError,
     QuoteString,
     StringCommand,
     operation,
 )
 from pyinfra.api.command import PyinfraCommand
-from pyinfra.api.exceptions import PyinfraError
 
-from deploy.operations.cluster.clusters import ClusterState, Identifier
+from deploy.operations.cluster.clusters import ClusterState
 from deploy.operations.cluster.psql import JsonFact, run_sql
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.failover.etcd import authority_of
@@ -37,6 +35,8 @@ from deploy.operations.units import ServiceState
 UNIT = "patroni.service"
 # Written by the unit at its start and whenever it has Patroni read its settings.
 LOADED = "/run/patroni/loaded"
+# Longer than the repository takes, and of little weight beside the time until another member leads.
+WAL_SECONDS = 2
 REWIND = (
     "pg_catalog.pg_ls_dir(text, boolean, boolean)",
     "pg_catalog.pg_stat_file(text, boolean)",
@@ -137,6 +137,24 @@ def _server(data: Any, place: Place, password: Callable[[str], str]) -> dict[str
             "ident_file": f"{place.server}/pg_ident.conf",
         },
         "basebackup": [{"checkpoint": "fast"}],
+        **(_repository(data, place) if data.backup_on else {}),
+    }
+
+
+def _repository(data: Any, place: Place) -> dict[str, Any]:
+    """Return how a member gets from the repository what it lacks, and only what is not there from the leader.
+
+    A standby asks for every piece of WAL that it has not, also on its way to lead: where the repository does not answer
+    at once, it goes on without.
+    """
+    # Not found, as before it is installed, would be 127, by which the server ends.
+    wal = f'timeout {WAL_SECONDS} pgbackrest --stanza={data.backup_stanza} archive-get %f "%p" || false'
+    command = f"{place.program}/bin/python -I {place.settings}/members.py copy"
+    return {
+        "recovery_conf": {"restore_command": wal},
+        "create_replica_methods": ["repository", "basebackup"],
+        # What is none of Patroni's own words becomes an option of the command.
+        "repository": {"command": command, "keep_data": True, "no_params": True, "stanza": data.backup_stanza},
     }
 
 
@@ -272,50 +290,6 @@ def may_rewind(cluster: str) -> Generator[StringCommand, None, None]:
         host.noop("callytics_rewinder may read the primary's files")
         return
     yield run_sql([f"grant execute on function {one} to callytics_rewinder" for one in REWIND], cluster=cluster)
-
-
-def founds() -> bool:
-    """Tell whether this host is the one whose data all members shall have: who has some, or else the first."""
-    data = host.data
-    if host.get_fact(Enabled):
-        return False
-    others = [host.state.inventory.get_host(name) for name in data.cluster_members]
-    if any(one.get_fact(Enabled) for one in others):
-        return False
-    filled = [one.name for one in others if one.get_fact(ClusterState, cluster=data.postgres_cluster).get("filled")]
-    if len(filled) > 1:
-        raise OperationError(
-            f"{' and '.join(filled)} hold data that are not one cluster's: move away what is not wanted, and run again"
-        )
-    return bool(host.name == (filled or list(data.cluster_members))[0])
-
-
-def refuse_strangers() -> None:
-    """Raise PyinfraError, before anything is changed, where members hold data of different clusters.
-
-    Patroni of one of them would not start, and nobody but its log would say why.
-    """
-    data = host.data
-    found: dict[str, list[str]] = {}
-    for name in data.cluster_members:
-        one = host.state.inventory.get_host(name)
-        if identifier := one.get_fact(Identifier, cluster=data.postgres_cluster):
-            found.setdefault(identifier, []).append(name)
-    if len(found) > 1:
-        whose = " and ".join(", ".join(names) for names in found.values())
-        raise PyinfraError(
-            f"{whose} hold data of different clusters: move /var/lib/postgresql/{data.postgres_cluster} away where it "
-            "is not wanted, and run again"
-        )
-
-
-def refuse_members() -> None:
-    """Raise PyinfraError where this host is to have the database to itself, and is one of a cluster."""
-    if host.get_fact(Enabled):
-        raise PyinfraError(
-            f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three, or make it the "
-            "only host as docs/hosts.md says, Three hosts"
-        )
 
 
 def has_data() -> bool:
