@@ -9,7 +9,7 @@ from deploy.operations import units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
-from deploy.operations.failover.founding import founds, refuse_members, refuse_strangers
+from deploy.operations.failover.founding import founds, refuse_members, refuse_strangers, warn_of_left_behind
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 
@@ -20,6 +20,7 @@ if "database" in host.groups:
 
     if "cluster" in host.groups:
         refuse_strangers()
+        warn_of_left_behind(host.data.cluster_server)
     else:
         refuse_members()
     # Of a cluster's members one has a server before Patroni; the others have what it will read.

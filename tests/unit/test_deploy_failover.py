@@ -218,6 +218,29 @@ def test_members_with_data_of_different_clusters_are_told_apart_before_anything_
         identified(a="7", b="8", c="7")
 
 
+@pytest.mark.parametrize(
+    ("own", "enabled", "says"),
+    [
+        (
+            {"timezone": "Asia/Seoul", "cluster_name": "15/main", "datestyle": "iso, mdy"},
+            False,
+            "timezone = 'Asia/Seoul'",
+        ),
+        ({"timezone": "Etc/UTC", "data_directory": "/var/lib/postgresql/15/main"}, False, ""),
+        ({"timezone": "Asia/Seoul"}, True, ""),
+        (None, False, ""),
+    ],
+)
+def test_what_only_debians_file_says_is_told_before_nobody_reads_it_any_more(
+    own: Any, enabled: bool, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with made_up_host({patroni.Enabled: enabled, founding.OwnSettings: own}) as host:
+        host.data = SimpleNamespace(postgres_cluster="15/main")
+        founding.warn_of_left_behind(policy.CLUSTER_SERVER)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * bool(says)
+    assert f"what shall stay of {says} belongs into a file" in caplog.text or not says
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_one_of_three_does_not_become_the_only_host_by_a_shorter_list(enabled: bool) -> None:
     with made_up_host({patroni.Enabled: enabled}):

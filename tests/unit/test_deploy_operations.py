@@ -66,7 +66,7 @@ def test_create_database_is_not_in_a_transaction() -> None:
     assert "--single-transaction" not in run_sql(["select 1"], cluster=CLUSTER, transaction=False).get_raw_value()
 
 
-@pytest.mark.parametrize("query", ["roles", "database", "schema", "settings"])
+@pytest.mark.parametrize("query", ["roles", "database", "schema", "settings", "own_settings"])
 def test_every_query_says_what_it_is(query: str) -> None:
     assert read_query(query).startswith("-- ")
 

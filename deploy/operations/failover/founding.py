@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from pyinfra import host
+from collections.abc import Mapping
+
+from pyinfra import host, logger
 from pyinfra.api import OperationError
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.clusters import ClusterState, Identifier
+from deploy.operations.cluster.psql import JsonFact
 from deploy.operations.failover.patroni import Enabled
+
+# What Patroni says itself, or a file has only for Debian's own programs.
+PATRONIS = {
+    "cluster_name",
+    "data_directory",
+    "dynamic_shared_memory_type",
+    "external_pid_file",
+    "hba_file",
+    "ident_file",
+    "log_line_prefix",
+    "stats_temp_directory",
+    "unix_socket_directories",
+}
+
+
+class OwnSettings(JsonFact):
+    """What Debian's postgresql.conf alone says; None where no server runs."""
+
+    query = "own_settings"
 
 
 def founds() -> bool:
@@ -51,4 +73,21 @@ def refuse_members() -> None:
         raise PyinfraError(
             f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three, or make it the "
             "only host as docs/hosts.md says, Three hosts"
+        )
+
+
+def warn_of_left_behind(kept: Mapping[str, str]) -> None:
+    """Tell, before a host becomes the first member, which settings of its postgresql.conf will count no more.
+
+    ``kept`` are those that every member gets.
+    """
+    if host.get_fact(Enabled):
+        return
+    own = host.get_fact(OwnSettings, cluster=host.data.postgres_cluster) or {}
+    lost = {name: said for name, said in own.items() if name not in PATRONIS and kept.get(name) != said}
+    if lost:
+        says = ", ".join(f"{name} = '{said}'" for name, said in sorted(lost.items()))
+        logger.warning(
+            f"{host.print_prefix}postgresql.conf will not be read once Patroni runs: what shall stay of {says} belongs "
+            f"into a file of your own in /etc/postgresql/{host.data.postgres_cluster}/conf.d on every member"
         )
