@@ -21,7 +21,7 @@ from callytics import __version__
 from callytics.archives.months import owners_session
 from callytics.erasure.agents import Agent, found_agent
 from callytics.erasure.elsewhere import Sought, archives_with, backups_left, files_left
-from callytics.erasure.keys import CONDITIONS, SQL, Keys
+from callytics.erasure.keys import CONDITIONS, SQL, Keys, keys_of
 from callytics.erasure.sources import SourceTables
 from callytics.exceptions import ErasureError
 from callytics.importer.records.entries import MASK
@@ -191,15 +191,18 @@ class _Erasing:
         """Mask the name in some rows; False where none are left."""
         self._begin()
         values = {"names": agent.names, "most": None if self.erasure.dry_run else NAMES_AT_ONCE}
-        rows = SQL.run(self.connection, "named", values, table=one.table, column=column)
+        place = {"table": one.table, "keys": keys_of(one.table)}
+        # Two statements: servers log those that make tables, with all their values.
+        SQL.run(self.connection, "keys", keys=place["keys"])
+        rows = SQL.run(self.connection, "named", values, **place, column=column)
         self.erasure.masked[one.table] += rows
         if self.erasure.dry_run or not rows:
             self.connection.rollback()
             return False
         number = self._record("agent", agent.profiles, Counter(), Counter({one.table: rows}))
         remembered = {"kind": "mask", "table": one.table, "erasure": number, "key": one.key, "columns": [column]}
-        SQL.run(self.connection, "remember", remembered, keys="erasing_named")
-        SQL.run(self.connection, "mask", {"mask": MASK}, table=one.table, column=column)
+        SQL.run(self.connection, "remember", remembered, keys=place["keys"])
+        SQL.run(self.connection, "mask", {"mask": MASK}, **place, column=column)
         self.connection.commit()
         return True
 

@@ -278,8 +278,8 @@ where t.{column} = any(array(select key from {parents}))
 
 -- name: named
 -- The rows that hold a name, some at a time.
-create temporary table erasing_named on commit drop as
-select id as key
+insert into {keys} (key)
+select id
 from public.{table}
 where {column} = any(%(names)s::text[])
 order by id
@@ -287,7 +287,7 @@ limit %(most)s
 
 -- name: mask
 update public.{table} set {column} = %(mask)s
-where id = any(array(select key from erasing_named))
+where id = any(array(select key from {keys}))
 
 -- name: record
 insert into imports.erasures (kind, subjects, erased_by, version, rows)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callytics.postgres.sql import literal
+from callytics.postgres.sql import Queries, literal
 from callytics.status.literals import without_literals
+from tests.support.places import REPOSITORY
 
 NAMES = 'select "we\'ird""x", a.b1, col$1, 한글2 from t where x = $1'
 
@@ -38,3 +42,12 @@ def test_no_quoted_text_is_left_wherever_it_is_cut(text: str, other: str, end: i
     statement = f"select {literal(text + said)}, {literal(other + said)} from t where x = {literal(said)}"
     assert said not in without_literals(statement)
     assert "SECRE" not in without_literals(statement[:end])
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "callytics").rglob("*.sql")), ids=lambda path: path.name)
+def test_what_makes_or_changes_objects_takes_no_values(path: Path) -> None:
+    """Servers log such statements whole, as hosts have it (log_statement = ddl), so that a name would stay there."""
+    if "-- name: " not in path.read_text(encoding="utf-8"):
+        return
+    made = re.compile(r"(?:--.*\n|\s)*(?:create|alter|drop|comment|grant|revoke|do)\b", re.IGNORECASE)
+    assert [name for name, text in Queries(path).items() if made.match(text) and "%(" in text] == []
