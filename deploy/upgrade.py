@@ -34,7 +34,8 @@ if away:
 if "app" in host.groups and not data.app_accepts_one_way:
     # Here, not when its turn comes: with -y pyinfra looks at an operation only then, and PostgreSQL's was before.
     found = host.get_fact(releases.FoundReleases, folder=data.app_home)
-    releases.check_reversible(Path(data.deploy_checkout), found)
+    if wrong := releases.irreversible(Path(data.deploy_checkout), found):
+        raise PyinfraError(wrong)
 
 keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
 

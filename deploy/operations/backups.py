@@ -8,10 +8,11 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from pyinfra import host, logger
-from pyinfra.api import FactBase, OperationError, StringCommand, operation
+from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.cluster.psql import JsonFact
 from deploy.operations.debian_packages import to_the_end
+from deploy.operations.hosts import failing
 
 # The codes of "status" in the document of pgbackrest info: https://pgbackrest.org/command.html#command-info
 FINE, NO_STANZA, NO_BACKUP = 0, 1, 2
@@ -68,14 +69,14 @@ class IsActive(FactBase[bool]):
 def stanza(stanza: str) -> Generator[StringCommand, None, None]:
     """Make the repository's room for the cluster, unless it is there.
 
-    One that holds another cluster's backups is left alone: a new host is given its data back by a restore. Raises
-    OperationError where the repository cannot be read, as with another key.
+    One that holds another cluster's backups is left alone: a new host is given its data back by a restore. Fails where
+    the repository cannot be read, as with another key.
     """
     found = host.get_fact(Repository, stanza=stanza)
     if found is None or found["status"]["code"] == NO_STANZA:
         yield StringCommand(f"{PGBACKREST} --stanza={stanza} stanza-create")
     elif found["status"]["code"] not in (FINE, NO_BACKUP):
-        raise OperationError(
+        yield failing(
             f"the repository cannot be read: {found['status']['message']}: is BACKUP_KEY the one that it was made with?"
         )
     else:
@@ -94,10 +95,10 @@ def first_backup(stanza: str, unit: str) -> Generator[StringCommand, None, None]
 
 @operation()
 def recent(stanza: str, hours: int) -> Generator[StringCommand, None, None]:
-    """Make a backup unless the newest is of the last ``hours``; raises OperationError where there is no repository."""
+    """Make a backup unless the newest is of the last ``hours``; fails where there is no repository."""
     found = host.get_fact(Repository, stanza=stanza)
     if found is None or found["status"]["code"] not in (FINE, NO_BACKUP):
-        raise OperationError(
+        yield failing(
             "there is no backup to return to: run 'pyinfra -y inventory.py deploy/site.py', which sets backups up and "
             "upgrades as well, or set BACKUP_REPOSITORY=off"
         )
@@ -119,10 +120,9 @@ def age_hours(repository: Mapping[str, Any]) -> float:
 def checked(stanza: str, cluster: str) -> Generator[StringCommand, None, None]:
     """Have WAL archived and see it arrive; nothing is changed.
 
-    A repository with another cluster's backups, as on a new host, is not checked: a warning says how to restore. Raises
-    OperationError where archiving does not work.
+    A repository with another cluster's backups, as on a new host, is not checked: a warning says how to restore. Fails
+    where archiving does not work.
     """
-    yield from ()
     if not host.state.is_executing:
         return
     if is_foreign(host.get_fact(Repository, stanza=stanza), host.get_fact(SystemIdentifier, cluster=cluster)):
@@ -131,7 +131,7 @@ def checked(stanza: str, cluster: str) -> Generator[StringCommand, None, None]:
             "run 'callytics backup restore' on this host, or name another BACKUP_REPOSITORY"
         )
     elif wrong := host.get_fact(Checked, stanza=stanza):
-        raise OperationError(f"archiving does not work: {wrong}")
+        yield failing(f"archiving does not work: {wrong}")
 
 
 def is_foreign(repository: Mapping[str, Any] | None, identifier: int | None) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra.api import QuoteString, StringCommand, operation
+from pyinfra import host
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 
 @operation()
@@ -18,5 +19,10 @@ def wait_for_each_other() -> Generator[StringCommand, None, None]:
 
 
 def failing(error: str) -> StringCommand:
-    """Return a command that fails with ``error``: raised while pyinfra executes, it would come with a traceback."""
+    """Return a command that fails with ``error``: raised while pyinfra executes, it would come with a traceback.
+
+    A dry run executes nothing and shows what is raised as one line: there it is an OperationError.
+    """
+    if not host.state.is_executing:
+        raise OperationError(error)
     return StringCommand("echo", QuoteString(f"Error: {error}"), ">&2; exit 1")

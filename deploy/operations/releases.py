@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra import host, inventory, logger
-from pyinfra.api import FactBase, OperationError, QuoteString, StringCommand, operation
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 
 from deploy.operations.application import Checkout
 from deploy.operations.debian_packages import to_the_end
@@ -199,10 +199,10 @@ def _kept(release: str, failed: Sequence[str], without: Sequence[str]) -> str:
 
 @operation()
 def reversible(folder: str, checkout: Checkout, accepted: bool) -> Generator[StringCommand, None, None]:
-    """Raise OperationError where the checkout brings a migration that has no way back, unless that is ``accepted``."""
-    yield from ()
-    if not accepted:
-        check_reversible(checkout.folder, host.get_fact(FoundReleases, folder=folder))
+    """Fail where the checkout brings a migration that has no way back, unless that is ``accepted``."""
+    wrong = "" if accepted else irreversible(checkout.folder, host.get_fact(FoundReleases, folder=folder))
+    if wrong:
+        yield failing(wrong)
 
 
 @operation()
@@ -218,13 +218,17 @@ def pruned(folder: str, keep: int) -> Generator[StringCommand, None, None]:
         yield StringCommand(f"cd {folder} && rm -rf {files}")
 
 
-def check_reversible(checkout: Path, found: Releases) -> None:
-    """Raise OperationError where a checkout brings a host a migration that has no way back."""
-    if without := one_way(checkout, found):
-        raise OperationError(
+def irreversible(checkout: Path, found: Releases) -> str:
+    """Return why a host can't be given a checkout: a migration that has no way back; nothing where all have one."""
+    without = one_way(checkout, found)
+    return (
+        ""
+        if not without
+        else (
             f"migration {without[0]} can't be rolled back, so a failed upgrade could not be taken back: set "
             "UPGRADE_ONE_WAY=yes in .env once there is a backup that you would restore"
         )
+    )
 
 
 def unused(found: Releases, keep: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,9 @@ def test_a_restart_that_only_the_reload_shows_is_done() -> None:
 
 @pytest.mark.parametrize("mistakes", [{"errors": ["x line 1: a b"]}, {"hba_errors": ["line 3: end"]}])
 def test_a_server_with_mistakes_in_its_files_is_left_running(mistakes: dict[str, list[str]]) -> None:
-    with pytest.raises(OperationError, match="line"):
-        in_force([state(**mistakes, pending_restart=["port"])])
+    [command] = in_force([state(**mistakes, pending_restart=["port"])])
+    assert "its files have mistakes:" in command
+    assert command.endswith(">&2; exit 1")
 
 
 def test_mistakes_are_a_change_while_changes_are_looked_for() -> None:
@@ -155,8 +157,10 @@ def test_cluster_is_created_if_there_is_no_cluster(found: dict[str, bool], words
 def test_half_a_cluster_is_never_touched(half: str) -> None:
     """Its other half may be on a volume that is not mounted."""
     found = {"configured": False, "filled": False, half: True}
+    [command] = commands(clusters.present, CLUSTER, facts={clusters.ClusterState: found})
+    assert re.fullmatch(r"echo 'Error: .*mounted.*' >&2; exit 1", str(command))
     with pytest.raises(OperationError, match="mounted"):
-        commands(clusters.present, CLUSTER, facts={clusters.ClusterState: found})
+        commands(clusters.present, CLUSTER, facts={clusters.ClusterState: found}, executing=False)
 
 
 def test_checksums_are_turned_on_once() -> None:

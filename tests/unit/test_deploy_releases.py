@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
-from pyinfra.api import OperationError
 
 from deploy.operations import application, backups, debian_packages, releases
 from deploy.operations.cluster import minor
@@ -158,8 +158,8 @@ def test_a_migration_without_a_way_back_is_refused(checkout: application.Checkou
     facts = {FoundReleases: found()}
     assert commands(releases.reversible, "/opt/callytics", checkout, False, facts=facts) == []
     (checkout.folder / "migrations" / "0002.more.rollback.sql").unlink()
-    with pytest.raises(OperationError, match=r"0002\.more can't be rolled back.*UPGRADE_ONE_WAY=yes"):
-        commands(releases.reversible, "/opt/callytics", checkout, False, facts=facts)
+    [refused] = commands(releases.reversible, "/opt/callytics", checkout, False, facts=facts)
+    assert re.search(r"Error: migration 0002\.more .*UPGRADE_ONE_WAY=yes.* exit 1", str(refused))
     assert commands(releases.reversible, "/opt/callytics", checkout, True, facts=facts) == []
     # Nothing is upgraded on a bare host, nor where it is applied already.
     (checkout.folder / "migrations" / "0001.tables.rollback.sql").unlink()
@@ -249,5 +249,5 @@ def test_an_old_backup_is_followed_by_another(state: dict[str, Any], runs: bool)
 
 @pytest.mark.parametrize("state", [None, repository(1), repository(99)], ids=["not set up", "no stanza", "unreadable"])
 def test_without_a_repository_there_is_no_upgrade(state: dict[str, Any] | None) -> None:
-    with pytest.raises(OperationError, match=r"deploy/site\.py"):
-        commands(backups.recent, "callytics", 26, facts={backups.Repository: state})
+    [refused] = commands(backups.recent, "callytics", 26, facts={backups.Repository: state})
+    assert re.search(r"Error: .*deploy/site\.py.* exit 1", str(refused))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra import host
-from pyinfra.api import FactBase, OperationError, StringCommand, operation
+from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.cluster.server_settings import SettingsState, unit_of, wait_until_ready
 from deploy.operations.debian_packages import to_the_end
+from deploy.operations.hosts import failing
 
 
 class ClusterState(FactBase[dict[str, bool]]):
@@ -49,14 +50,14 @@ class Identifier(FactBase[str]):
 def present(cluster: str) -> Generator[StringCommand, None, None]:
     """Create the cluster if the package did not; never removes anything that holds data.
 
-    Raises OperationError if only its configuration or only its data is there: a volume is not mounted, or a creation
-    was killed. Creating it anew would hide the data of the first case, so an administrator decides.
+    Fails if only its configuration or only its data is there: a volume is not mounted, or a creation was killed.
+    Creating it anew would hide the data of the first case, so an administrator decides.
     """
     state = host.get_fact(ClusterState, cluster=cluster)
     if state.get("handed over") or (state.get("configured") and state.get("filled")):
         host.noop(f"cluster {cluster} is there")
     elif state.get("configured") or state.get("filled"):
-        raise OperationError(
+        yield failing(
             f"cluster {cluster} is half there: is /var/lib/postgresql mounted? If it never held anything, "
             f"remove /var/lib/postgresql/{cluster} and /etc/postgresql/{cluster}, and run again"
         )

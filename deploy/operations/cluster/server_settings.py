@@ -9,10 +9,11 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FactBase, OperationError, StringCommand, operation
+from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.cluster.psql import JsonFact, port_of, run_sql
 from deploy.operations.file_times import ModificationTimes
+from deploy.operations.hosts import failing
 
 # A reload returns before the server has read its files.
 WAIT_SECONDS = 30
@@ -65,8 +66,8 @@ def none_past_the_files(cluster: str) -> Generator[StringCommand, None, None]:
 def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Start the server if it is down, reload it if ``files`` are newer, restart it if a setting requires that.
 
-    Raises OperationError, which names the mistake, if the files have one: the server is then left running as it is, as
-    it might not come back from a restart.
+    Fails, and names the mistake, if the files have one: the server is then left running as it is, as it might not come
+    back from a restart.
     """
     state = host.get_fact(SettingsState, cluster=cluster)
     members = "cluster" in host.groups
@@ -77,12 +78,16 @@ def in_force(cluster: str, files: Sequence[str]) -> Generator[StringCommand, Non
         yield StringCommand("systemctl start", unit_of(cluster))
         yield wait_until_ready(cluster)
         state = host.get_fact(SettingsState, cluster=cluster)
-    _refuse_errors(state)
+    if wrong := _errors(state):
+        yield failing(wrong)
+        return
     # While changes are collected, mistakes pass the check above: the files that correct them are yet to be written.
     if is_stale(state, host.get_fact(ModificationTimes, paths=files)) or _mistakes(state):
         yield _reload(cluster)
         state = host.get_fact(SettingsState, cluster=cluster)
-        _refuse_errors(state)
+        if wrong := _errors(state):
+            yield failing(wrong)
+            return
     # Those of a cluster are restarted at the end, in turn: deploy/failover.py.
     if state["pending_restart"] and not members:
         yield StringCommand("systemctl restart", unit_of(cluster))
@@ -118,14 +123,14 @@ def _reload(cluster: str) -> StringCommand:
     )
 
 
-def _refuse_errors(state: Mapping[str, Any] | None) -> None:
+def _errors(state: Mapping[str, Any] | None) -> str:
     # In a dry run and while changes are collected, the mistake may be what this run is about to correct.
     if not host.state.is_executing:
-        return
+        return ""
     if state is None:
-        raise OperationError("the server does not answer on its local socket: see its log")
-    if mistakes := _mistakes(state):
-        raise OperationError(f"the server was left as it runs, its files have mistakes: {'; '.join(mistakes)}")
+        return "the server does not answer on its local socket: see its log"
+    mistakes = "; ".join(_mistakes(state))
+    return mistakes and f"the server was left as it runs, its files have mistakes: {mistakes}"
 
 
 def _mistakes(state: Mapping[str, Any]) -> list[str]:

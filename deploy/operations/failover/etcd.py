@@ -6,9 +6,10 @@ from collections.abc import Generator, Mapping, Sequence
 from ipaddress import ip_address
 
 from pyinfra import host
-from pyinfra.api import FactBase, OperationError, StringCommand, operation
+from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.file_times import ModificationTimes
+from deploy.operations.hosts import failing
 from deploy.operations.units import ServiceState
 
 UNIT = "callytics-etcd.service"
@@ -131,8 +132,8 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
 def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
     """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
 
-    Who comes back without data is taken out and in again: two members under one name could each vote. Raises
-    OperationError where the others, who have data, do not answer.
+    Who comes back without data is taken out and in again: two members under one name could each vote. Fails
+    where the others, who have data, do not answer.
     """
     if host.get_fact(HasData) or host.get_fact(Invited):
         host.noop("etcd knows how it begins")
@@ -143,11 +144,12 @@ def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[S
     if found is None:
         holders = [name for name in others if host.state.inventory.get_host(name).get_fact(HasData)]
         if holders:
-            raise OperationError(
+            yield failing(
                 f"etcd on {member} has no data and does not hear two others that have: start {UNIT} there first; where "
                 f"only {' and '.join(holders)} is left for good, 'systemctl stop {UNIT}' and remove {DATA} there, and "
                 "run again"
             )
+            return
         yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=new >{STATE_FILE}")
         return
     change, url = etcdctl(folder, endpoints), peer_url(members[member])
