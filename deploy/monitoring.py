@@ -104,6 +104,15 @@ if data.monitoring_on and is_database:
         name="Make the folder of the metrics", path=metrics_folder, user=account, group=account, mode="0755"
     )
     beside_the_database("metrics")
+    conf(
+        name="Write whom to ask as the monitor",
+        src="monitor.env.j2",
+        dest=f"{data.app_settings_folder}/monitor.env",
+        account=account,
+        database=data.postgres_database,
+        port=data.postgres_port,
+        watches=watches,
+    )
     files.link(
         name="Let node exporter read the metrics",
         path=f"{textfiles}/callytics.prom",
@@ -188,5 +197,6 @@ if not watches:
         files.file(name=f"Remove {file}, as this host does not watch", path=f"{settings_folder}/{file}", present=False)
 if is_database and not data.monitoring_on:
     units.absent(name="Remove the metrics' units", units=METRICS)
+    files.file(name="Remove whom to ask", path=f"{data.app_settings_folder}/monitor.env", present=False)
     for file in ("callytics.prom", "callytics_backup.prom"):
         files.link(name=f"Let nobody read {file}", path=f"{textfiles}/{file}", present=False)

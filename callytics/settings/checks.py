@@ -13,6 +13,8 @@ from callytics.settings.variables import DEFAULT_ENV_FILE, REQUIRED, SECRETS, ho
 # RFC 7518, section 3.2: a key of HS256 has at least as many bits as its hash.
 JWT_SECRET_KEY_BYTES = 32
 KEY_ADVICE = "32 random bytes or more, such as 'openssl rand -base64 48' prints,"
+# Where deploy/app.py puts an administrator's settings.
+HOSTS_ENV_FILE = Path("/etc/callytics/admin.env")
 LOGIN_NUMBERS = ("JWT_EXPIRE_MINUTES", "SESSION_IDLE_MINUTES", "MAX_LOGIN_ATTEMPTS", "ACCOUNT_LOCK_MINUTES")
 # https://www.postgresql.org/docs/15/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -51,7 +53,10 @@ def check(values: Mapping[str, str], env_file: Path | None = DEFAULT_ENV_FILE) -
 
 
 def _check_required(variable: str, values: Mapping[str, str], where: str) -> Iterator[Problem]:
-    if variable not in values:
+    if variable not in values and HOSTS_ENV_FILE.exists():
+        # Not another file: it would be a second place for the same passwords.
+        yield Problem("error", f"{variable} is not set: name {HOSTS_ENV_FILE} with --env-file")
+    elif variable not in values:
         yield Problem("error", f"{variable} is not set: put it into {where} ('callytics env init' writes a file)")
     elif not values[variable].strip():
         yield Problem("error", f"{variable} is empty: give it a value in {where}")

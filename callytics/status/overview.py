@@ -249,7 +249,7 @@ PARTS: dict[str, Callable[[Connection], Iterator[Line]]] = {
 
 def _alerts(addresses: Addresses) -> Iterator[Line]:
     if addresses.prometheus is None:
-        yield Line("alerts", "none", "nobody watches (PROMETHEUS_URL is not set)")
+        yield Line("alerts", "none", "not asked from here (PROMETHEUS_URL is not set)")
         return
     try:
         found = firing(addresses.prometheus)

@@ -53,10 +53,12 @@ def test_complete_environment_has_no_problem() -> None:
 
 
 @pytest.mark.parametrize("variable", settings.REQUIRED)
-def test_missing_and_empty_variables_are_named(variable: str) -> None:
+def test_missing_and_empty_variables_are_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems(**{variable: None}) == [
         f"error: {variable} is not set: put it into .env ('callytics env init' writes a file)"
     ]
+    monkeypatch.setattr("callytics.settings.checks.HOSTS_ENV_FILE", Path(__file__))
+    assert problems(**{variable: None}) == [f"error: {variable} is not set: name {__file__} with --env-file"]
     empty = f"error: {variable} is empty: give it a value in .env"
     assert problems(**{variable: ""}) == [empty]
     assert problems(**{variable: "  "}) == [empty]
