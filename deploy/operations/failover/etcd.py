@@ -111,7 +111,7 @@ def etcdctl(folder: str, endpoints: Sequence[str]) -> str:
 def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[StringCommand, None, None]:
     """Take those out who are members no more: each would count for a majority, and might lead unknown to clients.
 
-    Raises OperationError where one of them leads: it has what the others may lack.
+    Fails where one of them leads: it has what the others may lack.
     """
     endpoints = [authority_of(address, 2379) for address in members.values()]
     found = host.get_fact(Members, folder=folder, endpoints=endpoints) or {}
@@ -121,9 +121,10 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
         return
     leader = host.get_fact(Leader, folder=folder, endpoints=endpoints, scope=scope)
     if leader and leader not in members:
-        raise OperationError(
+        yield failing(
             f"{leader} leads and is not in DATABASE_HOSTS: run 'callytics cluster switchover' there, and again"
         )
+        return
     for identifier in former:
         yield StringCommand(f"{etcdctl(folder, endpoints)} member remove {identifier}")
 
