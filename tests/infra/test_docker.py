@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import stat
 import subprocess
 import time
@@ -22,6 +21,7 @@ from ruamel.yaml import YAML
 from callytics import cli, settings
 from tests.infra.engine import Engine, engine, lacks
 from tests.support.needs import lacking
+from tests.support.network import free_port
 from tests.support.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -113,13 +113,6 @@ def wait_for(condition: Callable[[], bool], failure: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, failure
         time.sleep(0.3)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

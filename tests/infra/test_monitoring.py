@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ import yaml
 
 from tests.infra.deployment import Deployment
 from tests.infra.lab import LabHost
+from tests.infra.watching import until
 from tests.support.places import REPOSITORY
 
 PACE = 60
@@ -170,16 +170,6 @@ def answers(host: LabHost, query: str) -> bool:
 def firing(host: LabHost) -> set[str]:
     alerts = prometheus(host, "alerts")["alerts"]
     return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
-
-
-def until(happens: Callable[[], bool], seconds: float) -> bool:
-    """Return whether it happened in time: what did not is what tests name."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
 
 
 def tell(host: LabHost) -> None:

@@ -25,6 +25,7 @@ from callytics.exceptions import DatabaseUnavailable
 from callytics.settings import ServiceSettings, Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.faults import kill_server
+from tests.support.network import free_port
 from tests.support.servers import start_again
 from tests.support.serving import (
     KEY,
@@ -46,12 +47,6 @@ def service(own_database: Settings, tmp_path: Path) -> Iterator[Served]:
     """A service on the module's database."""
     with served(own_database, tmp_path / "log") as started:
         yield started
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_one_line(completed: subprocess.CompletedProcess[str], *, saying: str) -> None:
