@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import psycopg
 
-from callytics.exceptions import DatabaseUnavailable, NotMigrated, PoolExhausted, PrivilegeMissing
+from callytics.exceptions import CallyticsError, DatabaseUnavailable, NotMigrated, PoolExhausted, PrivilegeMissing
 from callytics.postgres.manager import PostgreSQLManager
 from callytics.postgres.pool.sessions import Session
 from callytics.postgres.sql import Queries
@@ -151,7 +151,7 @@ class Standby:
         try:
             async with self.manager.atransaction(read_only=True, first=look):
                 self.state = "ready"
-        except (DatabaseUnavailable, PoolExhausted, psycopg.Error):
+        except (CallyticsError, psycopg.Error):
             self._rest()
 
     def _rest(self) -> None:

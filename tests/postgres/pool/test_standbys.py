@@ -18,7 +18,7 @@ from callytics.postgres import PostgreSQLManager, standbys
 from callytics.postgres.standbys import Reads
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
-from tests.support.pooling import in_background
+from tests.support.pooling import eventually, in_background
 from tests.support.servers import (
     VOLATILE,
     StandbyServer,
@@ -305,6 +305,43 @@ def test_a_standby_that_was_promoted_is_read_from_no_more(primary: EmbeddedPostg
 
     with standby_of(primary, OTHER) as other:
         asyncio.run(act(other))
+
+
+def test_after_a_failover_a_standby_is_read_from_once_it_has_noted_the_new_timeline(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Before that its log may be another one than the new primary's, however far it goes."""
+
+    async def act(settings: Settings, follower: StandbyServer) -> None:
+        async with PostgreSQLManager(settings) as manager:
+            reads = Reads(manager)
+            await reads.aopen()
+            for number in range(1, 60):
+                await store(manager, number)
+                assert (await seen(reads))["last"] == number
+                await asyncio.sleep(0.02)
+            assert (reads.standbys[0].state, reads.by_standby) == ("apart", 0)
+            on_standby(promoted, server, "CHECKPOINT")
+            assert await until(lambda: _noted(reads, follower))
+            await reads.aclose()
+
+    async def _noted(reads: Reads, follower: StandbyServer) -> bool:
+        on_standby(follower, server, "CHECKPOINT")
+        return (await seen(reads, fresh=True))["host"] == OTHER
+
+    options = {**VOLATILE, "synchronous_commit": "on"}
+    with private_server(tmp_path_factory.mktemp("former"), options) as server:
+        settings = settings_for(server, "calls")
+        server.provide(settings)
+        execute(settings, "CREATE TABLE notes (id int PRIMARY KEY); GRANT ALL ON notes TO callytics_user")
+        with standby_of(server, STANDBY) as promoted, standby_of(server, OTHER) as follower:
+            conninfo = on_standby(follower, server, "SHOW primary_conninfo")
+            follow(follower, server, conninfo.replace(f"host={PRIMARY}", f"host={STANDBY}"))
+            assert eventually(lambda: on_standby(promoted, server, "SELECT count(*) FROM pg_stat_replication") == 1, 20)
+            server.stop()
+            promoted.run("pg_ctl", "promote", "-w", "-s")
+            asyncio.run(act(replace(settings, hosts=(STANDBY,), read_hosts=(OTHER,), min_connections=1), follower))
+            server.start()
 
 
 def test_without_standbys_nobody_asks_for_any(settings: Settings) -> None:
