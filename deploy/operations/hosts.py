@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+from pyinfra.api.exceptions import PyinfraError
 
 
 @operation()
@@ -16,6 +18,20 @@ def wait_for_each_other() -> Generator[StringCommand, None, None]:
     operation that they share.
     """
     yield from ()
+
+
+def reached(name: str) -> Any:
+    """Return another host of the inventory to ask; raises PyinfraError where it can't be reached.
+
+    While one of three is away a change would have to be made to it later, and what is restarted leaves one of two.
+    """
+    other = host.state.inventory.get_host(name)
+    if other not in host.state.activated_hosts:
+        raise PyinfraError(
+            f"{name} is a member and can't be reached: start it, or name another host in its place in DATABASE_HOSTS; "
+            "nothing was changed"
+        )
+    return other
 
 
 def failing(error: str) -> StringCommand:

@@ -209,6 +209,7 @@ def identified(**found: str) -> None:
     with made_up_host({}) as host:
         host.data = SimpleNamespace(cluster_members=found, postgres_cluster="15/main")
         host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        host.state.activated_hosts = [one for name, one in hosts.items() if found[name] != "away"]
         founding.refuse_strangers()
 
 
@@ -216,6 +217,11 @@ def test_members_with_data_of_different_clusters_are_told_apart_before_anything_
     identified(a="7", b="", c="7")
     with pytest.raises(PyinfraError, match="a, c and b hold data of different clusters"):
         identified(a="7", b="8", c="7")
+
+
+def test_a_member_that_is_away_is_named_before_anything_is_changed() -> None:
+    with pytest.raises(PyinfraError, match="b is a member and can't be reached: start it, or name another host"):
+        identified(a="7", b="away", c="7")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pyinfra.api import FactBase
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.connections import Demand
+from deploy.operations.hosts import reached
 from deploy.tuning import postgres_settings
 
 
@@ -73,7 +74,7 @@ def connection_limits() -> dict[str, int]:
 def _machine() -> MachineDict:
     """Return this host, or the least of a cluster's members: a standby with fewer connections would not start."""
     names = host.data.get("cluster_members") or [host.name]
-    machines = [host.state.inventory.get_host(name).get_fact(Machine) for name in names]
+    machines = [reached(name).get_fact(Machine) for name in names]
     return {
         "memory_bytes": min(machine["memory_bytes"] for machine in machines),
         "cores": min(machine["cores"] for machine in machines),

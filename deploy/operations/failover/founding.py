@@ -11,6 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from deploy.operations.cluster.clusters import ClusterState, Identifier
 from deploy.operations.cluster.psql import JsonFact
 from deploy.operations.failover.patroni import Enabled
+from deploy.operations.hosts import reached
 
 # What Patroni says itself, or a file has only for Debian's own programs.
 PATRONIS = {
@@ -56,8 +57,7 @@ def refuse_strangers() -> None:
     data = host.data
     found: dict[str, list[str]] = {}
     for name in data.cluster_members:
-        one = host.state.inventory.get_host(name)
-        if identifier := one.get_fact(Identifier, cluster=data.postgres_cluster):
+        if identifier := reached(name).get_fact(Identifier, cluster=data.postgres_cluster):
             found.setdefault(identifier, []).append(name)
     if len(found) > 1:
         whose = " and ".join(", ".join(names) for names in found.values())
