@@ -200,6 +200,9 @@ CLUSTER_PARAMETERS = {
     "wal_log_hints": "on",
     "max_wal_senders": "10",
     "max_replication_slots": "10",
+    # A former primary that is to follow goes back to its last checkpoint before the other led, for which its own log
+    # must still be there: its last checkpoint removes what is older. Patroni's 128MB are less than an import writes.
+    "wal_keep_size": "1GB",
 }
 
 

@@ -16,7 +16,7 @@ from tests.infra.failing import HEALED_SECONDS
 from tests.infra.fault import Fault, Scene
 from tests.infra.faults import FAULTS
 from tests.infra.histories import Verdict, judge, read
-from tests.infra.lab import LabHost
+from tests.infra.lab import LabHost, wait_until
 
 LISTS = """
 create schema if not exists failover;
@@ -28,7 +28,7 @@ grant select, insert, update on failover.lists to callytics_user;
 CLIENTS = 4
 # These take a person, or minutes.
 LEFT_OUT = ("etcd's data of one member lost", "disk of the primary full")
-SHORTEST, LONGEST = 2.0, 30.0
+SHORTEST, LONGEST, BEGIN_SECONDS = 2.0, 30.0, 60
 
 
 def drawn(seed: int) -> Iterator[tuple[Fault, float, float]]:
@@ -90,8 +90,11 @@ def appending(app: LabHost, file: Path, seed: int) -> Iterator[None]:
             ["ssh", "-F", str(app.ssh_config), app.name, "--", command], stdin=subprocess.PIPE, stdout=output
         )
     try:
+        # Not before they are at work: without a database they would not begin.
+        wait_until(lambda: file.stat().st_size > 0 or process.poll() is not None, BEGIN_SECONDS, "no client begins")
         yield
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(90)
+        code = process.wait(90)
+    assert code == 0, f"the clients ended with {code}"

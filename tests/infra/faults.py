@@ -112,6 +112,8 @@ def _all_cut(scene: Scene) -> None:
 
 
 def _cut_from_members(scene: Scene) -> None:
+    """Cut a primary off that has written more since its last checkpoint than Patroni has a server keep by itself."""
+    ask(scene.leader, "select pg_logical_emit_message(false, 'much', ''), pg_switch_wal();\n" * 12)
     others = scene.others()
     cut(scene.leader, {"input": f"ip saddr {others} drop", "output": f"ip daddr {others} drop"})
 
