@@ -192,6 +192,8 @@ def rehearse(old: Cluster, new_bin: Path, folder: Path, file: Path) -> None:
     if worse := [line for line in said if line not in known.splitlines() and not line.startswith("ok")]:
         sys.exit(f"{version}: doctor says what it did not say before: {worse}")
     callytics(new, "verify", "--snapshots", str(folder / "imports"), str(file))
+    # What the server says of itself, whose views differ from version to version.
+    callytics(new, "top")
     new.stop()
     rows = sum(int(str(count)) for count, _ in after.values())
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in new.seconds.items())

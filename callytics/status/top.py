@@ -114,6 +114,10 @@ def _asked(query: str) -> Callable[[Connection], list[Row]]:
     return lambda connection: SQL.all(connection, query, LEAST)
 
 
+def _checkpoints(connection: Connection) -> list[Row]:
+    return SQL.all(connection, "checkpoints" if connection.server_version >= 170000 else "checkpoints_before_17", LEAST)
+
+
 # In the order in which an operator asks.
 SECTIONS: dict[str, Callable[[Connection], list[Row]]] = {
     "blocking": _asked("blocking"),
@@ -128,6 +132,6 @@ SECTIONS: dict[str, Callable[[Connection], list[Row]]] = {
     "standbys": _asked("standbys"),
     "slots": _asked("slots"),
     "archiving": _asked("archiving"),
-    "checkpoints": _asked("checkpoints"),
+    "checkpoints": _checkpoints,
     "settings": _asked("settings"),
 }

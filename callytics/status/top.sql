@@ -281,5 +281,10 @@ where name = any(%(names)s) and vartype <> 'integer'
 order by name
 
 -- name: checkpoints
+select num_timed as timed, num_requested as requested
+from pg_stat_checkpointer
+
+-- name: checkpoints_before_17
+-- Where the view of the checkpointer is still part of another.
 select checkpoints_timed as timed, checkpoints_req as requested
 from pg_stat_bgwriter

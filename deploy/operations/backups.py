@@ -34,7 +34,7 @@ class Repository(FactBase[Any]):
 
 
 class SystemIdentifier(JsonFact):
-    """The cluster's own number, which initdb draws; a restore keeps it."""
+    """The cluster's own number, which initdb draws; a restore keeps it, and pg_upgrade does not."""
 
     query = "system_identifier"
 
@@ -120,15 +120,16 @@ def age_hours(repository: Mapping[str, Any]) -> float:
 def checked(stanza: str, cluster: str) -> Generator[StringCommand, None, None]:
     """Have WAL archived and see it arrive; nothing is changed.
 
-    A repository with another cluster's backups, as on a new host, is not checked: a warning says how to restore. Fails
-    where archiving does not work.
+    A repository with another cluster's backups, as on a new host, is not checked: a warning says how to restore, or
+    after an upgrade to another major version how to go on. Fails where archiving does not work.
     """
     if not host.state.is_executing:
         return
-    if is_foreign(host.get_fact(Repository, stanza=stanza), host.get_fact(SystemIdentifier, cluster=cluster)):
+    repository = host.get_fact(Repository, stanza=stanza)
+    if is_foreign(repository, host.get_fact(SystemIdentifier, cluster=cluster)):
         logger.warning(
             f"{host.print_prefix}The repository holds another cluster's backups, and nothing is archived: "
-            "run 'callytics backup restore' on this host, or name another BACKUP_REPOSITORY"
+            f"{remedy(repository, cluster, stanza)}, or name another BACKUP_REPOSITORY"
         )
     elif wrong := host.get_fact(Checked, stanza=stanza):
         yield failing(f"archiving does not work: {wrong}")
@@ -138,6 +139,20 @@ def is_foreign(repository: Mapping[str, Any] | None, identifier: int | None) -> 
     """Return whether a repository knows clusters, and this one is not the newest of them."""
     known = [entry["system-id"] for entry in (repository or {}).get("db", [])]
     return bool(known) and identifier is not None and known[-1] != identifier
+
+
+def remedy(repository: Mapping[str, Any], cluster: str, stanza: str) -> str:
+    """Return what to do where a repository knows another cluster than ``cluster``, such as 15/main.
+
+    A restore can't bring another major version's data into it: that was upgraded, or the host has the wrong packages.
+    """
+    ours, theirs = cluster.partition("/")[0], repository["db"][-1]["version"]
+    if ours == theirs:
+        return "run 'callytics backup restore' on this host"
+    return (
+        f"after an upgrade of PostgreSQL {theirs} to {ours} run 'sudo -u postgres pgbackrest --stanza={stanza} "
+        f"stanza-upgrade' on the repository's host; otherwise set postgres_cluster to the backups' version and restore"
+    )
 
 
 def _info(stanza: str) -> str:

@@ -237,6 +237,15 @@ def repository(code: int, *ages: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("cluster", "words"),
+    [("15/main", "'callytics backup restore'"), ("17/main", "PostgreSQL 15 to 17 run 'sudo -u postgres pgbackrest")],
+    ids=["another host", "another major version"],
+)
+def test_a_repository_of_another_cluster_is_told_apart_by_its_version(cluster: str, words: str) -> None:
+    assert words in backups.remedy({"db": [{"version": "14"}, {"version": "15"}]}, cluster, "callytics")
+
+
+@pytest.mark.parametrize(
     ("state", "runs"),
     [(repository(0, 100, 3), False), (repository(0, 100, 30), True), (repository(2), True)],
     ids=["recent", "old", "none yet"],

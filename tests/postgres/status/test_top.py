@@ -22,7 +22,9 @@ from callytics.settings import Settings
 from callytics.status import top
 from callytics.status.top import Snapshot, looking
 from callytics.trial.embedded import EmbeddedPostgres
+from callytics.trial.servers import find_servers
 from tests.support.commands import PROGRAM, environment, invoke
+from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 from tests.support.servers import VOLATILE, execute, migrated, private_server, start_again
 from tests.support.terminal import on_terminal, terminal, too_wide
@@ -52,6 +54,17 @@ def counted(counting: EmbeddedPostgres) -> Settings:
 def seen(settings: Settings) -> Snapshot:
     with looking(settings) as look:
         return look()
+
+
+def test_the_newest_version_understands_every_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its views of itself are not those of the hosts' version: 17 has taken the checkpoints' apart."""
+    newest = max(find_servers(), key=lambda server: server.version)
+    if newest.version < 17:
+        lacking("no PostgreSQL >= 17: install 'callytics[embedded]'")
+    monkeypatch.setattr("callytics.trial.embedded.find_servers", lambda: iter([newest]))
+    with private_server(tmp_path) as server:
+        sections = seen(migrated(server, "callytics")).sections
+    assert sections["checkpoints"][0].keys() == {"timed", "requested"}
 
 
 def test_who_waits_for_whom_is_named_with_what_to_do(counted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
