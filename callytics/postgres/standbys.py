@@ -114,6 +114,8 @@ class Standby:
     ) -> Result:
         """Return what ``work`` reads, all of one moment at which what is needed is there; raise Behind otherwise."""
 
+        deadline = float("inf")
+
         async def admit(session: Session) -> None:
             limit.reschedule(None)
             replayed = await _replayed(session)
@@ -122,6 +124,8 @@ class Standby:
                 self.state = "behind" if replayed.is_beside(needed) else "apart"
                 raise Behind
             self.state = "ready"
+            nonlocal deadline
+            deadline = time.monotonic() + READ_SECONDS
 
         try:
             async with (
@@ -135,7 +139,9 @@ class Standby:
             # The primary knows whether it is the statement's fault; here a conflict with what is replayed may be.
             raise Behind from error
         except (DatabaseUnavailable, TimeoutError) as error:
-            self._rest()
+            # One that took too long may just have much to read.
+            if time.monotonic() < deadline:
+                self._rest()
             raise Behind from error
 
     async def aclose(self) -> None:

@@ -284,6 +284,7 @@ def test_what_hangs_half_way_is_read_from_the_primary(
             began = time.monotonic()
             assert (await reads.read(slowly))["host"] == PRIMARY
             assert time.monotonic() - began < 1.5
+            assert (await seen(reads))["host"] == STANDBY
 
     asyncio.run(act())
 
