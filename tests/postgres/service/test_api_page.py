@@ -176,7 +176,7 @@ def test_what_an_operator_asks_first_is_on_top(browser: Browser, own_database: S
         assert cards == [
             ["none", "Newest backup", "none on record"],
             ["none", "Trial restore", "none on record"],
-            ["none", "Alerts", "not watched"],
+            ["none", "Alerts", "not asked from here"],
             ["none", "Replication", "no standby"],
             ["none", "WAL archive", "off"],
             ["ok", "Months ahead", "3"],
