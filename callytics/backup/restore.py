@@ -70,7 +70,7 @@ def refuse_without_room(folder: Path, size: int) -> None:
     if free < needed:
         raise BackupError(
             f"{place} has {free / 2**30:,.1f} GiB free, and the restore needs {needed / 2**30:,.1f} GiB: "
-            "make room, or restore into a folder on another disk with --into"
+            "make room there, or name a folder on another disk to a restore with --into"
         )
 
 
