@@ -36,10 +36,20 @@ from tests.infra.fault import Fault
 from tests.infra.faults import FAULTS
 from tests.infra.lab import Lab, lacks
 
-HEAD = (
-    "| fault | stored | missing | doubled | unknown (there) | stale reads | gap in writing s: pool, libpq "
-    "| gap in reading s | another leads | then all follow s | found |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+COLUMNS = (
+    "fault",
+    "stored",
+    "missing",
+    "doubled",
+    "unknown (there)",
+    "stale reads: pool, standbys",
+    "gap in writing s: pool, libpq",
+    "gap in reading s: standbys, libpq",
+    "another leads",
+    "then all follow s",
+    "found",
 )
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
 def say(text: str) -> None:
@@ -68,9 +78,9 @@ def line(results: list[Result]) -> str:
         f"**{total(results, 'missing')}**",
         f"{total(results, 'doubled')}",
         f"{total(results, 'unknown')} ({total(results, 'unknown_there')})",
-        f"{total(results, 'stale')}",
+        f"{total(results, 'stale')}, {total(results, 'late')}",
         f"{median('pool_gap')}, {median('plain_gap')}",
-        median("read_gap"),
+        f"{median('served_gap')}, {median('read_gap')}",
         "yes" if moved == len(results) else "no" if not moved else f"{moved} of {len(results)}",
         (f"{person}: " if person else "")
         + (f"{statistics.median(healed):.0f}" if len(healed) == len(results) else "no"),
@@ -82,7 +92,7 @@ def line(results: list[Result]) -> str:
 def matrix(cluster: Cluster, words: str, repeat: int, file: Path | None) -> list[Result]:
     """Print the table, a row as soon as it is known; end early where the cluster can't be made well again."""
     results: list[Result] = []
-    say(HEAD.rstrip())
+    say(HEAD)
     for fault in FAULTS:
         if words.lower() not in fault.name.lower():
             continue
@@ -137,7 +147,7 @@ def at_random(cluster: Cluster, seed: int, minutes: float) -> int:
 def table(files: list[Path]) -> None:
     """Print the table of earlier runs."""
     results = [Result(**one) for file in files for one in json.loads(file.read_text())]
-    say(HEAD.rstrip())
+    say(HEAD)
     for fault in FAULTS:
         if found := [one for one in results if one.fault == fault.name and not one.broken]:
             say(line(found))

@@ -28,7 +28,9 @@ create index on failover.ledger (writer, id);
 grant select, insert on failover.ledger to callytics_user;
 """
 WRITERS, NEWEST = ("pool", "plain"), ("kept", "anew")
-KINDS = (*WRITERS, "reader", *NEWEST)
+KINDS = (*WRITERS, "reader", "served", *NEWEST)
+# What POSTGRES_READ_LAG is where nobody has set it.
+LAG_SECONDS = 5.0
 OUTCOMES = ("stored", "unknown", "refused")
 BEFORE_SECONDS, AFTER_SECONDS, HEALED_SECONDS = 1.0, 1.0, 150.0
 
@@ -74,20 +76,21 @@ class Answers:
         pairs = itertools.pairwise(told.ended for told in self.good())
         return max((after - before for before, after in pairs if after > since), default=0.0)
 
-    def stale(self, written: Answers) -> int:
-        """Return how many have read less than was acknowledged before they began."""
+    def stale(self, written: Answers, seconds: float = 0.0) -> int:
+        """Return how many have read less than was acknowledged so many seconds before they began."""
         acknowledged = written.good()
         moments = [told.ended for told in acknowledged]
         newest = [0, *(told.number for told in acknowledged)]
-        return sum(told.number < newest[bisect_left(moments, told.began)] for told in self.good())
+        return sum(told.number < newest[bisect_left(moments, told.began - seconds)] for told in self.good())
 
 
 @dataclass
 class Result:
     """What a fault did: rows, seconds, who led; ``healed`` is how long after writing went on every member followed.
 
-    ``stale`` are reads where the pool writes that lacked what was acknowledged before. ``found`` is what else the fault
-    has to show, and ``broken`` why it could not be judged; ``seconds`` is what all of it took.
+    ``stale`` are reads where the pool writes that lacked what was acknowledged before, and ``late`` those of the
+    service's standbys that lacked what was acknowledged longer before than they may lag. ``found`` is what else the
+    fault has to show, and ``broken`` why it could not be judged; ``seconds`` is what all of it took.
     """
 
     fault: str
@@ -98,9 +101,11 @@ class Result:
     unknown_there: int = 0
     refused_there: int = 0
     stale: int = 0
+    late: int = 0
     pool_gap: float = 0.0
     plain_gap: float = 0.0
     read_gap: float = 0.0
+    served_gap: float = 0.0
     timelines: tuple[int, int] = (0, 0)
     healed: float | None = None
     found: list[str] = field(default_factory=list)
@@ -196,9 +201,11 @@ def _judged(
         unknown_there=len(ids["unknown"] & there.keys()),
         refused_there=len(ids["refused"] & there.keys()),
         stale=sum(answers[kind].stale(answers["pool"]) for kind in NEWEST),
+        late=answers["served"].stale(answers["pool"], LAG_SECONDS),
         pool_gap=answers["pool"].gap(began),
         plain_gap=answers["plain"].gap(began),
         read_gap=answers["reader"].gap(began),
+        served_gap=answers["served"].gap(began),
         timelines=(before, _timeline(leader)),
         healed=healed,
     )

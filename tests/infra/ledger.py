@@ -1,17 +1,19 @@
 """Write rows one by one, or read, and note each answer, until stdin ends. Runs beside the service, with its program:
 
-    /opt/callytics/current/bin/python ledger.py pool|plain|reader|kept|anew ENV_FILE FIRST_HOST
+    /opt/callytics/current/bin/python ledger.py pool|plain|reader|served|kept|anew ENV_FILE FIRST_HOST
 
 Each line on stdout is when it began and ended by the monotonic clock, an id and what became of it: stored, unknown or
 refused. Who reads them keeps them outside the cluster. ``pool`` is the service's own pool, ``plain`` libpq with one
-connection, ``reader`` reads what a report would, from a standby where there is one.
+connection, ``reader`` reads from a standby where there is one, as libpq finds it, and ``served`` as the service reads
+calls, from standbys that are recent enough.
 
-``kept`` and ``anew`` read the newest id of ``pool`` where the pool writes: the one with sessions that stay, the other
-with a pool of its own each time, which tries FIRST_HOST before the others.
+``served``, ``kept`` and ``anew`` read the newest id of ``pool``; the last two where the pool writes: the one with
+sessions that stay, the other with a pool of its own each time, which tries FIRST_HOST before the others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import select
@@ -26,6 +28,7 @@ import psycopg
 
 from callytics.exceptions import CallyticsError, OutcomeUnknown
 from callytics.postgres import PostgreSQLManager
+from callytics.postgres.standbys import Reads
 from callytics.settings import Settings
 
 INSERT = "insert into failover.ledger (writer, id) values (%s, %s)"
@@ -70,6 +73,25 @@ def newest(settings: Settings) -> Iterator[Callable[[int], Told]]:
                 return 0, "refused"
 
         yield read
+
+
+def newest_served(settings: Settings) -> Iterator[Callable[[int], Told]]:
+    """Yield what reads the newest id as the service's reports are read."""
+    primary = _pool(settings)
+    reads = Reads(primary)
+
+    async def once() -> Told:
+        # What looks after standbys goes on meanwhile.
+        await asyncio.sleep(PAUSE)
+        try:
+            return await reads.read(lambda manager: manager.aexecute_query(NEWEST, fetch="val")), "stored"
+        except (CallyticsError, psycopg.Error):
+            return 0, "refused"
+
+    with asyncio.Runner() as runner:
+        runner.run(primary.ainitialize())
+        runner.run(reads.aopen())
+        yield lambda _number: runner.run(once())
 
 
 def newest_anew(settings: Settings) -> Iterator[Callable[[int], Told]]:
@@ -122,6 +144,7 @@ KINDS: dict[str, Callable[[Settings], Iterator[Callable[[int], Told]]]] = {
     "pool": through_the_pool,
     "plain": plainly,
     "reader": lambda settings: plainly(settings, reading=True),
+    "served": newest_served,
     "kept": newest,
     "anew": newest_anew,
 }
@@ -132,6 +155,8 @@ def main(kind: str, env_file: str, first: str) -> None:
     settings = Settings.load(env_file=Path(env_file))
     if kind == "anew":
         settings = replace(settings, hosts=(first, *(one for one in settings.hosts if one != first)))
+    if kind == "served":
+        settings = replace(settings, read_hosts=settings.hosts)
     for do in KINDS[kind](settings):
         for asked in itertools.count(1):
             began = time.monotonic()

@@ -23,8 +23,9 @@ def test_a_read_is_stale_that_lacks_what_was_acknowledged_before_it_began(tmp_pa
         "3.6 3.7 2 stored",
         "3.8 3.9 0 refused",
         "3.9 4.0 3 stored",
+        "5.1 5.2 2 stored",
     )
-    assert read.stale(written) == 2
+    assert (read.stale(written), read.stale(written, 1.5)) == (3, 1)
 
 
 def test_the_gap_is_the_longest_time_between_two_that_succeeded(tmp_path: Path) -> None:
