@@ -34,7 +34,7 @@ class Cluster:
             *members, app = executor.map(lab.host, (*NAMES, "service"))
         deployment = Deployment.prepare(folder, members[0], app)
         hosts = ",".join(one.address for one in members)
-        deployment.set(DATABASE_HOSTS=hosts, BACKUP_HOST=app.address, MONITORING="off")
+        deployment.set(DATABASE_HOSTS=hosts, POSTGRES_READ_HOST=hosts, BACKUP_HOST=app.address, MONITORING="off")
         deployment.first_run = deployment.run(check=False)
         return cls(deployment, {one.address: one for one in members})
 

@@ -10,8 +10,8 @@ import pytest
 from tests.infra.cluster import CALLYTICS, MEMBERS, Cluster, ask
 from tests.infra.failing import failed
 from tests.infra.faults import FAULTS
-from tests.infra.lab import Lab
-from tests.infra.service import get
+from tests.infra.lab import Lab, LabHost
+from tests.infra.service import BASE, get, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +86,39 @@ def test_a_member_shows_and_leads_the_cluster(cluster: Cluster) -> None:
 def test_the_applications_host_shows_the_cluster_by_its_databases(cluster: Cluster) -> None:
     seen = cluster.deployment.app.run(f"{CALLYTICS} --env-file /etc/callytics/app.env cluster status --json")
     assert json.loads(seen.stdout)["leader"] == cluster.leader.address
+
+
+def test_reads_go_to_standbys_and_go_on_without_one(cluster: Cluster) -> None:
+    app, (standby, other) = cluster.deployment.app, cluster.standbys()
+    # Members that led before note only with their next checkpoint whose timeline they are on.
+    for member in (cluster.leader, standby, other):
+        ask(member, "checkpoint")
+    asked = calls_as_an_agent(app)
+
+    def ready(*members: LabHost) -> bool:
+        assert app.run(asked).stdout == "200"
+        found = [one["state"] == "ready" for one in get(app, "/health")[2]["standbys"]]
+        return found == [member in members for member in cluster.members.values()]
+
+    wait_for(lambda: ready(standby, other), "the standbys are not read from")
+    standby.run("systemctl stop patroni")
+    try:
+        wait_for(lambda: ready(other), "the other standby is not read from")
+    finally:
+        standby.run("systemctl start patroni")
+    wait_for(lambda: ready(standby, other), "the standby that came back is not read from")
+    assert cluster.healed(60) is not None
+
+
+def calls_as_an_agent(app: LabHost) -> str:
+    """Make an agent who reads, and return the command by which one asks for calls and prints the status."""
+    password = "correct horse battery staple 7!"
+    profile = "--last-name Kim --first-name Minsu --department Sales --position Agent --permission analysis_view:read"
+    app.run(f"{CALLYTICS} --env-file /etc/callytics/admin.env agent add kim {profile} --password-stdin", input=password)
+    post = f"curl -s -H 'Content-Type: application/json' -d @- {BASE}/auth/login"
+    login = json.loads(app.run(post, input=json.dumps({"username": "kim", "password": password})).stdout)
+    headers = f"-H 'Authorization: Bearer {login['access_token']}'"
+    return f"curl -s -m 10 -o /dev/null -w '%{{http_code}}' {headers} {BASE}/calls"
 
 
 def test_after_a_switchover_a_run_changes_nothing_either(cluster: Cluster) -> None:
