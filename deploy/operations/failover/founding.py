@@ -71,8 +71,8 @@ def refuse_members() -> None:
     """Raise PyinfraError where this host is to have the database to itself, and is one of a cluster."""
     if host.get_fact(Enabled):
         raise PyinfraError(
-            f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three, or make it the "
-            "only host as docs/hosts.md says, Three hosts"
+            f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three; one host "
+            "again is another machine, to which the newest backup is restored"
         )
 
 
