@@ -77,17 +77,20 @@ class Goal:
 def drill(place: Place, moment: datetime | None, progress: Progress) -> Drill:
     """Restore into a scratch folder, prove it, and remove it, whatever happens; what was found is recorded.
 
-    Raises BackupError where it could not begin: another drill runs, no room, no backup. What goes wrong afterwards is
-    in the result, so that a drill that fails is recorded too.
+    What goes wrong or is in the way, such as no room or a repository that can't be read, is in the result: a backup
+    that was not restored is not proved, and whoever watches has to learn it. Raises BackupError only where that tells
+    nothing of a backup: another drill runs, or ``moment`` can't be restored.
     """
     with _alone(place) as folder:
         _remove_leftovers(place, folder)
         result = Drill(datetime.now(UTC), restore.shown(moment))
-        goal = _goal(place, moment, result, progress)
         scratch = folder / f"drill-{result.began:%Y%m%dT%H%M%S}"
         try:
+            goal = _goal(place, moment, result, progress)
             _prove(Server(place, scratch / "data", scratch / "server"), goal, result, progress)
-        except CallyticsError as error:
+        except (CallyticsError, OSError, subprocess.SubprocessError) as error:
+            if moment and not result.label:
+                raise
             result.wrong.append(str(error))
         finally:
             remove(place, scratch / "data", scratch)
@@ -238,10 +241,13 @@ def _keep(place: Place, result: Drill) -> None:
         "rpo": result.rpo_seconds,
         "found": json.dumps({"checked": result.checked, "wrong": result.wrong, "as_before": result.as_before}),
     }
-    with ledger.ledger(place) as connection:
-        if not SQL.value(connection, "in_recovery"):
-            SQL.run(connection, "drilled", values)
-        connection.commit()
+    try:
+        with ledger.ledger(place) as connection:
+            if not SQL.value(connection, "in_recovery"):
+                SQL.run(connection, "drilled", values)
+            connection.commit()
+    except CallyticsError as error:
+        result.wrong.append(f"the database has no record of this drill: {error}")
 
 
 @contextmanager

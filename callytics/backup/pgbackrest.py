@@ -57,22 +57,34 @@ def command(place: Place, *arguments: str) -> list[str]:
 
 def backups(place: Place) -> list[Backup]:
     """Return the repository's backups of this stanza, oldest first; raises BackupError if it cannot be read."""
-    said = _answer(place, "--log-level-console=off", "--log-level-stderr=error", "--output=json", "info")
-    stanza = next(iter(json.loads(said)), None)
+    stanza = next(iter(_info(place)), None)
     # 0 is fine, 1 has no stanza yet and 2 no backup: https://pgbackrest.org/command.html#command-info
     if stanza is None or stanza["status"]["code"] not in (0, 1, 2):
-        why = stanza["status"]["message"] if stanza else "no answer"
-        raise BackupError(
-            f"the backups' repository can't be read ({why}): run 'callytics backup check' and see /var/log/pgbackrest"
-        )
+        raise _unreadable(stanza["status"]["message"] if stanza else "no answer")
     return [_backup(one) for one in stanza["backup"]]
 
 
 def system_identifier(place: Place) -> int | None:
     """Return the number of the cluster that the repository's newest backups are of; None without a stanza."""
-    said = _answer(place, "--log-level-console=off", "--log-level-stderr=error", "--output=json", "info")
-    known = [entry["system-id"] for stanza in json.loads(said) for entry in stanza.get("db", [])]
+    known = [entry["system-id"] for stanza in _info(place) for entry in stanza.get("db", [])]
     return known[-1] if known else None
+
+
+def _info(place: Place) -> list[dict[str, Any]]:
+    said = _answer(place, "--log-level-console=off", "--log-level-stderr=error", "--output=json", "info")
+    try:
+        # Not strict: of a damaged file it quotes the bytes as they are.
+        found: list[dict[str, Any]] = json.loads(said, strict=False)
+    except ValueError:
+        raise _unreadable("what it says of itself is damaged") from None
+    return found
+
+
+def _unreadable(why: str) -> BackupError:
+    shown = "".join(sign if sign.isprintable() else "?" for sign in why)
+    return BackupError(
+        f"the backups' repository can't be read ({shown}): run 'callytics backup check' and see /var/log/pgbackrest"
+    )
 
 
 def run(place: Place, what: str, size: int, progress: Progress, *arguments: str, account: str | None = None) -> None:

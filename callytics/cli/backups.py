@@ -147,7 +147,8 @@ def backup_drill(config: Path, moment: datetime | None, as_json: bool, quiet: bo
     Compares rows and checksums of every table with those at the backup, runs doctor and pg_amcheck, and measures how
     long the restore took (RTO) and how old a commit is until it could be restored (RPO). The database is not touched.
 
-    Exit codes: 0 all was there, 1 the drill could not begin, 4 something was missing or damaged.
+    Exit codes: 0 all was there, 1 another drill runs or that second can't be restored, 4 something was missing,
+    damaged or in the way.
     """
     place = _place(config)
     with Display(quiet, events=as_json) as display:
@@ -155,7 +156,7 @@ def backup_drill(config: Path, moment: datetime | None, as_json: bool, quiet: bo
     states.keep_drill(place, result)
     _echo(result.as_dict(), _drill(result), as_json)
     if not result.passed:
-        raise DrillFailed("the drill failed: what was restored is not what was backed up, see the lines above")
+        raise DrillFailed("the drill failed: the backup is not proved, see the lines above")
 
 
 @backup.command("restore")
@@ -261,13 +262,14 @@ def _times(found: dict[str, Any]) -> str:
 
 
 def _drill(result: drills.Drill) -> list[str]:
-    said = [
-        f"restored {result.label} to {result.target}",
+    said = [f"restored {result.label} to {result.target}"] if result.rto_seconds is not None else []
+    said += [
         *result.checked,
         *(f"as before: {line}" for line in result.as_before),
         *(f"wrong: {line}" for line in result.wrong),
     ]
-    return [*said, _times(result.as_dict()), "everything is there" if result.passed else "the drill failed"]
+    times = _times(result.as_dict())
+    return [*said, *([times] if times else []), "everything is there" if result.passed else "the drill failed"]
 
 
 def _restored(restored: restores.Restored, moment: datetime | None) -> list[str]:

@@ -165,6 +165,21 @@ def test_a_drill_finds_what_is_not_as_it_was(backed_up: Deployment) -> None:
     callytics(backed_up.database, "now --quiet")
 
 
+def test_a_drill_that_finds_no_room_has_failed(backed_up: Deployment) -> None:
+    """Nothing was restored, so nothing is proved: whoever watches must not go on with the drill before."""
+    folder = "/var/lib/callytics-backup"
+    backed_up.database.run(f"mount -t tmpfs -o size=1m,uid=$(id -u postgres),mode=755 tmpfs {folder}")
+    try:
+        answer = backed_up.database.run("callytics backup drill --quiet --json", check=False)
+        metrics = backed_up.database.run(f"cat {folder}/callytics_backup.prom").stdout
+    finally:
+        backed_up.database.run(f"umount {folder}")
+    assert answer.returncode == 4, answer.stderr
+    assert ["GiB free" in line for line in json.loads(answer.stdout)["wrong"]] == [True]
+    assert backed_up.superuser("select passed from backups.drills order by id desc limit 1") == "f"
+    assert "callytics_backup_drill_passed 0.000" in metrics
+
+
 def test_archiving_that_fails_is_noticed_and_goes_on_after_the_repair(backed_up: Deployment) -> None:
     host = backed_up.database
     host.run("mv /var/lib/pgbackrest /var/lib/pgbackrest.away")
