@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from callytics.backup import timelines
 from callytics.backup.ledger import SQL
 from callytics.backup.pgbackrest import command
 from callytics.backup.place import Place
@@ -54,6 +55,7 @@ class Server:
         self.folder = folder
         self.archives = archives
         self.process: subprocess.Popen[bytes] | None = None
+        self._timeline: str | None = None
 
     @property
     def socket(self) -> str:
@@ -136,11 +138,25 @@ class Server:
             "archive_mode": "on" if self.archives else "off",
             "archive_command": "",
             "restore_command": self._restore_command(),
+            "recovery_target_timeline": self._its_timeline(),
             **QUIET,
             **self._like_the_primary(),
             **settings,
         }
         return [word for name, value in own.items() for word in ("-c", f"{name}={value}")]
+
+    def _its_timeline(self) -> str:
+        # Asked once: it is the same for every start of what was restored.
+        self._timeline = self._timeline or timelines.newest(self.data, self._archived)
+        return self._timeline
+
+    def _archived(self, name: str) -> str | None:
+        """Return a small file of the archive, None where there is none."""
+        file = self.folder / name
+        fetch = self._restore_command().replace("%f", name).replace("%p", str(file))
+        done = subprocess.run(["sh", "-c", fetch], stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
+                              **self._account())  # fmt: skip
+        return file.read_text() if done.returncode == 0 and file.exists() else None
 
     def _restore_command(self) -> str:
         """Return the command that fetches a WAL file.
