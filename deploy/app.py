@@ -8,6 +8,7 @@ from pyinfra.operations import files, server
 from deploy.operations import application, releases, units
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf, template
+from deploy.operations.program import folders, is_beside_the_database
 from deploy.operations.secret import keys, secret_files
 from deploy.operations.secret.envfile import env_file
 
@@ -75,9 +76,10 @@ if "app" in host.groups:
         mode=0o600,
     )
 
-    checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
-    release = checkout.release
+checkout = application.Checkout(Path(host.data.deploy_checkout), Path(host.data.deploy_folder, "wheels"))
+release = checkout.release
 
+if "app" in host.groups:
     releases.reversible(
         name="Look whether every new migration has a way back",
         folder=data.app_home,
@@ -87,11 +89,17 @@ if "app" in host.groups:
     for folder in (data.app_home, f"{data.app_home}/releases"):
         files.directory(name=f"Make {folder}", path=folder, user="root", group="root", mode="0755")
     releases.taken_over(name="Take over an installation of the older layout", folder=data.app_home)
+if is_beside_the_database():
+    folders("commands beside the database")
+if "app" in host.groups or is_beside_the_database():
+    # One operation for all hosts, which install side by side; those of the database begin to use it later.
     application.installed(
         name="Install Callytics from this checkout, beside what runs",
         checkout=checkout,
-        folder=f"{data.app_home}/{release}",
+        folder=f"{host.data.app_home}/{release}",
     )
+
+if "app" in host.groups:
     files.put(
         name="Write the program that switches between releases",
         src=template("switch_release.py"),

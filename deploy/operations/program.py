@@ -10,6 +10,21 @@ from pyinfra.operations import files
 from deploy.operations import application, debian_packages, releases
 
 
+def is_beside_the_database() -> bool:
+    """Tell whether this host has the program for its database alone, and no application."""
+    data = host.data
+    wanted = "cluster" in host.groups or data.backup_on or data.monitoring_on
+    return "database" in host.groups and "app" not in host.groups and wanted
+
+
+def folders(purpose: str) -> None:
+    """Make what releases are installed into."""
+    data = host.data
+    debian_packages.present(name=f"Install Python for the {purpose}", packages=data.app_packages)
+    for folder in (data.app_home, f"{data.app_home}/releases"):
+        files.directory(name=f"Make {folder} for the {purpose}", path=folder, user="root", group="root", mode="0755")
+
+
 def beside_the_database(purpose: str) -> None:
     """Install this version of Callytics for ``purpose``, and remove releases that are long past.
 
@@ -17,9 +32,7 @@ def beside_the_database(purpose: str) -> None:
     to.
     """
     data = host.data
-    debian_packages.present(name=f"Install Python for the {purpose}", packages=data.app_packages)
-    for folder in (data.app_home, f"{data.app_home}/releases"):
-        files.directory(name=f"Make {folder} for the {purpose}", path=folder, user="root", group="root", mode="0755")
+    folders(purpose)
     if "app" in host.groups:
         return
     checkout = application.Checkout(Path(data.deploy_checkout), Path(data.deploy_folder, "wheels"))
