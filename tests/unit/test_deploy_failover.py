@@ -311,6 +311,17 @@ def test_nobody_else_is_restarted_before_all_are_well(active: bool, waits: bool)
     assert [command.endswith("members.py wait") for command in found[1:]] == [True] * waits
 
 
+@pytest.mark.parametrize(("file", "reloads"), [("/etc/patroni/server.crt", 2), ("/etc/patroni/patroni.yml", 1)])
+def test_a_certificate_is_read_also_where_settings_change_with_it(file: str, reloads: int) -> None:
+    """Patroni served the former one until it ended, so that no member believed another any more."""
+    facts = {
+        units.ServiceState: {"enabled": True, "active": True, "started": 10.0},
+        file_times.ModificationTimes: {"/unit": 5.0, file: 20.0, patroni.LOADED: 15.0},
+    }
+    found = list(map(str, commands(patroni.running, PLACE, ["/unit"], [file], facts=facts)))
+    assert [command.endswith(f"systemctl reload {patroni.UNIT}") for command in found] == [True] * reloads
+
+
 def test_a_member_gets_new_packages_when_another_leads_and_all_are_well() -> None:
     facts = {debian_packages.Versions: {"postgresql-15": ("15.18-0", "15.20-0")}}
     away, _checkpoint, stop, replaced = map(str, commands(minor.member_upgraded, ["postgresql-15"], PLACE, facts=facts))

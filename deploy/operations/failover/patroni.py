@@ -35,6 +35,8 @@ from deploy.operations.units import ServiceState
 UNIT = "patroni.service"
 # Written by the unit at its start and whenever it has Patroni read its settings.
 LOADED = "/run/patroni/loaded"
+# Within which Patroni reads what it was told to.
+LOOPS_SECONDS = 12
 # Longer than the repository takes, and of little weight beside the time until another member leads.
 WAL_SECONDS = 2
 REWIND = (
@@ -319,8 +321,11 @@ def running(place: Place, unit_files: Sequence[str], settings_files: Sequence[st
         yield StringCommand("systemctl restart", UNIT)
         if state["active"]:
             yield asking(place, "wait")
-    elif any(written.get(file, 0.0) >= read for file in settings_files):
+    elif newer := [file for file in settings_files if written.get(file, 0.0) >= read]:
         yield StringCommand("systemctl reload", UNIT)
+        if any(file.endswith(".crt") for file in newer):
+            # Patroni 4.1 looks at its certificate only where its settings are the same as before.
+            yield StringCommand(f"sleep {LOOPS_SECONDS}; systemctl reload", UNIT)
     elif state["enabled"]:
         host.noop("Patroni runs with its files as they are")
 
