@@ -12,6 +12,7 @@ from pyinfra.operations import files, systemd
 from deploy import policy
 from deploy.operations import backups, debian_packages, units
 from deploy.operations.cluster import server_settings
+from deploy.operations.cluster.primary import on_the_primary
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
 from deploy.operations.failover import patroni
@@ -24,6 +25,7 @@ from deploy.operations.secret.certificates import Authority
 data = host.data
 is_database, is_repository = "database" in host.groups, "backup" in host.groups
 is_member = "cluster" in host.groups
+primary = on_the_primary()
 apart = bool(data.backup_host)
 keeps = data.backup_on and (is_repository or (is_database and not apart))
 takes_part = data.backup_on and (is_database or is_repository)
@@ -110,9 +112,10 @@ if data.backup_on and apart:
     wait_for_each_other(name="Wait until database and repository can talk")
 
 if keeps:
-    backups.stanza(name="Make the repository's stanza", stanza=data.backup_stanza)
+    # Of a cluster's members with a store the one that leads does it.
+    backups.stanza(name="Make the repository's stanza", stanza=data.backup_stanza, **primary)
 
-if data.backup_on and apart:
+if data.backup_on and (apart or is_member):
     wait_for_each_other(name="Wait until the repository is there")
 
 if data.backup_on and is_database and not is_member:
@@ -138,8 +141,12 @@ if data.backup_on and is_member:
     wait_for_each_other(name="Wait until every member archives when it leads")
 
 if data.backup_on and is_database:
+    # A standby without a repository's host finds no primary that it could ask.
     backups.checked(
-        name="Check that WAL arrives in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
+        name="Check that WAL arrives in the repository",
+        stanza=data.backup_stanza,
+        cluster=data.postgres_cluster,
+        **({} if apart else primary),
     )
 
     beside_the_database("backups")
@@ -215,7 +222,9 @@ for job in jobs:
         enabled=True,
     )
 if keeps:
-    backups.first_backup(name="Begin the first backup", stanza=data.backup_stanza, unit="callytics-backup-full.service")
+    backups.first_backup(
+        name="Begin the first backup", stanza=data.backup_stanza, unit="callytics-backup-full.service", **primary
+    )
 
 unwanted = sorted(every_job.keys() - jobs.keys()) if is_database or is_repository else []
 if unwanted:

@@ -164,19 +164,14 @@ def database_hosts() -> list[str]:
 
 
 def _refuse_backups_beside(members: list[str]) -> None:
-    """Raise InventoryError where the backups of ``members`` would be on one of them, or in a store."""
+    """Raise InventoryError where the backups of ``members`` would be on one of them."""
     place = value("BACKUP_REPOSITORY")
-    if place == "off":
+    if place == "off" or place.startswith("s3://"):
         return
-    if place.startswith("s3://"):
-        raise InventoryError(
-            "BACKUP_REPOSITORY is a store, which three hosts can't have yet: leave it out and set BACKUP_HOST, or set "
-            "it to off"
-        )
     if not words("BACKUP_HOST") or set(words("BACKUP_HOST")) & set(members):
         raise InventoryError(
             "BACKUP_HOST is to keep the backups of three hosts and must be none of them, as any of them may be lost: "
-            "set it to another host, such as the service's, or BACKUP_REPOSITORY to off"
+            "set it to another host, such as the service's, or BACKUP_REPOSITORY to s3://BUCKET/FOLDER or off"
         )
 
 

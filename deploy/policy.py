@@ -121,15 +121,17 @@ LOGS = {
 
 LOCAL = ["127.0.0.1/32", "::1/128"]
 
-# Where the repository is another host's, whoever keeps it backs up; the others need the database beside them.
+# Where the repository is another host's, whoever keeps it backs up; the others need the database beside them. Of a
+# cluster's members that share a store the one that leads does what names it.
 REPOSITORY_JOBS = {
-    "full": {"says": "back up everything, every week", "when": "Sun *-*-* 01:30:00", "again": "yes"},
+    "full": {"says": "back up everything, every week", "when": "Sun *-*-* 01:30:00", "again": "yes", "leads": "yes"},
     "diff": {
         "says": "back up what differs from the last full backup, every day",
         "when": "Mon..Sat *-*-* 01:30:00",
         "again": "yes",
+        "leads": "yes",
     },
-    "verify": {"says": "read every backup and verify it, every week", "when": "Wed *-*-* 03:30:00"},
+    "verify": {"says": "read every backup and verify it, every week", "when": "Wed *-*-* 03:30:00", "leads": "yes"},
 }
 DATABASE_JOBS = {
     "drill": {"says": "restore the newest backup for trial, every week", "when": "Sun *-*-* 05:30:00", "leads": "yes"},

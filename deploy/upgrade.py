@@ -14,7 +14,7 @@ from pyinfra.operations import files
 
 from deploy.operations import backups, debian_packages, releases
 from deploy.operations.cluster import minor
-from deploy.operations.cluster.primary import follows
+from deploy.operations.cluster.primary import follows, on_the_primary
 from deploy.operations.conf import template
 from deploy.operations.failover import patroni
 from deploy.operations.hosts import wait_for_each_other
@@ -48,10 +48,14 @@ if keeps:
         name="Have a backup to return to",
         stanza=data.backup_stanza,
         hours=data.backup_upgrade_hours if returns else 0,
+        **on_the_primary(),
     )
 if data.backup_on and is_database:
     backups.checked(
-        name="Check that changes arrive in the repository", stanza=data.backup_stanza, cluster=data.postgres_cluster
+        name="Check that changes arrive in the repository",
+        stanza=data.backup_stanza,
+        cluster=data.postgres_cluster,
+        **({} if data.backup_host else on_the_primary()),
     )
 
 wait_for_each_other(name="Wait until there is a backup")

@@ -31,6 +31,14 @@ def take(place: Place, kind: str | None, progress: Progress) -> Backup:
     return made
 
 
+def only_reads(place: Place) -> bool:
+    """Tell whether this is a member that follows, and shares a store: only the one that leads archives into it."""
+    if not place.is_member or place.repository_host:
+        return False
+    with ledger.session(place) as connection:
+        return bool(SQL.value(connection, "in_recovery"))
+
+
 def record_latest(place: Place, progress: Progress) -> str | None:
     """Record the tables of a backup that another host has made since; returns its label, None if there is none.
 

@@ -115,7 +115,8 @@ def backup_check(config: Path, verify: bool, as_json: bool) -> None:
     Exit codes: 0 all is well, 1 something is wrong.
     """
     place = _place(config)
-    pgbackrest.check(place)
+    if not taking.only_reads(place):
+        pgbackrest.check(place)
     if verify:
         pgbackrest.verify(place)
         states.keep_verified(place)
@@ -216,10 +217,12 @@ def _forget(members: Members | None) -> None:
 
 
 def _for_others(place: Place) -> list[str]:
+    # Into a store the member itself backs up, and has begun to.
+    then = [f"then on {place.repository_host}: systemctl start callytics-backup-full"] if place.repository_host else []
     return [
         "nothing is stored until another member has copied this one; on each of the two others run:",
         f"  rm -r {place.data} && systemctl start {place.unit}",
-        f"then on {place.repository_host}: systemctl start callytics-backup-full",
+        *then,
     ]
 
 

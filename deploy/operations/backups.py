@@ -76,8 +76,10 @@ def stanza(stanza: str) -> Generator[StringCommand, None, None]:
     if found is None or found["status"]["code"] == NO_STANZA:
         yield StringCommand(f"{PGBACKREST} --stanza={stanza} stanza-create")
     elif found["status"]["code"] not in (FINE, NO_BACKUP):
+        why = " ".join([found["status"]["message"], *(one["status"]["message"] for one in found.get("repo", ()))])
         yield failing(
-            f"the repository cannot be read: {found['status']['message']}: is BACKUP_KEY the one that it was made with?"
+            f"the repository cannot be read: {why}: is BACKUP_KEY the one that it was made with, and its certificate "
+            "one that this host trusts?"
         )
     else:
         host.noop("the repository has a stanza")

@@ -227,7 +227,6 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.1,10.0.0.3", **OFF}, "a cluster has three different ones"),
         ({**THREE, "BACKUP_REPOSITORY": None}, "BACKUP_HOST is to keep the backups of three hosts"),
         ({**THREE, "BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.12"}, "must be none of them"),
-        ({**THREE, "BACKUP_REPOSITORY": "s3://calls/all"}, "a store, which three hosts can't have yet"),
         ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
         ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
         ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),
@@ -310,6 +309,12 @@ def test_the_service_s_host_may_keep_the_backups_of_three() -> None:
     assert parameters["archive_mode"] == "on"
     assert "archive-push" in parameters["archive_command"]
     assert "restore_command" not in parameters
+
+
+def test_a_store_may_keep_the_backups_of_three() -> None:
+    hosts = inventory(**{**THREE, **STORE})
+    assert {one["backup_host"] for one in hosts.values()} == {""}
+    assert hosts["10.0.0.13"]["cluster_parameters"]["archive_mode"] == "on"
 
 
 def test_three_hosts_without_backups_archive_nothing() -> None:
