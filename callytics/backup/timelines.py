@@ -28,7 +28,8 @@ def newest(data: Path, history: Callable[[str], str | None]) -> str:
         if _holds(text, began, _position(found["location"])):
             chosen = number
         number += 1
-    return str(chosen)
+    # Its own by name would need its history in the archive, which a repository that came later has not.
+    return str(chosen) if chosen != began else "current"
 
 
 def _holds(history: str, timeline: int, position: int) -> bool:

@@ -16,10 +16,10 @@ EARLIER = "1\t0/1000000\tno recovery target specified\n\n2\t0/2000000\tno recove
 @pytest.mark.parametrize(
     ("histories", "wanted"),
     [
-        ({}, "3"),
+        ({}, "current"),
         ({4: f"{EARLIER}3\t0/6000000\tno recovery target specified\n"}, "4"),
         # Promoted by hand before the backup of whoever led on.
-        ({4: f"{EARLIER}3\t0/4000000\tno recovery target specified\n"}, "3"),
+        ({4: f"{EARLIER}3\t0/4000000\tno recovery target specified\n"}, "current"),
         ({4: f"{EARLIER}3\t0/4000000\tx\n", 5: f"{EARLIER}3\t1/0\tx\n"}, "5"),
     ],
 )
