@@ -75,9 +75,9 @@ class Told:
         """Tell whether the primary need not be asked again yet."""
         return bool(self._positions) and now - self._positions[-1][0] < self.bound / 2
 
-    def needed(self, now: float) -> Position:
-        """Return what a standby must have that lags less than the bound; the primary has told something within it."""
-        return next(position for moment, position in self._positions if moment >= now - self.bound)
+    def needed(self, now: float) -> Position | None:
+        """Return what a standby must have that lags less than the bound; None where nothing was told within it."""
+        return next((position for moment, position in self._positions if moment >= now - self.bound), None)
 
     def lag(self, position: Position, now: float) -> float | None:
         """Return how many seconds a standby lags at most, 0 where it has all that was told, None where it lacks all."""
@@ -181,6 +181,7 @@ class Reads:
             for host in settings.read_hosts
         ]
         self.by_primary = self.by_standby = 0
+        self._question: asyncio.Task[None] | None = None
 
     async def aopen(self) -> None:
         """Begin; connects to nothing yet."""
@@ -189,6 +190,8 @@ class Reads:
 
     async def aclose(self) -> None:
         """Close the connections to standbys."""
+        if self._question is not None:
+            self._question.cancel()
         for standby in self.standbys:
             await standby.aclose()
 
@@ -214,15 +217,28 @@ class Reads:
     async def _needed(self, fresh: bool) -> Position | None:
         """Return what a standby must have; None where who answers as the primary is none."""
         now = time.monotonic()
-        if not fresh and self.told.is_recent(now):
-            return self.told.needed(now)
+        if not fresh and (needed := self.told.needed(now)):
+            # Nobody waits for the answer while the last one is good enough: there may be no primary just now.
+            if not self.told.is_recent(now) and (self._question is None or self._question.done()):
+                self._question = asyncio.create_task(self._asked_in_passing())
+            return needed
+        position = await self._asked()
+        return position if fresh or position is None else self.told.needed(time.monotonic()) or position
+
+    async def _asked(self) -> Position | None:
+        now = time.monotonic()
         row = await self.primary.aexecute_query(SQL["told"], fetch="one")
         if row is None:
             return None
         position = Position(**row)
         # The moment before it was asked: what was acknowledged until then is there.
         self.told.note(now, position)
-        return position if fresh else self.told.needed(now)
+        return position
+
+    async def _asked_in_passing(self) -> None:
+        # Once nothing is recent enough, who reads asks and is told the error.
+        with suppress(CallyticsError, psycopg.Error):
+            await self._asked()
 
 
 async def _replayed(session: Session) -> Position:

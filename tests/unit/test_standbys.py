@@ -34,6 +34,7 @@ def test_needed_is_what_the_primary_had_within_the_bound() -> None:
     assert found.needed(6.0) == at(11)
     assert found.needed(6.9) == at(12)
     assert found.needed(11.0) == at(16)
+    assert found.needed(11.1) is None
 
 
 def test_the_primary_is_asked_again_before_the_bound_is_over() -> None:

@@ -232,6 +232,27 @@ async def _is_alone(primary: EmbeddedPostgres) -> bool:
         return connection.execute("SELECT 1 FROM pg_stat_replication").fetchone() is None
 
 
+def test_reads_go_on_for_as_long_as_a_standby_may_lag_where_there_is_no_primary(
+    primary: EmbeddedPostgres, settings: Settings
+) -> None:
+    async def act() -> None:
+        async with reading(replace(settings, read_lag=20)) as (manager, reads):
+            await store(manager, 1)
+            assert await until(lambda: _shows(reads, 1))
+            with frozen(primary):
+                # Past the half of it, when the primary is asked again.
+                while time.monotonic() < reads.told._positions[-1][0] + 12:
+                    host, seconds = await _timed(reads)
+                    assert (host, seconds < 1) == (STANDBY, True)
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(act())
+
+
+async def _shows(reads: Reads, last: int) -> bool:
+    return await seen(reads) == {"host": STANDBY, "last": last}
+
+
 async def _timed(reads: Reads) -> tuple[str, float]:
     began = time.monotonic()
     found = await seen(reads)
