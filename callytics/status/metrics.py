@@ -206,7 +206,15 @@ def _certificate(connection: Connection) -> Iterator[Row]:
     path = SQL.value(connection, "certificate")
     if path and Path(path).is_absolute() and Path(path).is_file():
         files = {name: Path(file) for name, file in {"PostgreSQL": path, **OTHER_CERTIFICATES}.items()}
-        yield from _ends({name: file.read_text() for name, file in files.items() if file.is_file()})
+        yield from _ends({name: _read(file) for name, file in files.items()})
+
+
+def _read(file: Path) -> str | None:
+    """Return a file's text, None where there is none or it is not this account's to read."""
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _ends(certificates: Mapping[str, str | None]) -> Iterator[Row]:
