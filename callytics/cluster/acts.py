@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from callytics.cluster.members import Cluster, Member
@@ -52,7 +53,9 @@ def switchover(place: Place, wanted: str | None, progress: Progress) -> Cluster:
     progress(what, 0, 2)
     tell(place, _address(place, before, leader), "switchover", {"leader": leader.name, "candidate": chosen.name})
     progress(what, 1, 2)
-    after = _awaited(place, SWITCHOVER_SECONDS, lambda seen: _leads(seen, chosen.name) and _complete(before, seen))
+    after = _awaited(
+        place, before, SWITCHOVER_SECONDS, lambda seen: _leads(seen, chosen.name) and _complete(before, seen)
+    )
     progress(what, 2, 2)
     return after
 
@@ -96,7 +99,7 @@ def _restart_each(place: Place, seen: Cluster, chosen: Sequence[Member], progres
         restartable(seen, [member.name])
         tell(place, _address(place, seen, member), "restart", {})
         noted = time.monotonic() + NOTED_SECONDS
-        seen = _awaited(place, RESTART_SECONDS, partial(_restarted, seen, member.name, noted))
+        seen = _awaited(place, seen, RESTART_SECONDS, partial(_restarted, seen, member.name, noted))
         progress("restart of servers", number + 1, len(chosen))
     return seen
 
@@ -125,8 +128,10 @@ def reinit(place: Place, name: str, progress: Progress) -> Cluster:
     tell(place, _address(place, before, member), "reinitialize", {"force": True, "from-leader": True})
     progress(what, 1, 2)
     # Patroni answers before it begins.
-    _awaited(place, RESTART_SECONDS, lambda seen: not _named(seen, name).follows)
-    after = _awaited(place, COPY_SECONDS, lambda seen: bool(_named(seen, name).follows) and _complete(before, seen))
+    _awaited(place, before, RESTART_SECONDS, lambda seen: not _named(seen, name).follows)
+    after = _awaited(
+        place, before, COPY_SECONDS, lambda seen: bool(_named(seen, name).follows) and _complete(before, seen)
+    )
     progress(what, 2, 2)
     return after
 
@@ -174,13 +179,19 @@ def _restarted(before: Cluster, name: str, noted: float, now: Cluster) -> bool:
     return _complete(before, now) and (not member.pending_restart or (not member.leads and time.monotonic() > noted))
 
 
-def _awaited(place: Place, seconds: float, done: Callable[[Cluster], bool]) -> Cluster:
+def _awaited(place: Place, before: Cluster, seconds: float, done: Callable[[Cluster], bool]) -> Cluster:
     deadline = time.monotonic() + seconds
-    while not done(seen := look(place)):
+    while not done(seen := _as_known(before, look(place))):
         if time.monotonic() > deadline:
             raise ClusterError(f"not done after {seconds:.0f} seconds: 'callytics cluster' says what is missing")
         time.sleep(LOOK_SECONDS)
     return seen
+
+
+def _as_known(before: Cluster, now: Cluster) -> Cluster:
+    """Return the members with the names that they had: one that does not answer for a moment has but its address."""
+    pairs = zip(before.members, now.members, strict=True)
+    return replace(now, members=[one if one.answers else replace(one, name=known.name) for known, one in pairs])
 
 
 def _address(place: Place, cluster: Cluster, member: Member) -> str:

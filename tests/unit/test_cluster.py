@@ -167,6 +167,20 @@ def test_standbys_are_restarted_once_more_where_a_setting_was_lowered(monkeypatc
     assert whats(seen) == []
 
 
+def test_a_member_of_another_name_than_its_address_may_be_silent_while_it_is_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    well = {"10.0.0.1": leading(), "10.0.0.2": following("two"), "10.0.0.3": following("three")}
+    alone = well | {"10.0.0.1": leading(confirming=("two",))}
+    copying = alone | {"10.0.0.3": following("three", replication_state=None)}
+    seen = iter([well, copying, alone | {"10.0.0.3": None}, copying, well])
+    monkeypatch.setattr(acts, "look", lambda _place: cluster(next(seen)))
+    monkeypatch.setattr(acts, "tell", lambda *_: None)
+    monkeypatch.setattr(acts, "LOOK_SECONDS", 0.0)
+    after = acts.reinit(Place("one", tuple(well), "", "", ""), "three", lambda *_: None)
+    assert (whats(after), next(seen, None)) == ([], None)
+
+
 def test_who_may_not_see_who_confirms_is_not_told_that_all_is_well() -> None:
     """With synchronous replication switched off the application's login saw the same as with it."""
     seen = found()
