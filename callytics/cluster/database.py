@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from callytics.cluster.members import Cluster, Member, with_lags
+from callytics.cluster.members import Cluster, Member, followed, with_lags
 from callytics.exceptions import CallyticsError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries, Row
@@ -32,11 +32,18 @@ def look(settings: Settings) -> Cluster:
 
 def cluster(answers: dict[str, Row | None]) -> Cluster:
     """Return what the answers mean, by host."""
-    leading = [answer for answer in answers.values() if answer and not answer["standby"]]
-    confirming = {name for answer in leading for name in answer["confirming"] or ()}
+    leaders = {host: answer for host, answer in answers.items() if answer and not answer["standby"]}
+    leading = [*leaders.values()]
+    confirmed = {host: set(answer["confirming"] or ()) for host, answer in leaders.items()}
+    confirming = set[str]().union(*confirmed.values())
     untold = not leading or any(answer["untold"] for answer in leading)
     members = [_member(host, answer, None if untold else host in confirming) for host, answer in answers.items()]
-    return Cluster(with_lags(members), waiting=sum(answer["waiting"] for answer in leading))
+    return Cluster(
+        with_lags(members),
+        waiting=sum(answer["waiting"] for answer in leading),
+        holder=followed(members, confirmed),
+        synchronous=leading[0]["synchronous"] if len(leading) == 1 else None,
+    )
 
 
 def _asked(settings: Settings) -> Row | CallyticsError | None:

@@ -1,7 +1,7 @@
 -- What `callytics cluster` asks each host of POSTGRES_HOST where it is none of them itself.
 
 -- name: member
--- How this server takes part: its WAL in bytes, who confirms its commits, and how many sessions wait for that.
+-- How this server takes part: its WAL in bytes, who confirms its commits, whether they wait for that, and how many do.
 -- Without pg_monitor neither standbys' states nor others' waits are shown.
 select
     s.standby,
@@ -18,6 +18,7 @@ select
         where r.state = 'streaming' and r.sync_state in ('sync', 'quorum')
     ) as confirming,
     (select count(*) from pg_stat_replication as r where r.state is null) as untold,
+    current_setting('synchronous_standby_names') != '' as synchronous,
     (select count(*) from pg_stat_activity as a where a.wait_event = 'SyncRep')::int as waiting
 from (
     select

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from callytics.postgres.text import counted
 
 Level = Literal["error", "warning"]
+RESUME = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml resume"
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,16 @@ class Cluster:
     """All members, in the order of the settings, and what only all together have.
 
     ``waiting`` sessions have committed and await a standby. ``failsafe`` means that the leader goes on without etcd,
-    ``paused`` that nobody takes over by itself.
+    ``paused`` that nobody takes over by itself. ``holder`` leads where several take themselves for the one that does,
+    and ``synchronous`` tells whether commits wait where no standby confirms; None for what nobody could tell.
     """
 
     members: Sequence[Member]
     waiting: int | None = None
     failsafe: bool = False
     paused: bool = False
+    holder: str | None = None
+    synchronous: bool | None = None
 
     @property
     def leader(self) -> Member | None:
@@ -80,6 +85,8 @@ class Cluster:
             "waiting": self.waiting,
             "failsafe": self.failsafe,
             "paused": self.paused,
+            "holder": self.leader.name if self.leader else self.holder,
+            "synchronous": True if self.confirming else self.synchronous,
             "faults": [asdict(fault) for fault in self.faults],
         }
 
@@ -95,24 +102,52 @@ def with_lags(members: Sequence[Member]) -> list[Member]:
     ]
 
 
+def followed(members: Sequence[Member], confirmed: Mapping[str, AbstractSet[str]]) -> str | None:
+    """Return the one that leads and whose standbys both confirm and say that they are on its timeline.
+
+    None where there are several such, or none: a connection that is dead is found so only after a while. ``confirmed``
+    are the names of the standbys by that of the member that they confirm to.
+    """
+    on = {member.name: member.timeline for member in members if member.follows}
+    found = [
+        member.name
+        for member in members
+        if member.leads and any(on.get(name, 0) == member.timeline for name in confirmed.get(member.name, ()))
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def _leading(cluster: Cluster) -> Iterator[Fault]:
     leading = [member.name for member in cluster.members if member.leads]
     if not leading:
         remedy = "start Patroni and etcd on two members at least: systemctl status patroni callytics-etcd"
         yield Fault("error", "nobody leads: nothing is stored", remedy)
     if len(leading) > 1:
-        what = f"{' and '.join(leading)} both take themselves for the one that leads; only one can store anything"
-        yield Fault("error", what, "restart Patroni on the one that has the lower timeline: systemctl restart patroni")
+        yield _several(cluster, leading)
     if cluster.failsafe:
         what = "etcd does not answer: the leader goes on for as long as all others hear it, and nobody can take over"
         yield Fault("error", what, "systemctl status callytics-etcd on every member")
     if cluster.paused:
-        remedy = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml resume"
-        yield Fault("warning", "Patroni was told to pause: nobody takes over by itself", remedy)
+        yield Fault("warning", "Patroni was told to pause: nobody takes over by itself", RESUME)
+
+
+def _several(cluster: Cluster, leading: Sequence[str]) -> Fault:
+    what = f"{' and '.join(leading)} take themselves for the one that leads"
+    if cluster.holder not in leading:
+        remedy = "leave them as they are, see that callytics-etcd runs on two members, and ask on one of them, as root"
+        return Fault("error", f"{what}, and nobody here can tell who does", remedy)
+    others = [name for name in leading if name != cluster.holder]
+    first = RESUME if cluster.paused else f"systemctl restart patroni on {' and '.join(others)}"
+    then = "; ".join(f"callytics cluster reinit {name}" for name in others)
+    remedy = f"{first}; where that is not enough: {then}. What was stored on {' and '.join(others)} alone goes with it"
+    return Fault("error", f"{what}; {cluster.holder} does", remedy)
 
 
 def _storing(cluster: Cluster) -> Iterator[Fault]:
-    if cluster.leader and not cluster.confirming and not any(one.synchronous is None for one in cluster.members):
+    if cluster.leader and not cluster.confirming and cluster.synchronous is False:
+        what = f"{cluster.leader.name} stores alone: what it acknowledges waits for no standby, and is lost with it"
+        yield Fault("error", what, "run 'pyinfra inventory.py deploy/site.py', which has commits wait again")
+    elif cluster.leader and not cluster.confirming and not any(one.synchronous is None for one in cluster.members):
         what = "nothing is stored: no standby confirms what the leader writes"
         waiting = f" ({counted(cluster.waiting, 'session')} waiting)" if cluster.waiting else ""
         yield Fault("error", what + waiting, "bring one of the two others back: systemctl status patroni there")

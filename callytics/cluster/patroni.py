@@ -11,9 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from callytics.cluster.members import Cluster, Member, with_lags
+from callytics.cluster import etcd
+from callytics.cluster.members import Cluster, Member, followed, with_lags
 from callytics.cluster.place import PORT, Place
 from callytics.exceptions import ClusterError
 
@@ -29,14 +32,33 @@ def look(place: Place) -> Cluster:
     """Ask every member at once how it is; one that does not answer within seconds is told apart, no exception."""
     with ThreadPoolExecutor(len(place.addresses)) as threads:
         answers = [*threads.map(lambda address: _asked(place, address), place.addresses)]
-    return cluster(dict(zip(place.addresses, answers, strict=True)))
+    return _looked_into(place, cluster(dict(zip(place.addresses, answers, strict=True))))
+
+
+def _looked_into(place: Place, seen: Cluster) -> Cluster:
+    """Ask also what only matters where something is wrong: who of several leads, and whether commits wait."""
+    if len([member for member in seen.members if member.leads]) > 1:
+        with suppress(ClusterError):
+            return replace(seen, holder=etcd.holder(place))
+    if seen.leader and not seen.confirming:
+        leader = place.addresses[seen.members.index(seen.leader)]
+        return replace(seen, synchronous=waits(_asked(place, leader, "config")))
+    return seen
+
+
+def waits(agreed: Answer | None) -> bool | None:
+    """Tell whether commits wait although no standby confirms, by what the members have agreed on."""
+    if agreed is None:
+        return None
+    said = [str(agreed.get(name)).lower() for name in ("synchronous_mode", "synchronous_mode_strict")]
+    return all(one in ("quorum", "true", "on", "yes", "1") for one in said)
 
 
 def tell(place: Place, address: str, verb: str, document: Mapping[str, Any]) -> None:
     """Have a member's Patroni do something; raises ClusterError with its own words where it does not."""
     request = urllib.request.Request(f"https://{address}:{PORT}/{verb}", json.dumps(document).encode(), method="POST")
     try:
-        sent(place, request, TELL_SECONDS)
+        place.send(request, TELL_SECONDS)
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace").strip().partition("\n")[0]
         raise ClusterError(f"Patroni refuses ({said}): look at 'callytics cluster', and try again") from None
@@ -48,38 +70,32 @@ def cluster(answers: Mapping[str, Answer | None]) -> Cluster:
     """Return what the answers mean, by address; None stands for a member that gave none."""
     given = [answer for answer in answers.values() if answer]
     leaders = [answer for answer in given if _leads(answer)]
-    confirming = {
-        one["application_name"]
-        for answer in leaders
-        for one in answer.get("replication", ())
-        if one.get("state") == "streaming" and one.get("sync_state") in CONFIRMS
-    }
+    confirmed = {answer["patroni"]["name"]: _confirming(answer) for answer in leaders}
+    confirming = set[str]().union(*confirmed.values())
     members = [_member(address, answer, confirming) for address, answer in answers.items()]
     return Cluster(
         with_lags(members),
+        holder=followed(members, confirmed),
         failsafe=any(answer.get("failsafe_mode_is_active") for answer in leaders),
         paused=any(answer.get("pause") for answer in given),
     )
 
 
-def _asked(place: Place, address: str) -> Answer | None:
-    request = urllib.request.Request(f"https://{address}:{PORT}/patroni")
+def _confirming(answer: Answer) -> set[str]:
+    streams = [one for one in answer.get("replication", ()) if one.get("state") == "streaming"]
+    return {one["application_name"] for one in streams if one.get("sync_state") in CONFIRMS}
+
+
+def _asked(place: Place, address: str, what: str = "patroni") -> Answer | None:
+    request = urllib.request.Request(f"https://{address}:{PORT}/{what}")
     try:
-        return dict(json.loads(sent(place, request, ASK_SECONDS)))
-    except urllib.error.HTTPError as error:
-        # With 503 a member answers that does not lead, or whose server does not run.
-        return dict(json.load(error))
+        try:
+            return dict(json.loads(place.send(request, ASK_SECONDS)))
+        except urllib.error.HTTPError as error:
+            # With 503 a member answers that does not lead, or whose server does not run.
+            return dict(json.load(error))
     except (OSError, ValueError):
         return None
-
-
-def sent(place: Place, request: urllib.request.Request, seconds: float) -> bytes:
-    """Send a request of a member to a member, and return the answer; raises OSError where there is none."""
-    # Not by a proxy of the environment: members are this installation's own.
-    direct = urllib.request.ProxyHandler({})
-    opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=place.tls()))
-    with opener.open(request, timeout=seconds) as answer:
-        return bytes(answer.read())
 
 
 def _member(address: str, answer: Answer | None, confirming: set[str]) -> Member:

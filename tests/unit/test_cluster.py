@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
-from dataclasses import replace
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ from callytics.cli.cluster import UNTOLD, WELL, lines
 from callytics.cluster import acts
 from callytics.cluster.acts import candidate, copyable, restartable
 from callytics.cluster.anew import refuse
-from callytics.cluster.members import Cluster
-from callytics.cluster.patroni import cluster
+from callytics.cluster.members import RESUME, Cluster, Fault
+from callytics.cluster.patroni import cluster, look
 from callytics.cluster.place import Place
 from callytics.exceptions import ClusterError
 
@@ -60,6 +63,107 @@ def whats(seen: Cluster) -> list[str]:
     return [fault.what for fault in seen.faults]
 
 
+@dataclass(frozen=True)
+class Answering(Place):
+    """Members that answer what they are given, by the end of the address; None stands for no answer."""
+
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+    def send(self, request: urllib.request.Request, seconds: float) -> bytes:
+        found = next((said for end, said in self.answers.items() if request.full_url.endswith(end)), None)
+        if found is None:
+            raise OSError("nobody is there")
+        return json.dumps(found).encode()
+
+
+def looked(answers: Mapping[str, Any], **asked: Any) -> Cluster:
+    """Look at three members by what they answer themselves, what they have agreed on, and what etcd keeps."""
+    said = {f"//{name}:8008/patroni": answer for name, answer in answers.items()}
+    said |= {":8008/config": asked.get("agreed"), ":2379/v3/kv/range": asked.get("kept")}
+    return look(Answering("one", ("one", "two", "three"), "", "", "", answers=said))
+
+
+def held(name: str) -> dict[str, Any]:
+    """Return what etcd answers of a leader key."""
+    return {"kvs": [{"key": "", "value": base64.b64encode(name.encode()).decode()}], "count": "1"}
+
+
+# A standby that was promoted by hand: its timeline is the higher one, and nobody follows it.
+PROMOTED = {
+    "one": leading(confirming=("two",)),
+    "two": following("two"),
+    "three": leading("three", confirming=(), timeline=4),
+}
+
+
+def fault_of_several(seen: Cluster) -> Fault:
+    return next(fault for fault in seen.faults if "take themselves for" in fault.what)
+
+
+def test_of_two_that_lead_etcd_says_which_one_does() -> None:
+    for name, other in (("one", "three"), ("three", "one")):
+        seen = looked(PROMOTED, kept=held(name))
+        fault = fault_of_several(seen)
+        assert fault.what.endswith(f"; {name} does")
+        assert fault.remedy.startswith(f"systemctl restart patroni on {other}; ")
+        assert f"callytics cluster reinit {other}" in fault.remedy
+        assert (seen.as_dict()["holder"], seen.as_dict()["leader"]) == (name, None)
+
+
+def test_patroni_that_was_told_to_pause_goes_on_before_anything_else() -> None:
+    """A server that was promoted by hand meanwhile stays as it is, whatever is restarted."""
+    seen = looked({**PROMOTED, "three": PROMOTED["three"] | {"pause": True}}, kept=held("one"))
+    assert fault_of_several(seen).remedy.startswith(f"{RESUME}; ")
+
+
+def test_without_etcd_the_standbys_say_which_one_leads() -> None:
+    assert fault_of_several(looked(PROMOTED)).what.endswith("; one does")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"two": None},
+        {"two": following("two", replication_state=None)},
+        # It was promoted a moment ago, and its connections from before are not given up yet.
+        {"two": following("two", timeline=4)},
+    ],
+)
+def test_where_nobody_knows_who_leads_it_is_said(other: Answers) -> None:
+    fault = fault_of_several(looked({**PROMOTED, **other}))
+    assert fault.what.endswith(", and nobody here can tell who does")
+    assert "reinit" not in fault.remedy
+    assert "restart" not in fault.remedy
+
+
+def test_a_leader_key_that_nobody_holds_makes_no_leader() -> None:
+    assert looked(PROMOTED, kept={"count": "0"}).holder is None
+
+
+ALL = {"two": following("two"), "three": following("three")}
+LONE = {"one": leading(confirming=()), **ALL}
+
+
+@pytest.mark.parametrize(
+    ("agreed", "synchronous"),
+    [
+        ({"synchronous_mode": "quorum", "synchronous_mode_strict": True}, True),
+        ({"synchronous_mode": "on", "synchronous_mode_strict": "on"}, True),
+        ({"synchronous_mode": False, "synchronous_mode_strict": True}, False),
+        # Without standbys Patroni has nobody waited for then.
+        ({"synchronous_mode": "quorum", "synchronous_mode_strict": False}, False),
+        ({}, False),
+        (None, None),
+    ],
+)
+def test_who_stores_alone_is_told_from_who_can_store_nothing(agreed: Any, synchronous: bool | None) -> None:
+    seen = looked(LONE, agreed=agreed)
+    alone = "one stores alone: what it acknowledges waits for no standby, and is lost with it"
+    nothing = "nothing is stored: no standby confirms what the leader writes"
+    assert seen.synchronous is synchronous
+    assert whats(seen) == [alone if synchronous is False else nothing]
+
+
 LAGGING = following("two", xlog={"received_location": 83886080 - 2 * 1024**2})
 BEHIND = following("two", replication_state="in archive recovery")
 
@@ -79,7 +183,7 @@ def test_members_that_are_well() -> None:
         ({"one": leading(state="starting")}, "nobody leads: nothing is stored"),
         ({"one": leading(confirming=())}, "nothing is stored: no standby confirms what the leader writes"),
         ({"three": None}, "three does not answer"),
-        ({"three": leading("three")}, "one and three both take themselves for the one that leads; only one can"),
+        ({"three": leading("three")}, "one and three take themselves for the one that leads, and nobody here can tell"),
         ({"two": following("two", timeline=None)}, "two can't tell its timeline: it can never lead"),
         ({"two": following("two", timeline=2)}, "two is on timeline 2, the leader is not"),
         ({"two": BEHIND}, "two does not follow (in archive recovery)"),

@@ -76,6 +76,33 @@ def test_it_says_that_nothing_is_stored(primary: EmbeddedPostgres, settings: Set
         superuser(primary, "SELECT pg_reload_conf()")
 
 
+def test_it_says_that_one_host_stores_alone(primary: EmbeddedPostgres, settings: Settings) -> None:
+    """Whoever may not see who confirms is told, too."""
+    superuser(primary, "ALTER SYSTEM RESET synchronous_standby_names")
+    superuser(primary, "SELECT pg_reload_conf()")
+    alone = f"{PRIMARY} stores alone: what it acknowledges waits for no standby, and is lost with it"
+    try:
+        assert eventually(lambda: faults(settings)[0] == alone)
+        superuser(primary, "REVOKE pg_monitor FROM callytics_owner")
+        assert faults(settings)[0] == alone
+    finally:
+        superuser(primary, "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"127.0.0.2\")'")
+        superuser(primary, "SELECT pg_reload_conf()")
+
+
+def test_of_two_that_lead_the_one_that_a_standby_follows_does(primary: EmbeddedPostgres, settings: Settings) -> None:
+    other = "127.0.0.4"
+    with standby_of(primary, other) as promoted:
+        promoted.run("pg_ctl", "promote", "-w", "-s")
+        three = replace(settings, hosts=(PRIMARY, STANDBY, other))
+        assert eventually(lambda: database.look(three).holder == PRIMARY)
+        seen = database.look(three)
+        assert [member.timeline for member in seen.members] == [1, 1, 2]
+        assert seen.faults[0].what == f"{PRIMARY} and {other} take themselves for the one that leads; {PRIMARY} does"
+        superuser(primary, "REVOKE pg_monitor FROM callytics_owner")
+        assert database.look(three).faults[0].what.endswith("nobody here can tell who does")
+
+
 def test_without_the_right_to_see_it_nobody_says_who_confirms(primary: EmbeddedPostgres, settings: Settings) -> None:
     """An ordinary role sees neither states nor waits: that it can't tell is no fault."""
     superuser(primary, "REVOKE pg_monitor FROM callytics_owner")
