@@ -24,7 +24,7 @@ from callytics.backup.place import DEFAULT, Place
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.progress import Display
 from callytics.cli.terminal.tables import Table, echo
-from callytics.cluster import anew, patroni
+from callytics.cluster import anew, etcd, patroni
 from callytics.cluster.place import Place as Members
 from callytics.exceptions import DrillFailed
 from callytics.postgres.text import shown_json
@@ -213,7 +213,7 @@ def _restore_here(place: Place, moment: datetime | None, yes: bool, as_json: boo
 
 def _forget(members: Members | None) -> None:
     if members:
-        anew.forget(members)
+        etcd.forget(members)
 
 
 def _for_others(place: Place) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -211,6 +212,40 @@ def identified(**found: str) -> None:
         host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
         host.state.activated_hosts = [one for name, one in hosts.items() if found[name] != "away"]
         founding.refuse_strangers()
+
+
+def found_with_data(*filled: str, members: str = "") -> dict[str, bool]:
+    """Return who of a, b and c founds a cluster, where some have data and some are members of one."""
+
+    def answers(name: str) -> Callable[..., Any]:
+        return lambda fact, **_more: name in members if fact is patroni.Enabled else {"filled": name in filled}
+
+    hosts = {name: SimpleNamespace(get_fact=answers(name)) for name in "abc"}
+    with made_up_host({}) as host:
+        host.data = SimpleNamespace(cluster_members=dict.fromkeys("abc", ""), postgres_cluster="15/main")
+        host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        host.state.activated_hosts = [*hosts.values()]
+        founding.refuse_several()
+        found = {}
+        for host.name in "abc":
+            found[host.name] = founding.founds()
+        return found
+
+
+def test_who_has_data_founds_a_cluster_or_else_the_first() -> None:
+    assert found_with_data() == {"a": True, "b": False, "c": False}
+    assert found_with_data("b") == {"a": False, "b": True, "c": False}
+
+
+def test_nobody_founds_a_cluster_that_is_there() -> None:
+    assert found_with_data("a", "c", members="ac") == {"a": False, "b": False, "c": False}
+    assert found_with_data("a", "b", members="b") == {"a": False, "b": False, "c": False}
+
+
+def test_several_with_data_are_refused_in_one_line_before_anything_is_changed() -> None:
+    """As a condition of an operation this would come with a traceback."""
+    with pytest.raises(PyinfraError, match="b and c hold data, and none of them is a member yet: move"):
+        found_with_data("b", "c")
 
 
 def test_members_with_data_of_different_clusters_are_told_apart_before_anything_is_changed() -> None:

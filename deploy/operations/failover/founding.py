@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pyinfra import host, logger
-from pyinfra.api import OperationError
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.clusters import ClusterState, Identifier
@@ -35,18 +35,29 @@ class OwnSettings(JsonFact):
 
 def founds() -> bool:
     """Tell whether this host is the one whose data all members shall have: who has some, or else the first."""
-    data = host.data
-    if host.get_fact(Enabled):
+    members = {name: host.state.inventory.get_host(name) for name in host.data.cluster_members}
+    if any(one.get_fact(Enabled) for one in members.values()):
         return False
-    others = [host.state.inventory.get_host(name) for name in data.cluster_members]
-    if any(one.get_fact(Enabled) for one in others):
-        return False
-    filled = [one.name for one in others if one.get_fact(ClusterState, cluster=data.postgres_cluster).get("filled")]
-    if len(filled) > 1:
-        raise OperationError(
-            f"{' and '.join(filled)} hold data that are not one cluster's: move away what is not wanted, and run again"
+    return bool(host.name == [*_filled(members), *members][0])
+
+
+def refuse_several() -> None:
+    """Raise PyinfraError, before anything is changed, where several hold data and none is a member yet.
+
+    Nobody but an administrator knows whose all shall have.
+    """
+    members = {name: reached(name) for name in host.data.cluster_members}
+    filled = _filled(members)
+    if len(filled) > 1 and not any(one.get_fact(Enabled) for one in members.values()):
+        raise PyinfraError(
+            f"{' and '.join(filled)} hold data, and none of them is a member yet: move "
+            f"/var/lib/postgresql/{host.data.postgres_cluster} away where it is not wanted, and run again"
         )
-    return bool(host.name == (filled or list(data.cluster_members))[0])
+
+
+def _filled(members: Mapping[str, Any]) -> list[str]:
+    cluster = host.data.postgres_cluster
+    return [name for name, one in members.items() if one.get_fact(ClusterState, cluster=cluster).get("filled")]
 
 
 def refuse_strangers() -> None:
