@@ -148,6 +148,18 @@ join {table} as t on t.id = s.id
 order by s.id
 limit 1
 
+-- name: there
+-- How many rows of the file are in the table as they were.
+select count(*)
+from (
+    select id, md5(row({columns})::text)
+    from {scratch}
+    intersect
+    select id, md5(row({columns})::text)
+    from {table}
+    where id in (select id from {scratch})
+) as same
+
 -- name: put_back
 insert into {table} ({columns})
 select {columns}

@@ -100,12 +100,15 @@ def keep(scratch: Path, folder: Path, month: str, parts: Sequence[Part], about: 
     """Write the manifest and give the scratch folder its name, both certain to survive a power cut."""
     manifest = {"format": FORMAT, "month": month, **about, "tables": [asdict(part) for part in parts]}
     path = scratch / MANIFEST
-    path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    path.chmod(0o600)
-    for written in (path, scratch):
-        disk.sync(written)
-    scratch.rename(folder)
-    disk.sync(folder.parent)
+    try:
+        path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        path.chmod(0o600)
+        for written in (path, scratch):
+            disk.sync(written)
+        scratch.rename(folder)
+        disk.sync(folder.parent)
+    except OSError as error:
+        raise ArchiveError(f"{path} can't be written: {error.strerror}") from error
 
 
 def parts_in(folder: Path, month: str) -> list[Part]:

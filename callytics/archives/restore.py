@@ -13,10 +13,10 @@ from psycopg2.extensions import connection as Connection
 from callytics.archives import files
 from callytics.archives.archive import SCRATCH, Report, read_back
 from callytics.archives.files import Part
-from callytics.archives.months import SQL, Archived, check_month, first_day, owners_session
+from callytics.archives.months import SQL, Archived, check_month, first_day, months_of, owners_session
 from callytics.exceptions import ArchiveError
 from callytics.postgres.sql import Composed, quote
-from callytics.postgres.text import text_path
+from callytics.postgres.text import counted, text_path
 from callytics.settings import Settings
 
 SCRATCH_TABLE = Composed(f"pg_temp.{SCRATCH}")
@@ -39,8 +39,8 @@ def restore_month(settings: Settings, month: str, folder: Path | None, report: R
     checksum, count and digest. Rows that refer to what is gone come back as well: their key stays NOT VALID, and a note
     says so.
 
-    Raises ``ArchiveError`` where a file is gone or was changed, has columns that the table lacks, or an id of it was
-    given to another row meanwhile; ``TargetError`` while an import runs.
+    Raises ``ArchiveError`` where a file is gone or was changed, has columns that the table lacks, where its rows are
+    back already, or an id of it was given to another row meanwhile; ``TargetError`` while an import runs.
     """
     day = first_day(check_month(month))
     with owners_session(settings) as connection:
@@ -58,10 +58,9 @@ def _away(connection: Connection, month: str, folder: Path | None) -> list[_Away
     recorded: list[dict[str, Any]] = SQL.all(connection, "archived", {"month": first_day(month)})
     if not recorded:
         if folder is None:
-            raise ArchiveError(
-                f"{month} is not archived by the records of this database: if you have its files, name their folder "
-                "with --from"
-            )
+            here = any(one.month == month for one in months_of(connection))
+            what = "is in this database" if here else "is not archived by the records of this database"
+            raise ArchiveError(f"{month} {what}: if you have files of it, name their folder with --from")
         return [_Away(part, folder) for part in files.parts_in(folder, month)]
     away = []
     for one in recorded:
@@ -77,11 +76,7 @@ def _restored(connection: Connection, away: _Away, month: str, report: Report) -
     _refuse_other_columns(connection, part, path)
     if read_back(connection, path, part.table, part.columns) != (part.rows, part.digest):
         raise ArchiveError(f"{path} does not hold the rows that were archived: nothing was restored")
-    taken = SQL.value(connection, "taken", scratch=SCRATCH_TABLE, table=part.table)
-    if taken is not None:
-        raise ArchiveError(
-            f"id {taken} of {part.table} was given to another row since {month} was archived: nothing was restored"
-        )
+    _refuse_taken_ids(connection, part, path, month)
     SQL.run(connection, "ensure_month", {"table": part.table, "month": first_day(month)})
     return Archived(month, part.table, part.rows, path, tuple(_put_back(connection, part, month)))
 
@@ -90,6 +85,20 @@ def _refuse_other_columns(connection: Connection, part: Part, path: Path) -> Non
     here = {name for (name,) in SQL.rows(connection, "columns", {"table": f"public.{quote(part.table)}"})}
     if gone := sorted(set(part.columns) - here):
         raise ArchiveError(f"{path} has columns that {part.table} has no longer: {', '.join(gone)}")
+
+
+def _refuse_taken_ids(connection: Connection, part: Part, path: Path, month: str) -> None:
+    taken = SQL.value(connection, "taken", scratch=SCRATCH_TABLE, table=part.table)
+    if taken is None:
+        return
+    if there := SQL.value(connection, "there", scratch=SCRATCH_TABLE, table=part.table, columns=part.columns):
+        raise ArchiveError(
+            f"{month} is back already: {there:,} of {counted(part.rows, 'row')} of {path} are in {part.table}, so "
+            "nothing was restored"
+        )
+    raise ArchiveError(
+        f"id {taken} of {part.table} was given to another row since {month} was archived: nothing was restored"
+    )
 
 
 def _put_back(connection: Connection, part: Part, month: str) -> list[str]:

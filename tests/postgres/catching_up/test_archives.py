@@ -192,6 +192,25 @@ def test_an_id_that_was_given_away_meanwhile_is_not_given_twice(office: Installa
     restored(office, month)
 
 
+def test_a_month_that_is_back_already_is_said_to_be(office: Installation) -> None:
+    month = month_of(office)
+    files_of_it = archived(office, month)[0].file.parent
+    restored(office, month)
+    before = everything(office)
+    with pytest.raises(ArchiveError, match=f"^{month} is in this database: if you have files of it"):
+        restored(office, month)
+    with pytest.raises(ArchiveError, match=f"^{month} is back already: .* so nothing was restored"):
+        restored(office, month, files_of_it)
+    office.all(
+        "delete from transcriptions "
+        "where id = (select max(id) from transcriptions where to_char(created_at, 'YYYY-MM') = %s)",
+        month,
+    )
+    with pytest.raises(ArchiveError, match=f"^{month} is back already"):
+        restored(office, month, files_of_it)
+    assert len(everything(office)["transcriptions"]) == len(before["transcriptions"]) - 1
+
+
 def test_rows_whose_call_is_gone_come_back_and_are_named(office: Installation) -> None:
     month = month_of(office)
     rows = {one.table: one.rows for one in archived(office, month)}
@@ -350,7 +369,7 @@ def test_a_month_goes_and_comes_back_again_and_again(office: Installation, month
         with pytest.raises(ArchiveError, match="there is no month"):
             archived(office, month)
         restored(office, month)
-        with pytest.raises(ArchiveError, match="is not archived"):
+        with pytest.raises(ArchiveError, match="is in this database"):
             restored(office, month)
     assert everything(office) == before
     assert sorted(path.name for path in folder_of(office).iterdir()) == [month, f"{month}.2", f"{month}.3"]
