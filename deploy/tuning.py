@@ -102,6 +102,7 @@ REASONS = {
         "docs F.4.1",
     ),
     "auto_explain.log_nested_statements": ("the same for statements inside functions", "docs F.4.1"),
+    "track_io_timing": ("how long statements wait for the disk; two looks at a clock for each block", "docs 20.9.1"),
 }
 
 STATISTICS = {
@@ -110,6 +111,7 @@ STATISTICS = {
     "pg_stat_statements.track_utility": "off",
     "auto_explain.log_min_duration": "-1",
     "auto_explain.log_nested_statements": "off",
+    "track_io_timing": "on",
 }
 
 

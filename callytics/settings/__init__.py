@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from callytics.exceptions import SettingsError
-from callytics.settings.checks import JWT_SECRET_KEY_BYTES, KEY_ADVICE, PLACEHOLDER, Problem, check, place
+from callytics.settings.checks import JWT_SECRET_KEY_BYTES, KEY_ADVICE, PLACEHOLDER, Problem, check, is_deployed, place
 from callytics.settings.envfile import create_env_file, env_text, init, read_env_file
 from callytics.settings.libpq import EXPLICIT, FAILOVER, check_environment, forget_libpq
 from callytics.settings.variables import DEFAULT_ENV_FILE, OPTIONAL, REQUIRED, SECRETS, hosts, value
@@ -30,6 +30,7 @@ __all__ = [
     "env_text",
     "forget_libpq",
     "init",
+    "is_deployed",
     "read",
     "scrub",
     "show",

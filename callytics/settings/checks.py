@@ -37,6 +37,11 @@ def place(env_file: Path | None) -> str:
     return str(env_file) if env_file else "the environment"
 
 
+def is_deployed() -> bool:
+    """Whether this machine is one that ``deploy/`` provisions, and takes back to what it declares."""
+    return HOSTS_ENV_FILE.parent.is_dir()
+
+
 def check(values: Mapping[str, str], env_file: Path | None = DEFAULT_ENV_FILE) -> Iterator[Problem]:
     """Yield every problem of the settings, each with its fix; ``env_file`` is where they were read from."""
     for variable in REQUIRED:

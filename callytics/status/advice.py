@@ -9,6 +9,7 @@ from typing import Any
 from callytics.postgres.sql import Row
 from callytics.postgres.text import counted
 from callytics.schema.catalogue.catalogue import expected
+from callytics.settings import is_deployed
 
 MIB, GIB = 1024**2, 1024**3
 # Seconds of a transaction from which it is in others' way, and of statistics from which "never used" means something.
@@ -42,6 +43,11 @@ SETTINGS = (
     "shared_buffers",
     "track_io_timing",
 )
+# What somebody grants or sets by hand on provisioned hosts is taken back by the next deployment.
+AS_MONITOR = (
+    "on the database's host: runuser -u callytics_monitor -- callytics --env-file /etc/callytics/monitor.env top"
+)
+DEPLOYED = "deploy it: pyinfra -y inventory.py deploy/site.py; what is set by hand is taken back by that"
 # What PostgreSQL has where nobody has set anything: https://www.postgresql.org/docs/15/runtime-config-resource.html
 DEFAULT_SHARED_BUFFERS, DEFAULT_PAGE_COST = 128 * MIB, "4"
 
@@ -71,10 +77,11 @@ def span(seconds: float | None) -> str:
 def sight(seen: Row) -> Iterator[Advice]:
     """Without pg_read_all_stats other roles' sessions are there, but not what they do."""
     if not seen["sees_all"]:
+        remedy = f"as a superuser: GRANT pg_monitor TO {seen['identifier']}; or let POSTGRES_USER be callytics_monitor"
         yield Advice(
             "sessions",
             f"{seen['role']} does not see what sessions of other roles do, nor their statements",
-            f"as a superuser: GRANT pg_monitor TO {seen['identifier']}; or let POSTGRES_USER be callytics_monitor",
+            AS_MONITOR if is_deployed() else remedy,
         )
 
 
@@ -257,7 +264,8 @@ def _settings(seen: Row, sections: Mapping[str, Sequence[Row]]) -> Iterator[Advi
     values = {row["name"]: row for row in sections["settings"]}
     for name, is_wrong, what, remedy in RULES:
         if name in values and is_wrong(values[name], seen):
-            yield Advice("settings", f"{name} = {values[name]['setting']}: {what}", remedy)
+            how = DEPLOYED if is_deployed() else remedy
+            yield Advice("settings", f"{name} = {values[name]['setting']}: {what}", how)
     for row in sections["checkpoints"]:
         if row["requested"] >= MANY_CHECKPOINTS and row["requested"] > row["timed"]:
             what = f"{row['requested']:,} checkpoints began early for want of max_wal_size, {row['timed']:,} in time"

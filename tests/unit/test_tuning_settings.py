@@ -9,6 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from callytics.status import advice
+from deploy.policy import LOGGING, SECURITY
 from deploy.tuning import GB, KB, MB, REASONS, budget, explain, postgres_settings, to_bytes, worst_case_bytes
 from tests.support.places import REPOSITORY
 
@@ -182,3 +184,16 @@ def test_program_refuses_in_one_line(memory: str) -> None:
     ended = run(f"--memory={memory}", "--cores=2")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "Traceback" not in ended.stderr
+
+
+def test_a_tuned_server_is_not_advised_to_change_its_settings() -> None:
+    tuned = {**SECURITY, **LOGGING, **postgres_settings(memory_bytes=4 * GB, cores=2)}
+    rows = {
+        name: {"setting": tuned[name], "bytes": to_bytes(tuned[name]) if tuned[name].endswith("B") else None}
+        for name in advice.SETTINGS
+        if name in tuned
+    }
+    wrong = [name for name, is_wrong, *_ in advice.RULES if name in rows and is_wrong(rows[name], {"bytes": GB})]
+    assert wrong == []
+    # What is not tuned has a good default.
+    assert {name for name, *_ in advice.RULES} - {*rows} == {"autovacuum"}

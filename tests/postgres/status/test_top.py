@@ -176,6 +176,16 @@ def test_settings_come_with_a_remedy_that_works(counting: EmbeddedPostgres, coun
         execute_on(superuser, "select pg_reload_conf()")
 
 
+def test_on_a_provisioned_host_a_remedy_lasts(database: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment takes back what was set or granted by hand there."""
+    monkeypatch.setattr("callytics.settings.checks.HOSTS_ENV_FILE", Path(__file__))
+    snapshot = seen(database)
+    remedies = [one.remedy for one in (*snapshot.missing, *snapshot.advice) if one.subject in ("sessions", "settings")]
+    assert len(remedies) > 1
+    assert [one for one in remedies if "ALTER SYSTEM" in one or "GRANT" in one] == []
+    assert "callytics_monitor" in remedies[0]
+
+
 def test_what_a_login_may_not_see_is_said(database: Settings) -> None:
     """The tests' usual server does not count statements, and its roles are no monitors."""
     application = replace(database, owner_user=None, owner_password=None)
