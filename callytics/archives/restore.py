@@ -58,9 +58,12 @@ def _away(connection: Connection, month: str, folder: Path | None) -> list[_Away
     recorded: list[dict[str, Any]] = SQL.all(connection, "archived", {"month": first_day(month)})
     if not recorded:
         if folder is None:
-            here = any(one.month == month for one in months_of(connection))
-            what = "is in this database" if here else "is not archived by the records of this database"
-            raise ArchiveError(f"{month} {what}: if you have files of it, name their folder with --from")
+            if any(one.month == month for one in months_of(connection)):
+                raise ArchiveError(f"{month} is in this database: if you have files of it, name them with --from")
+            raise ArchiveError(
+                f"{month} is not archived by the records of this database: if you have its files, name their folder "
+                "with --from"
+            )
         return [_Away(part, folder) for part in files.parts_in(folder, month)]
     away = []
     for one in recorded:
