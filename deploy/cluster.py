@@ -9,8 +9,13 @@ from deploy.operations import units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
-from deploy.operations.failover import founding
-from deploy.operations.failover.founding import founds
+from deploy.operations.failover.founding import (
+    founds,
+    refuse_members,
+    refuse_several,
+    refuse_strangers,
+    warn_of_left_behind,
+)
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
 
@@ -20,11 +25,11 @@ if "database" in host.groups:
     drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
 
     if "cluster" in host.groups:
-        founding.refuse_strangers()
-        founding.refuse_several()
-        founding.warn_of_left_behind(host.data.cluster_server)
+        refuse_strangers()
+        refuse_several()
+        warn_of_left_behind(host.data.cluster_server)
     else:
-        founding.refuse_members()
+        refuse_members()
     # Of a cluster's members one has a server before Patroni; the others have what it will read.
     first: dict[str, Any] = {"_if": founds} if "cluster" in host.groups else {}
     if "cluster" in host.groups:
