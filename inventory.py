@@ -54,7 +54,7 @@ all = (
         # Before an upgrade: one day, and what a backup may take.
         "backup_upgrade_hours": 26,
         "backup_database_hosts": _database_hosts,
-        "backup_host": next(iter(_backup_hosts), ""),
+        "backup_host": environment.backup_host(),
         "backup_port": policy.BACKUP_PORT,
         "backup_server": policy.archiving(_backups["backup_stanza"]),
         "backup_jobs": {"repository": policy.REPOSITORY_JOBS, "database": policy.DATABASE_JOBS},
@@ -154,7 +154,7 @@ cluster: tuple[list[tuple[str, dict[str, object]]], dict[str, object]] = (
     },
 )
 
-# Empty where the backups are kept on the database's host or in a store.
+# Empty where the backups are kept on the database's host or in a store, unless what kept them before is to end.
 backup: tuple[list[str], dict[str, object]] = (_backup_hosts, {})
 
 monitoring: tuple[list[str], dict[str, object]] = (_monitoring_hosts, {})

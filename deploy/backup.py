@@ -1,12 +1,12 @@
 """Backups: pgBackRest with continuous archiving, its encrypted repository, and the timers that back up and prove it.
 
 The repository is a folder of the database's host, of another host that is reached by TLS, or a store that speaks S3;
-BACKUP_REPOSITORY=off leaves all of it out, and takes back what an earlier run has made.
+BACKUP_REPOSITORY=off leaves all of it out. Timers and servers of an earlier run go where they are not wanted any more.
 """
 
 from pathlib import Path
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.operations import files, systemd
 
 from deploy import policy
@@ -17,18 +17,17 @@ from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
 from deploy.operations.failover import patroni
 from deploy.operations.hosts import wait_for_each_other
-from deploy.operations.pgbackrest import TLS, secrets, sections
+from deploy.operations.pgbackrest import TLS, jobs_of, keeps_backups, secrets, sections
 from deploy.operations.program import beside_the_database
 from deploy.operations.secret import certificates, keys, secret_files
 from deploy.operations.secret.certificates import Authority
 
 data = host.data
-is_database, is_repository = "database" in host.groups, "backup" in host.groups
-is_member = "cluster" in host.groups
+is_database, is_member = "database" in host.groups, "cluster" in host.groups
 primary = on_the_primary()
 apart = bool(data.backup_host)
-keeps = data.backup_on and (is_repository or (is_database and not apart))
-takes_part = data.backup_on and (is_database or is_repository)
+keeps = keeps_backups(data, host.name, is_database=is_database)
+takes_part = keeps or (data.backup_on and is_database)
 
 settings_file, secrets_file = "/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest/conf.d/callytics.conf"
 server_file = f"/etc/postgresql/{data.postgres_cluster}/conf.d/callytics-backup.conf"
@@ -42,11 +41,11 @@ commands = {
     "drill": f"{command} drill",
     "watch": f"{command} watch",
 }
-jobs = {
-    **(data.backup_jobs["repository"] if keeps else {}),
-    **(data.backup_jobs["database"] if data.backup_on and is_database else {}),
-}
+jobs = jobs_of(data, host.name, is_database=is_database)
 every_job = {**data.backup_jobs["repository"], **data.backup_jobs["database"]}
+
+if data.backup_on and "backup" in host.groups and not apart:
+    logger.warning(f"{host.print_prefix}a store keeps the backups: what BACKUP_HOST did ends, leave it out from now on")
 
 if takes_part:
     kept_key = keys.KeptKey(Path(data.deploy_folder, "backup_key"))
@@ -100,12 +99,19 @@ if takes_part:
             folder=TLS,
         )
         certificates.authority_certificate(
-            name="Install the authority of pgBackRest's certificates", authority=authority, dest=f"{TLS}/ca.crt"
+            name="Install the authority of pgBackRest's certificates",
+            authority=authority,
+            dest=f"{TLS}/ca.crt",
         )
         units.running(
             name="Run pgBackRest's server with its files as they are",
             unit="pgbackrest.service",
-            files=[settings_file, f"{TLS}/server.crt", f"{TLS}/server.key", f"{TLS}/ca.crt"],
+            files=[
+                settings_file,
+                f"{TLS}/server.crt",
+                f"{TLS}/server.key",
+                f"{TLS}/ca.crt",
+            ],
         )
 
 if data.backup_on and apart:
@@ -226,12 +232,15 @@ if keeps:
         name="Begin the first backup", stanza=data.backup_stanza, unit="callytics-backup-full.service", **primary
     )
 
-unwanted = sorted(every_job.keys() - jobs.keys()) if is_database or is_repository else []
+# On every host: a service's may have kept the backups before.
+unwanted = sorted(every_job.keys() - jobs.keys())
 if unwanted:
     units.absent(
         name="Remove the backups' units that this host is not to have",
         units=[f"callytics-backup-{job}.{kind}" for job in unwanted for kind in ("timer", "service")],
     )
+if not (takes_part and apart):
+    backups.served_no_more(name="Stop pgBackRest's server where nobody is to ask it")
 if is_database and not data.backup_on:
     files.file(name="Say nothing of backups", path=f"{data.app_settings_folder}/backup.toml", present=False)
 if is_database and not data.backup_on and not is_member:

@@ -246,13 +246,18 @@ def clients() -> list[str]:
 
 
 def backup_hosts() -> list[str]:
-    """Return the host that keeps the backups, if it is none of the database's."""
+    """Return the host that keeps the backups, or kept them before a store did, if it is none of the database's."""
     found = words("BACKUP_HOST")
     if len(found) > 1:
         raise InventoryError("BACKUP_HOST names several hosts: set it to one, or leave it out")
     if found and found[0] in hosts("DATABASE_HOSTS"):
         raise InventoryError("BACKUP_HOST serves a database on another host: name that one, or leave it out")
     return found
+
+
+def backup_host() -> str:
+    """Return the host that keeps the backups; empty where the database's own does, or a store."""
+    return "" if value("BACKUP_REPOSITORY").startswith("s3://") else next(iter(backup_hosts()), "")
 
 
 def monitoring_hosts() -> list[str]:
@@ -361,8 +366,6 @@ def _backups_in_s3(place: str) -> dict[str, Any]:
     names = ("BACKUP_S3_ENDPOINT", "BACKUP_S3_REGION", "BACKUP_S3_KEY", "BACKUP_S3_SECRET")
     if missing := [name for name in names if not value(name)]:
         raise InventoryError(f"{', '.join(missing)} not set: a repository in {place} needs {', '.join(names)}")
-    if words("BACKUP_HOST"):
-        raise InventoryError("BACKUP_HOST and a repository in S3 exclude each other: leave one of them out")
     return {
         "backup_options": {
             "repo1-type": "s3",

@@ -18,6 +18,7 @@ from deploy.operations.cluster.primary import follows, on_the_primary
 from deploy.operations.conf import template
 from deploy.operations.failover import patroni
 from deploy.operations.hosts import wait_for_each_other
+from deploy.operations.pgbackrest import keeps_backups
 
 DEPLOY = Path(__file__).parent
 
@@ -37,7 +38,7 @@ if "app" in host.groups and not data.app_accepts_one_way:
     if wrong := releases.irreversible(Path(data.deploy_checkout), found):
         raise PyinfraError(wrong)
 
-keeps = data.backup_on and ("backup" in host.groups or (is_database and not data.backup_host))
+keeps = keeps_backups(data, host.name, is_database=is_database)
 
 debian_packages.mended(name="Complete interrupted package installations before the upgrade")
 if keeps:

@@ -13,6 +13,7 @@ from pyinfra.api import FactBase, StringCommand, operation
 from deploy.operations.cluster.psql import JsonFact
 from deploy.operations.debian_packages import to_the_end
 from deploy.operations.hosts import failing
+from deploy.operations.pgbackrest import TLS
 
 # The codes of "status" in the document of pgbackrest info: https://pgbackrest.org/command.html#command-info
 FINE, NO_STANZA, NO_BACKUP = 0, 1, 2
@@ -31,6 +32,20 @@ class Repository(FactBase[Any]):
         """Return the stanza's part of the document."""
         found = json.loads("\n".join(output)) if output else []
         return found[0] if found else None
+
+
+class Serves(FactBase[bool]):
+    """Whether pgBackRest's server was set up here, which has certificates of ours."""
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return f"[ ! -d {TLS} ] || echo yes"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
+
+    default = bool
 
 
 class SystemIdentifier(JsonFact):
@@ -135,6 +150,15 @@ def checked(stanza: str, cluster: str) -> Generator[StringCommand, None, None]:
         )
     elif wrong := host.get_fact(Checked, stanza=stanza):
         yield failing(f"archiving does not work: {wrong}")
+
+
+@operation()
+def served_no_more() -> Generator[StringCommand, None, None]:
+    """Stop the server by which database and repository talked, and remove what it was known by."""
+    if host.get_fact(Serves):
+        yield StringCommand(f"systemctl disable --quiet --now pgbackrest.service; rm -r {TLS}")
+    else:
+        host.noop("it was not set up")
 
 
 def is_foreign(repository: Mapping[str, Any] | None, identifier: int | None) -> bool:

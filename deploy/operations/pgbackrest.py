@@ -10,6 +10,19 @@ from pyinfra.api import HiddenValue
 TLS = "/etc/pgbackrest/tls"
 
 
+def keeps_backups(data: Any, name: str, *, is_database: bool) -> bool:
+    """Tell whether a host backs up: the repository's, or the database's where it has that itself or a store has."""
+    return bool(data.backup_on and (name == data.backup_host or (is_database and not data.backup_host)))
+
+
+def jobs_of(data: Any, name: str, *, is_database: bool) -> dict[str, dict[str, str]]:
+    """Return what a host does of its own accord, by name; of `data.backup_jobs` the others are not to be there."""
+    return {
+        **(data.backup_jobs["repository"] if keeps_backups(data, name, is_database=is_database) else {}),
+        **(data.backup_jobs["database"] if data.backup_on and is_database else {}),
+    }
+
+
 def sections(data: Any, role: str) -> dict[str, dict[str, object]]:
     """Return pgbackrest.conf of a host, whose ``role`` is ``both``, ``database`` or ``repository``.
 

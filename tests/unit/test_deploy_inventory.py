@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 
 from callytics import settings
 from deploy import environment
+from deploy.operations.pgbackrest import jobs_of
 from tests.support.places import REPOSITORY
 
 CHAPTERS = sorted(
@@ -317,6 +319,32 @@ def test_a_store_may_keep_the_backups_of_three() -> None:
     assert hosts["10.0.0.13"]["cluster_parameters"]["archive_mode"] == "on"
 
 
+def backup_jobs(**values: str | None) -> dict[str, set[str]]:
+    """Return which timers of the backups each host has."""
+    hosts = {name: SimpleNamespace(**found) for name, found in inventory(**values).items()}
+    return {name: set(jobs_of(data, name, is_database="database" in data.groups)) for name, data in hosts.items()}
+
+
+REPOSITORYS, DATABASES = {"full", "diff", "verify"}, {"drill", "watch"}
+
+
+def test_who_keeps_the_backups_makes_them() -> None:
+    apart = backup_jobs(**APART, BACKUP_HOST="10.0.0.31")
+    assert apart == {"10.0.0.11": DATABASES, "10.0.0.21": set(), "10.0.0.22": set(), "10.0.0.31": REPOSITORYS}
+    assert backup_jobs(**APART)["10.0.0.11"] == REPOSITORYS | DATABASES
+    assert set.union(*backup_jobs(**APART, BACKUP_REPOSITORY="off", BACKUP_HOST="10.0.0.31").values()) == set()
+
+
+@pytest.mark.parametrize("before", ["10.0.0.31", "10.0.0.21"])
+def test_whoever_kept_the_backups_before_a_store_does_nothing_any_more(before: str) -> None:
+    """As long as it is named, so that its timers are found."""
+    assert backup_jobs(**STORE, **APART, BACKUP_HOST=before) == {
+        **{name: set() for name in ("10.0.0.21", "10.0.0.22", before)},
+        "10.0.0.11": REPOSITORYS | DATABASES,
+    }
+    assert {one["backup_host"] for one in inventory(**STORE, **APART, BACKUP_HOST=before).values()} == {""}
+
+
 def test_three_hosts_without_backups_archive_nothing() -> None:
     assert inventory(**THREE)["10.0.0.11"]["cluster_parameters"]["archive_mode"] == "off"
 
@@ -342,7 +370,6 @@ def test_backups_may_go_to_a_store_whose_login_is_not_shown() -> None:
     [
         ({"BACKUP_REPOSITORY": "backups"}, "neither an absolute folder nor s3://BUCKET/FOLDER nor off"),
         ({**STORE, "BACKUP_S3_SECRET": ""}, "BACKUP_S3_SECRET not set"),
-        ({**STORE, **APART, "BACKUP_HOST": "10.0.0.31"}, "exclude each other"),
         ({"BACKUP_KEEP_DAYS": "0"}, "BACKUP_KEEP_DAYS '0' is not a whole number from 1"),
         ({"BACKUP_KEY": "change_me"}, "BACKUP_KEY is not set or still a placeholder"),
         ({**APART, "BACKUP_HOST": "10.0.0.11"}, "BACKUP_HOST serves a database on another host"),

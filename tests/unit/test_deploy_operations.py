@@ -15,7 +15,7 @@ pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip 
 
 from pyinfra.api import FactBase, FunctionCommand, HiddenValue, OperationError, StringCommand
 
-from deploy.operations import application, debian_packages, file_times, running_kernel, units
+from deploy.operations import application, backups, debian_packages, file_times, running_kernel, units
 from deploy.operations.cluster import clusters, databases, machine, server_settings
 from deploy.operations.cluster.psql import JsonFact, identifier, literal, read_query, run_sql
 from deploy.operations.secret import envfile, keys, secret_files
@@ -277,6 +277,12 @@ def test_public_schema_is_closed() -> None:
 
 
 # systemd and machines
+
+
+def test_a_server_of_backups_that_nobody_is_to_ask_is_stopped_and_known_no_more() -> None:
+    (done,) = commands(backups.served_no_more, facts={backups.Serves: True})
+    assert str(done) == "systemctl disable --quiet --now pgbackrest.service; rm -r /etc/pgbackrest/tls"
+    assert commands(backups.served_no_more, facts={backups.Serves: False}) == []
 
 
 def test_systemd_is_reloaded_only_when_it_does_not_know_a_file() -> None:
