@@ -125,7 +125,7 @@ def reinit(place: Place, name: str, progress: Progress) -> Cluster:
     member = copyable(before, name)
     what = f"copy for {member.name}"
     progress(what, 0, 2)
-    tell(place, _address(place, before, member), "reinitialize", {"force": True, "from-leader": True})
+    tell(place, _address(place, before, member), "reinitialize", {"force": True, "from_leader": True})
     progress(what, 1, 2)
     # Patroni answers before it begins.
     _awaited(place, before, RESTART_SECONDS, lambda seen: not _named(seen, name).follows)

@@ -81,6 +81,8 @@ def test_a_member_shows_and_leads_the_cluster(cluster: Cluster) -> None:
         done = leader.run(f"{CALLYTICS} cluster {what} --yes --quiet", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert cluster.status(leader)["leader"] == standby.address
+    made = "journalctl -u patroni -o cat --no-pager | grep -o 'replica has been created using .*' | tail -1"
+    assert leader.run(made).stdout.strip().endswith("basebackup")
 
 
 def test_the_applications_host_shows_the_cluster_by_its_databases(cluster: Cluster) -> None:
