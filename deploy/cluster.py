@@ -5,15 +5,18 @@ from typing import Any
 from pyinfra import host
 from pyinfra.operations import files, systemd
 
-from deploy.operations import units
+from deploy.operations import debian_packages, units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
 from deploy.operations.failover.founding import (
+    anew,
     founds,
+    refuse_anew,
     refuse_members,
     refuse_several,
     refuse_strangers,
+    unused,
     warn_of_left_behind,
 )
 
@@ -27,6 +30,7 @@ if "database" in host.groups:
     if "cluster" in host.groups:
         refuse_strangers()
         refuse_several()
+        refuse_anew()
         warn_of_left_behind(host.data.cluster_server)
     else:
         refuse_members()
@@ -35,6 +39,17 @@ if "database" in host.groups:
     if "cluster" in host.groups:
         for folder in (f"/etc/postgresql/{cluster.partition('/')[0]}", f"/etc/postgresql/{cluster}"):
             files.directory(name=f"Make {folder}", path=folder, user="postgres", group="postgres", mode="0755")
+
+    if "cluster" in host.groups and host.data.backup_secrets and not host.data.cluster_anew:
+        # On every member: where one alone failed, the others would become members of nothing.
+        debian_packages.present(name="Install pgBackRest", packages=host.data.backup_packages, _if=anew)
+        unused(
+            name="Found no cluster beside its backups",
+            options=host.data.backup_options,
+            secrets=host.data.backup_secrets,
+            stanza=host.data.backup_stanza,
+            _if=anew,
+        )
 
     clusters.present(name=f"Create cluster {cluster}", cluster=cluster, **first)
     if "cluster" in host.groups:

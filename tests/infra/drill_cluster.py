@@ -74,11 +74,16 @@ def test_three_empty_hosts_and_the_repository_are_the_cluster_again(cluster: Clu
     archived = f"select last_archived_wal >= '{written}' from pg_stat_archiver"
     assert until(lambda: ask(cluster.leader, archived) == "t", 120)
     lab.down(*NAMES)
-    began = time.monotonic()
     with ThreadPoolExecutor() as executor:
         members = {one.address: one for one in executor.map(lab.host, NAMES)}
     again = Cluster(cluster.deployment, members)
     again.deployment.set(DATABASE_HOSTS=",".join(members))
+    refused = again.deployment.run(PACED, "deploy/site.py", check=False)
+    assert "CLUSTER_ANEW=yes" in refused.output
+    assert not refused.changed
+    assert not any((member.root / "etc/postgresql").exists() for member in members.values())
+    again.deployment.set(CLUSTER_ANEW="yes")
+    began = time.monotonic()
     again.deployment.run(PACED, "deploy/site.py")
     provisioned = time.monotonic()
     app.run("systemctl stop callytics.service")

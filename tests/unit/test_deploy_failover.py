@@ -13,11 +13,13 @@ from jinja2 import Template
 
 pytest.importorskip("pyinfra", reason="the deployment's tests need pyinfra: pip install '.[deploy]'")
 
+from pyinfra.api import HiddenValue
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy import policy
 from deploy.operations import debian_packages, file_times, pgbackrest, units
 from deploy.operations.cluster import minor, server_settings
+from deploy.operations.cluster.clusters import ClusterState
 from deploy.operations.failover import etcd, founding, patroni
 from tests.support.deploying import Answer, commands, made_up_host
 from tests.support.places import REPOSITORY
@@ -257,6 +259,49 @@ def test_members_with_data_of_different_clusters_are_told_apart_before_anything_
 def test_a_member_that_is_away_is_named_before_anything_is_changed() -> None:
     with pytest.raises(PyinfraError, match="b is a member and can't be reached: start it, or name another host"):
         identified(a="7", b="away", c="7")
+
+
+@pytest.mark.parametrize(
+    ("found", "values", "refused"),
+    [
+        (
+            {founding.Kept: True},
+            {},
+            "backup.example has this cluster's backups; .* CLUSTER_ANEW=yes .*_REPOSITORY",
+        ),
+        ({founding.Kept: None}, {}, "backup.example, which may have .* can't be reached: .* CLUSTER_ANEW=yes"),
+        ({founding.Kept: False}, {}, None),
+        ({founding.Kept: True}, {"cluster_anew": True}, None),
+        ({founding.Kept: True}, {"backup_on": False}, None),
+        ({founding.Kept: True, patroni.Enabled: True}, {}, None),
+        ({founding.Kept: True, ClusterState: {"filled": True}}, {}, None),
+    ],
+)
+def test_no_empty_cluster_is_made_beside_backups_of_it(
+    found: dict[Any, Any], values: dict[str, Any], refused: str | None
+) -> None:
+    facts = {patroni.Enabled: False, ClusterState: {}, **found}
+    asked = SimpleNamespace(get_fact=lambda fact, **_: facts[fact])
+    with made_up_host({}) as host:
+        known = {"backup_on": True, "backup_host": "backup.example", "backup_options": {"repo1-path": "/there"}}
+        known |= {"backup_stanza": "callytics", "cluster_members": ["a", "b", "c"], "postgres_cluster": "15/main"}
+        host.data = SimpleNamespace(**known | {"cluster_anew": False} | values)
+        host.state.inventory = SimpleNamespace(get_host=lambda name: asked)
+        host.state.activated_hosts = [asked] if facts[founding.Kept] is not None else []
+        if refused:
+            with pytest.raises(PyinfraError, match=refused):
+                founding.refuse_anew()
+        else:
+            founding.refuse_anew()
+
+
+def test_the_login_of_the_store_that_is_asked_is_no_argument() -> None:
+    secrets = {"repo1-s3-key-secret": HiddenValue("it's secret")}
+    [asked] = commands(founding.unused, {"repo1-type": "s3"}, secrets, "callytics", facts={})
+    given = asked.connector_arguments["_stdin"]
+    assert """PGBACKREST_REPO1_S3_KEY_SECRET='it'"'"'s secret'""" in given
+    assert "PGBACKREST_REPO1_TYPE=s3\n" in given
+    assert "it's" not in asked.get_raw_value()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from pyinfra import host, logger
+from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.clusters import ClusterState, Identifier
@@ -25,6 +27,24 @@ PATRONIS = {
     "stats_temp_directory",
     "unix_socket_directories",
 }
+
+# What somebody does whose members have no data, while there are backups.
+WAYS = (
+    "to restore them, accept by CLUSTER_ANEW=yes in .env that an empty cluster is made first, and restore into that; "
+    "for a cluster that is to begin empty name another BACKUP_REPOSITORY"
+)
+
+
+class Kept(FactBase[bool]):
+    """Whether a repository's folder holds anything of a stanza; pgBackRest need not be there."""
+
+    def command(self, path: str, stanza: str) -> str:
+        """Return the command that asks."""
+        return f"find {path}/archive/{stanza} {path}/backup/{stanza} -mindepth 1 -print -quit 2>/dev/null; true"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return bool(output)
 
 
 class OwnSettings(JsonFact):
@@ -76,6 +96,53 @@ def refuse_strangers() -> None:
             f"{whose} hold data of different clusters: move /var/lib/postgresql/{data.postgres_cluster} away where it "
             "is not wanted, and run again"
         )
+
+
+def anew() -> bool:
+    """Tell whether no member has data or Patroni, so that what a deployment makes of them is a new, empty cluster."""
+    members = {name: host.state.inventory.get_host(name) for name in host.data.cluster_members}
+    return not any(one.get_fact(Enabled) for one in members.values()) and not _filled(members)
+
+
+def refuse_anew() -> None:
+    """Raise PyinfraError, before anything is changed, where an empty cluster would be made beside its backups.
+
+    A store can't be asked yet: see ``unused``.
+    """
+    data = host.data
+    if data.cluster_anew or not data.backup_on or not data.backup_host or not anew():
+        return
+    repository = host.state.inventory.get_host(data.backup_host)
+    if repository not in host.state.activated_hosts:
+        raise PyinfraError(
+            f"no member has data, and {data.backup_host}, which may have this cluster's backups, can't be reached: "
+            f"start it, and run again without --limit; {WAYS}; nothing was changed"
+        )
+    if repository.get_fact(Kept, path=data.backup_options["repo1-path"], stanza=data.backup_stanza):
+        raise PyinfraError(f"{_beside(data.backup_host)}; nothing was changed")
+
+
+@operation()
+def unused(options: Mapping[str, Any], secrets: Mapping[str, Any], stanza: str) -> Generator[StringCommand, None, None]:
+    """Fail where a store holds anything of a stanza, or can't be read: its login is sent by stdin.
+
+    It needs pgBackRest, and neither its files nor the repository's key.
+    """
+    login = {name: value.unmask() for name, value in secrets.items()}
+    # It tries thrice, and would wait a minute each time.
+    values = {**options, **login, "io-timeout": "10", "log-level-file": "off"}
+    exports = (f"export PGBACKREST_{name.upper().replace('-', '_')}={shlex.quote(v)}" for name, v in values.items())
+    listed = f"runuser -u postgres -- pgbackrest --no-config repo-ls archive/{stanza}"
+    unread = f"Error: no member has data, and the store, which may have this cluster's backups, can't be read; {WAYS}"
+    yield StringCommand(
+        'eval "$(cat)"; cd / &&', f"found=$({listed}) || {{ echo", QuoteString(unread), ">&2; exit 1; };",
+        '[ -z "$found" ] || { echo', QuoteString(f"Error: {_beside('the store')}"), ">&2; exit 1; }",
+        _stdin="\n".join(exports) + "\n",
+    )  # fmt: skip
+
+
+def _beside(where: str) -> str:
+    return f"no member has data, and {where} has this cluster's backups; {WAYS}"
 
 
 def refuse_members() -> None:
