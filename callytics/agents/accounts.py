@@ -19,6 +19,7 @@ from callytics.exceptions import AgentError
 from callytics.postgres import PostgreSQLManager
 from callytics.postgres.as_async import as_async
 from callytics.postgres.sql import Queries
+from callytics.postgres.text import quoted
 
 SQL = Queries(Path(__file__).with_name("accounts.sql"))
 
@@ -173,7 +174,8 @@ class AgentAccounts:
             for session_id, found in ended:
                 if session_id is not None and not found:
                     raise AgentError(
-                        f"agent '{username}' has no such session: 'callytics agent sessions {username}' shows them"
+                        f"agent '{username}' has no such session: "
+                        f"{quoted('callytics agent sessions', username)} shows them"
                     )
             number = sum(found for _, found in ended)
             self._log_change(account["agent_id"], "logout", sessions=str(number))

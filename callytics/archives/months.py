@@ -15,6 +15,7 @@ from callytics.exceptions import ArchiveError, TargetError
 from callytics.postgres.connect import connected
 from callytics.postgres.errors import translated
 from callytics.postgres.sql import Queries
+from callytics.postgres.text import quoted
 from callytics.schema import versions
 from callytics.schema.readiness.importing import check_ready, hold_import_lock, import_connection
 from callytics.settings import Settings
@@ -97,5 +98,5 @@ def _refuse_unfinished(runs: Sequence[int]) -> None:
     if runs:
         raise TargetError(
             f"import {runs[0]} is unfinished: run the same 'callytics import' again, or give it up with "
-            f"'callytics undo {runs[0]}'"
+            f"{quoted('callytics undo', runs[0])}"
         )

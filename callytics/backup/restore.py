@@ -19,6 +19,7 @@ from callytics.backup.pgbackrest import Backup, Progress
 from callytics.backup.place import Place
 from callytics.backup.server import RecoveryEnded, Server
 from callytics.exceptions import BackupError, DatabaseUnavailable
+from callytics.postgres.text import quoted
 
 # WAL and what recovery writes come on top of the backup's size.
 ROOM_SHARE, ROOM_BYTES = 1.1, 512 * 1024 * 1024
@@ -221,4 +222,4 @@ def wait_archived(connection: Connection) -> None:
 def _systemctl(verb: str, unit: str) -> None:
     found = subprocess.run(["systemctl", verb, unit], capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        raise BackupError(f"systemctl {verb} {unit} failed: see 'journalctl -u {unit}'")
+        raise BackupError(f"systemctl {verb} {unit} failed: see {quoted('journalctl -u', unit)}")

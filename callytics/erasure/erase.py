@@ -26,7 +26,7 @@ from callytics.erasure.sources import SourceTables
 from callytics.exceptions import ErasureError
 from callytics.importer.records.entries import MASK
 from callytics.postgres.sql import Composed, identifier
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, quoted
 from callytics.schema.belongings import Belonging, personal
 from callytics.settings import Settings
 
@@ -146,7 +146,7 @@ class _Erasing:
             if archive["away"]:
                 away[archive["month"]] = None
                 self.erasure.left.append(
-                    f"{path} holds it: 'callytics partitions restore {archive['month']}' comes first"
+                    f"{path} holds it: {quoted('callytics partitions restore', archive['month'])} comes first"
                 )
             else:
                 self.erasure.left.append(f"{path} holds it still: delete it, the month is back in the database")
@@ -169,7 +169,8 @@ class _Erasing:
 
     def _note_analyses(self) -> None:
         for (other,) in SQL.rows(self.connection, "same_recording", {"ids": self.erasure.calls}):
-            line = f"call {other} is an analysis of the same recording, and stays: 'callytics erase --call {other}'"
+            erases = quoted("callytics erase --call", other)
+            line = f"call {other} is an analysis of the same recording, and stays: {erases}"
             self.erasure.notes += [line] if line not in self.erasure.notes else []
 
     def _erase_agent(self, agent: Agent) -> None:

@@ -20,7 +20,7 @@ from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot, is_snapshot, scratch_folder, take_snapshot
 from callytics.importer.target.catalogue import Target
 from callytics.postgres import errors
-from callytics.postgres.text import shell_word
+from callytics.postgres.text import quoted
 from callytics.schema.readiness.importing import check_connections, check_ready, hold_import_lock, import_connection
 from callytics.settings import Settings
 
@@ -56,7 +56,7 @@ class Session:
         if months := self.ledger.archived_months(run):
             raise TargetError(
                 f"rows of import {run} are archived ({', '.join(months)}): bring them back first with "
-                f"'callytics partitions restore {months[0]}'"
+                f"{quoted('callytics partitions restore', months[0])}"
             )
 
     def snapshot_of(self, record: SourceRecord, why: str, *, content: bool = True) -> Path:
@@ -123,15 +123,15 @@ def base_source(session: Session, record: SourceRecord, *, content: bool = True)
 def unfinished(run: int, paths: Iterable[str], why: str) -> TargetError:
     """Return the error for a command that has to wait until a cut-off import is resumed or given up."""
     return TargetError(
-        f"import {run} is unfinished and {why}: first run 'callytics import {' '.join(map(shell_word, paths))}', or "
-        f"give it up with 'callytics undo {run}'"
+        f"import {run} is unfinished and {why}: first run {quoted('callytics import', *paths)}, or "
+        f"give it up with {quoted('callytics undo', run)}"
     )
 
 
 def _way_out(record: SourceRecord) -> str:
     """Return what else there is to do about an import that can't go on."""
-    force = "" if record.status == "running" else " --force"
-    return f", or give it up with 'callytics undo {record.run}{force}'"
+    force = [] if record.status == "running" else ["--force"]
+    return f", or give it up with {quoted('callytics undo', record.run, *force)}"
 
 
 @contextmanager

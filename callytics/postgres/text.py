@@ -101,6 +101,22 @@ def shell_word(word: str | os.PathLike[str]) -> str:
     return f"$'{''.join(plain)}'"
 
 
+def quoted(line: str, *words: object) -> str:
+    """Return a command with its words as messages have it: between quotes, and pasted into a shell without them.
+
+    A word that needs quotes has those that the whole has not.
+    """
+    said = " ".join([line, *map(_inner_word, words)])
+    return f'"{said}"' if "'" in said else f"'{said}'"
+
+
+def _inner_word(word: object) -> str:
+    text = os.fspath(word) if isinstance(word, os.PathLike) else str(word)
+    # Between double quotes nothing else has a meaning.
+    is_plain = shown(text) == text and not set(text) & set("\"$`\\!'")
+    return f'"{text}"' if is_plain and shlex.quote(text) != text else shell_word(text)
+
+
 def _byte_escapes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 

@@ -37,9 +37,19 @@ def template(expression: ast.expr) -> str:
     if isinstance(expression, ast.Constant):
         return str(expression.value)
     if isinstance(expression, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in expression.values)
+        return "".join(
+            part.value if isinstance(part, ast.Constant) else _put_in(part.value)  # type: ignore[attr-defined]
+            for part in expression.values
+        )
     if isinstance(expression, ast.BinOp):
         return template(expression.left) + template(expression.right)
+    return "…"
+
+
+def _put_in(value: ast.expr) -> str:
+    """Return a command with … for its words, and … for everything else."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "quoted":
+        return f"'{' '.join(map(template, value.args))}'"
     return "…"
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from callytics.postgres.text import counted, sized
+from callytics.postgres.text import counted, quoted, sized
 from tests.support.messages import messages, parsed
 from tests.support.places import REPOSITORY
 
@@ -108,6 +111,49 @@ def test_no_message_names_what_only_the_code_knows() -> None:
     said = [(place, text) for place, text in messages() if text != "None"]
     found = [(place, name) for place, text in said for name in inner.findall(text) if name not in KNOWN]
     assert found == []
+
+
+# A value between the quotes of a command, and quotes of its own around it. Fixed words need none.
+QUOTED = re.compile(r"'(?:callytics|systemctl|journalctl|pyinfra|psql|pgbackrest|patronictl) [^']*\{")
+
+
+def test_a_command_with_a_value_is_put_between_quotes_by_one_function() -> None:
+    """By `quoted`: a path with quotes would end those of the whole."""
+    by_hand = [
+        (f"{path.relative_to(REPOSITORY)}:{node.lineno}", text)
+        for path, module in parsed().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.JoinedStr) and QUOTED.search(text := "".join(map(piece, node.values)))
+    ]
+    assert by_hand == []
+
+
+def piece(part: ast.expr) -> str:
+    """Return a piece of a text, braces for what is put in."""
+    return str(part.value) if isinstance(part, ast.Constant) else "{}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "'callytics import'"),
+        ((3, "--force"), "'callytics import 3 --force'"),
+        (("a.sqlite", Path("통화/b.sqlite")), "'callytics import a.sqlite \"통화/b.sqlite\"'"),
+        (("my calls.sqlite",), "'callytics import \"my calls.sqlite\"'"),
+        (("",), "'callytics import \"\"'"),
+        (("$HOME.sqlite",), "\"callytics import '$HOME.sqlite'\""),
+        (("it's.sqlite",), None),
+        (('a"b`c\\d!e',), None),
+        (("line\nbreak \udcff",), None),
+    ],
+)
+def test_a_command_in_a_message_is_what_a_shell_takes(words: tuple[str, ...], said: str | None) -> None:
+    found = quoted("callytics import", *words)
+    assert said is None or found == said
+    assert found[0] == found[-1]
+    shown = subprocess.run(["bash", "-c", f"printf '%s\\0' {found[1:-1]}"], stdout=subprocess.PIPE, check=True).stdout
+    given = [os.fsencode(word if isinstance(word, Path) else str(word)) for word in words]
+    assert shown.split(b"\0")[:-1] == [b"callytics", b"import", *given]
 
 
 def test_sizes_have_units() -> None:

@@ -11,6 +11,7 @@ import click
 
 from callytics.cli.terminal.tables import Table
 from callytics.importer import Choice, Disagreement, Profile, RunZones, TimeColumn, Wanted, zone_named
+from callytics.postgres.text import quoted
 
 READINGS = {
     "sqlite": "UTC where they are as SQLite writes them, otherwise {zone}",
@@ -68,8 +69,9 @@ def _old_words(one: RunZones) -> str:
     if one.columns is not None or one.timezone == "UTC":
         return ""
     return (
-        f", also those that SQLite wrote in UTC ('callytics timezone {one.run} --declared --dry-run' shows what "
-        "reading them as their tables declare would change)"
+        ", also those that SQLite wrote in UTC "
+        f"({quoted('callytics timezone', one.run, '--declared', '--dry-run')} shows what reading them as their tables "
+        "declare would change)"
     )
 
 

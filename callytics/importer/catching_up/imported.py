@@ -20,7 +20,7 @@ from callytics.importer.source.overlap import overlap
 from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import scratch_folder, take_snapshot
 from callytics.postgres.sql import folded
-from callytics.postgres.text import shell_word
+from callytics.postgres.text import quoted
 
 
 def targets_of(session: Session, files: Sequence[File]) -> set[str]:
@@ -39,7 +39,7 @@ def records_of(session: Session, files: Sequence[Path]) -> dict[Path, SourceReco
         if record is None:
             known = ", ".join(ledger.imported_paths()) or "none"
             raise SourceError(
-                f"{path} was never imported here (imported: {known}): run 'callytics import {shell_word(file)}', or "
+                f"{path} was never imported here (imported: {known}): run {quoted('callytics import', file)}, or "
                 "name the import of which it is a later copy with --of"
             )
         if record in found.values():

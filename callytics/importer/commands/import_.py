@@ -44,7 +44,7 @@ from callytics.importer.source.reader import Source
 from callytics.importer.source.snapshot import Snapshot
 from callytics.importer.source.taking import take_all
 from callytics.importer.target.writing.staging import Staging
-from callytics.postgres.text import counted, shell_word
+from callytics.postgres.text import counted, quoted, shell_word
 from callytics.settings import Settings
 
 
@@ -215,8 +215,8 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
     if wanted := _other_zones(session, known, snapshot.path):
         raise SourceError(
             f"{file} was imported with --timezone {known.timezone} (import {known.run}) and is not imported again with "
-            f"{wanted}: nothing was changed; 'callytics timezone {known.run} {wanted}' reads its times anew, if they "
-            "are wrong"
+            f"{' '.join(map(shell_word, wanted))}: nothing was changed; "
+            f"{quoted('callytics timezone', known.run, *wanted)} reads its times anew, if they are wrong"
         )
     outcome.notes.append(
         f"{file}: already imported (import {known.run}, {known.status}, same SHA-256 {known.sha256[:12]}): "
@@ -227,18 +227,18 @@ def _is_known(session: Session, file: Path, snapshot: Snapshot, outcome: Outcome
     return True
 
 
-def _other_zones(session: Session, record: SourceRecord, snapshot: Path) -> str | None:
-    """Return the options by which the times of an imported file would be read otherwise than they were."""
+def _other_zones(session: Session, record: SourceRecord, snapshot: Path) -> list[str]:
+    """Return the options, a word each, by which an imported file's times would be read otherwise than they were."""
     options = session.options
     choice = Choice(options.utc, options.local)
-    wanted = [] if record.timezone == str(options.zone) else [f"--timezone {options.zone}"]
+    wanted = [] if record.timezone == str(options.zone) else ["--timezone", str(options.zone)]
     if choice.is_made:
         # Of an import from before columns were told apart there is no more on record than that all were local.
         known = dict.fromkeys(time_names(Source(snapshot, record.path, options.limits)), Reading.LOCAL.value)
         for row in session.ledger.tables(record.id):
             known |= {f"{row.source_table}.{column}": reading for column, reading in (row.readings or {}).items()}
         wanted += choice.against(known)
-    return " ".join(wanted) or None
+    return wanted
 
 
 def _refuse_other_zones(session: Session, record: SourceRecord) -> None:
@@ -246,9 +246,10 @@ def _refuse_other_zones(session: Session, record: SourceRecord) -> None:
     snapshot = session.snapshot_of(record, "the import needs it to go on")
     if wanted := _other_zones(session, record, snapshot):
         raise SourceError(
-            f"import {record.run} was begun with --timezone {record.timezone} and can't go on with {wanted}: finish it "
-            f"as it was begun, and then run 'callytics timezone {record.run} {wanted}', or give it up with 'callytics "
-            f"undo {record.run}'"
+            f"import {record.run} was begun with --timezone {record.timezone} and can't go on with "
+            f"{' '.join(map(shell_word, wanted))}: finish it as it was begun, and then run "
+            f"{quoted('callytics timezone', record.run, *wanted)}, or give it up with "
+            f"{quoted('callytics undo', record.run)}"
         )
 
 
@@ -291,7 +292,7 @@ def _refuse_copy(session: Session, source: Source, others: Sequence[Source]) -> 
             raise SourceError(
                 f"{source.label} holds the calls of import {record.run} ({record.path}): {found.equal:,} of "
                 f"{found.compared:,} rows compared are equal, and importing it would add them a second time; "
-                f"'callytics sync --of {record.run} {shell_word(source.label)}' brings over what has changed; name "
+                f"{quoted('callytics sync --of', record.run, source.label)} brings over what has changed; name "
                 "--again if all rows are meant"
             )
     return uncompared
@@ -369,7 +370,7 @@ def _finish(session: Session, run: int, outcome: Outcome) -> None:
     try:
         _run(session, plan, actions)
     except SnapshotUnreadable as error:
-        raise SourceError(f"{error}; then {RESUME}, or give it up with 'callytics undo {run}'") from error
+        raise SourceError(f"{error}; then {RESUME}, or give it up with {quoted('callytics undo', run)}") from error
     except DatabaseUnavailable as error:
         # A worker could not connect, while the server goes down or comes back.
         raise DatabaseUnavailable(f"{error}; {RESUME}") from error

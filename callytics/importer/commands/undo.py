@@ -22,6 +22,7 @@ from callytics.importer.target.catalogue import PRIMARY_KEY
 from callytics.importer.target.comparing.found import Found, Pair, UnmappedPair
 from callytics.importer.target.writing.heirs import hand_over
 from callytics.importer.target.writing.staging import Staging, begin
+from callytics.postgres.text import quoted
 from callytics.settings import Settings
 
 
@@ -137,7 +138,7 @@ class Undo:
         for other in sorted({row.run for row in children if row.run}):
             raise TargetError(
                 f"rows of import {other} refer to rows of import {self.number}: undo that one first "
-                f"('callytics undo {other}')"
+                f"({quoted('callytics undo', other)})"
             )
         for row in children:
             clash_on(found, row.table, row.key, row.parent, final=False)

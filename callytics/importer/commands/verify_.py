@@ -17,7 +17,7 @@ from callytics.importer.session import RESUME, Session, borrowed_snapshot, open_
 from callytics.importer.source.snapshot import Snapshot, refuse_changed
 from callytics.importer.target.comparing.verify import Verification
 from callytics.postgres.connect import why_read_only
-from callytics.postgres.text import shell_word
+from callytics.postgres.text import quoted
 from callytics.settings import Settings
 
 
@@ -89,8 +89,6 @@ def _imported(session: Session, snapshot: Snapshot) -> SourceRecord:
         run, path = earlier
         raise SourceError(
             f"{snapshot.source} has changed since import {run}: bring the changes over with 'callytics sync', or "
-            f"verify what was imported with 'callytics verify {shell_word(path)}'"
+            f"verify what was imported with {quoted('callytics verify', path)}"
         )
-    raise SourceError(
-        f"{snapshot.source} was never imported here: run 'callytics import {shell_word(snapshot.source)}'"
-    )
+    raise SourceError(f"{snapshot.source} was never imported here: run {quoted('callytics import', snapshot.source)}")

@@ -19,6 +19,7 @@ from callytics.importer.source.reader import EVERYTHING, RowRange, Source
 from callytics.importer.target.catalogue import Target
 from callytics.importer.target.comparing.verify import Verification, Verifier
 from callytics.importer.target.writing.load import Loader
+from callytics.postgres.text import quoted
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def recorded_works(ledger: Ledger, record: SourceRecord, snapshot: Path, limits:
         if mapped is None:
             raise TargetError(
                 f"import {record.run} used mapping {row.mapping}, which this version of callytics lacks: use the "
-                f"version that began it, or take it back with 'callytics undo {record.run}'"
+                f"version that began it, or take it back with {quoted('callytics undo', record.run)}"
             )
         columns = target.columns(row.target_table)
         yield MappedWork(row, Conversion(source, mapped, columns, row.offsets, zone, row.readings, row.erased))

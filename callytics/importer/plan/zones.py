@@ -15,7 +15,6 @@ from callytics.importer.source.mapping import TableMapping
 from callytics.importer.source.reader import Source
 from callytics.importer.target.catalogue import declared_columns
 from callytics.postgres.sql import folded
-from callytics.postgres.text import shell_word
 
 # Columns that a message names.
 MOST_NAMED = 6
@@ -45,10 +44,10 @@ class Choice:
         return found[0] if found else None
 
     def against(self, readings: Mapping[str, str]) -> Iterator[str]:
-        """Yield the options by which columns (TABLE.COLUMN) would be read otherwise than they are."""
+        """Yield the options, word by word, by which columns (TABLE.COLUMN) would be read otherwise than they are."""
         for name, reading in readings.items():
             if (chosen := self.of(name)) and chosen != reading:
-                yield f"--{chosen} {shell_word(name)}"
+                yield from (f"--{chosen}", name)
 
     def check(self, known: Iterable[str]) -> None:
         """Raise ``SourceError`` if a name fits none of the known columns of times, or a column is named as both."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from callytics.exceptions import Interrupted, SourceError
-from callytics.postgres.text import path_text, shell_word, text_path
+from callytics.postgres.text import path_text, quoted, shell_word, text_path
 from callytics.report import LANGUAGES, completion_report
 from tests.support.commands import PROGRAM, environment
 from tests.support.installation import Installation
@@ -143,7 +143,7 @@ def test_an_unfinished_import_of_a_name_goes_on(installation: Installation) -> N
         installation.import_(stop)
     assert shell_word(file) in run(installation, "doctor", code=1)
     other = installation.write(CALLS.replace("감사", "고마움"), "other.sqlite")
-    assert f"first run 'callytics import {shell_word(file)}'" in run(installation, "import", other.name, code=1)
+    assert f"first run {quoted('callytics import', file)}" in run(installation, "import", other.name, code=1)
     assert "resuming import 1" in run(installation, "import", bytes(file))
 
 

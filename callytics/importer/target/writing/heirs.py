@@ -16,7 +16,7 @@ from callytics.importer.convert.rows import OWN_TIMES
 from callytics.importer.target.comparing.found import Found, MappedPair
 from callytics.importer.target.shared import SQL, taken
 from callytics.importer.target.writing.stage import Overtaken, Stage
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, quoted
 
 
 def hand_over(connection: Connection, stages: Iterable[Stage], found: Sequence[Found]) -> list[str]:
@@ -66,7 +66,7 @@ def _part(connection: Connection, pair: MappedPair, own: Sequence[int]) -> Itera
     for run, rows in SQL.rows(connection, "part", parameters, **parts):
         yield (
             f"{conversion.target}: {_rows(rows)} import {run} had as well changed here, so that import's are rejected: "
-            f"see 'callytics report --import {run}'"
+            f"see {quoted('callytics report --import', run)}"
         )
 
 
