@@ -45,6 +45,7 @@ class Cluster:
     ``waiting`` sessions have committed and await a standby. ``failsafe`` means that the leader goes on without etcd,
     ``paused`` that nobody takes over by itself. ``holder`` leads where several take themselves for the one that does,
     and ``synchronous`` tells whether commits wait where no standby confirms; None for what nobody could tell.
+    ``former`` are members no more, whose Patroni still takes part.
     """
 
     members: Sequence[Member]
@@ -53,6 +54,7 @@ class Cluster:
     paused: bool = False
     holder: str | None = None
     synchronous: bool | None = None
+    former: Sequence[str] = ()
 
     @property
     def leader(self) -> Member | None:
@@ -87,6 +89,7 @@ class Cluster:
             "paused": self.paused,
             "holder": self.leader.name if self.leader else self.holder,
             "synchronous": True if self.confirming else self.synchronous,
+            "former": list(self.former),
             "faults": [asdict(fault) for fault in self.faults],
         }
 
@@ -170,3 +173,6 @@ def _standing_by(cluster: Cluster) -> Iterator[Fault]:
             yield Fault("warning", f"{member.name} is on timeline {member.timeline}, the leader is not", remedy)
         if member.pending_restart:
             yield Fault("warning", f"{member.name} awaits a restart for a setting", "callytics cluster restart")
+    for name in cluster.former:
+        remedy = "there: systemctl disable --now patroni callytics-etcd"
+        yield Fault("warning", f"{name} is a member no more, and its Patroni still runs: WAL is kept for it", remedy)

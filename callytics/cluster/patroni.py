@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from callytics.cluster import etcd
 from callytics.cluster.members import Cluster, Member, followed, with_lags
@@ -32,7 +33,11 @@ def look(place: Place) -> Cluster:
     """Ask every member at once how it is; one that does not answer within seconds is told apart, no exception."""
     with ThreadPoolExecutor(len(place.addresses)) as threads:
         answers = [*threads.map(lambda address: _asked(place, address), place.addresses)]
-    return _looked_into(place, cluster(dict(zip(place.addresses, answers, strict=True))))
+    seen = _looked_into(place, cluster(dict(zip(place.addresses, answers, strict=True))))
+    if seen.leader is None:
+        return seen
+    known = _asked(place, place.addresses[seen.members.index(seen.leader)], "cluster")
+    return replace(seen, former=former(known, place.addresses))
 
 
 def _looked_into(place: Place, seen: Cluster) -> Cluster:
@@ -44,6 +49,12 @@ def _looked_into(place: Place, seen: Cluster) -> Cluster:
         leader = place.addresses[seen.members.index(seen.leader)]
         return replace(seen, synchronous=waits(_asked(place, leader, "config")))
     return seen
+
+
+def former(known: Answer | None, addresses: Sequence[str]) -> list[str]:
+    """Return the names of those who take part, by what etcd is told, and are members no more."""
+    found = (known or {}).get("members", ())
+    return [one["name"] for one in found if urlsplit(one["api_url"]).netloc.rpartition(":")[0] not in addresses]
 
 
 def waits(agreed: Answer | None) -> bool | None:

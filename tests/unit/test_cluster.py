@@ -21,7 +21,7 @@ from callytics.cluster import acts
 from callytics.cluster.acts import candidate, copyable, restartable
 from callytics.cluster.anew import refuse
 from callytics.cluster.members import RESUME, Cluster, Fault
-from callytics.cluster.patroni import cluster, look
+from callytics.cluster.patroni import cluster, former, look
 from callytics.cluster.place import Place
 from callytics.exceptions import ClusterError
 
@@ -198,6 +198,22 @@ def test_what_is_wrong_is_told(other: Answers, what: str) -> None:
     assert [line for line in whats(seen) if line.startswith(what)], whats(seen)
     assert seen.exit_code == 1
     assert all(fault.remedy for fault in seen.faults)
+
+
+def test_who_is_a_member_no_more_and_takes_part_is_told() -> None:
+    """One that answers nobody is in etcd for another moment, and no former member."""
+    known = {
+        "members": [
+            {"name": "one", "api_url": "https://10.0.0.1:8008/patroni"},
+            {"name": "two", "api_url": "https://[fd00::2]:8008/patroni"},
+            {"name": "gone", "api_url": "https://10.0.0.9:8008/patroni"},
+        ]
+    }
+    assert former(known, ["10.0.0.1", "[fd00::2]", "10.0.0.3"]) == ["gone"]
+    assert former({}, ["10.0.0.1"]) == []
+    assert whats(replace(found(), former=["gone"])) == [
+        "gone is a member no more, and its Patroni still runs: WAL is kept for it"
+    ]
 
 
 def test_the_worst_stands_first() -> None:

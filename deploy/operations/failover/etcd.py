@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from ipaddress import ip_address
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FactBase, StringCommand, operation
 
 from deploy.operations.file_times import ModificationTimes
@@ -115,7 +115,7 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
     """
     endpoints = [authority_of(address, 2379) for address in members.values()]
     found = host.get_fact(Members, folder=folder, endpoints=endpoints) or {}
-    former = [found[url] for url in found if url not in map(peer_url, members.values())]
+    former = [url for url in found if url not in map(peer_url, members.values())]
     if not former:
         host.noop("etcd has no other members")
         return
@@ -125,8 +125,12 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
             f"{leader} leads and is not in DATABASE_HOSTS: run 'callytics cluster switchover' there, and again"
         )
         return
-    for identifier in former:
-        yield StringCommand(f"{etcdctl(folder, endpoints)} member remove {identifier}")
+    for url in former:
+        logger.warning(
+            f"{host.print_prefix}{url} is a member no more: where that host still runs, have it stay away by "
+            "'systemctl disable --now patroni callytics-etcd'"
+        )
+        yield StringCommand(f"{etcdctl(folder, endpoints)} member remove {found[url]}")
 
 
 @operation()
