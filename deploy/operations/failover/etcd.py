@@ -131,6 +131,9 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
             "'systemctl disable --now patroni callytics-etcd'"
         )
         yield StringCommand(f"{etcdctl(folder, endpoints)} member remove {found[url]}")
+    # It may have been etcd's leader: nobody is taken in before the others have another, which takes seconds.
+    asked = f"{etcdctl(folder, endpoints)} get leader"
+    yield StringCommand(f"for _ in $(seq {WAIT_SECONDS}); do {asked} >/dev/null 2>&1 && exit 0; sleep 1; done; {asked}")
 
 
 @operation()
