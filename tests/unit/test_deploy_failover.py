@@ -283,19 +283,29 @@ def test_a_member_that_is_away_is_named_before_anything_is_changed() -> None:
 def test_no_empty_cluster_is_made_beside_backups_of_it(
     found: dict[Any, Any], values: dict[str, Any], refused: str | None
 ) -> None:
+    if refused:
+        with pytest.raises(PyinfraError, match=refused):
+            begins(found, values)
+    else:
+        begins(found, values)
+
+
+def begins(found: dict[Any, Any], values: dict[str, Any]) -> None:
     facts = {patroni.Enabled: False, ClusterState: {}, **found}
     asked = SimpleNamespace(get_fact=lambda fact, **_: facts[fact])
     with made_up_host({}) as host:
         known = {"backup_on": True, "backup_host": "backup.example", "backup_options": {"repo1-path": "/there"}}
-        known |= {"backup_stanza": "callytics", "cluster_members": ["a", "b", "c"], "postgres_cluster": "15/main"}
+        known |= {"backup_stanza": "callytics", "cluster_members": ["this", "b", "c"], "postgres_cluster": "15/main"}
         host.data = SimpleNamespace(**known | {"cluster_anew": False} | values)
         host.state.inventory = SimpleNamespace(get_host=lambda name: asked)
         host.state.activated_hosts = [asked] if facts[founding.Kept] is not None else []
-        if refused:
-            with pytest.raises(PyinfraError, match=refused):
-                founding.refuse_anew()
-        else:
-            founding.refuse_anew()
+        founding.refuse_anew()
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_consent_that_is_left_over_is_told(filled: bool, caplog: pytest.LogCaptureFixture) -> None:
+    begins({founding.Kept: True, ClusterState: {"filled": filled}}, {"cluster_anew": True})
+    assert ("CLUSTER_ANEW=yes is still in .env: take it out" in caplog.text) is filled
 
 
 def test_the_login_of_the_store_that_is_asked_is_no_argument() -> None:

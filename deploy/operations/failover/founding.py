@@ -107,9 +107,11 @@ def anew() -> bool:
 def refuse_anew() -> None:
     """Raise PyinfraError, before anything is changed, where an empty cluster would be made beside its backups.
 
-    A store can't be asked yet: see ``unused``.
+    A store can't be asked yet: see ``unused``. A consent that is left over is told: it would count the next time, too.
     """
     data = host.data
+    if data.cluster_anew and host.name == next(iter(data.cluster_members)) and not anew():
+        logger.warning(f"{host.print_prefix}CLUSTER_ANEW=yes is still in .env: take it out once the data is restored")
     if data.cluster_anew or not data.backup_on or not data.backup_host or not anew():
         return
     repository = host.state.inventory.get_host(data.backup_host)
