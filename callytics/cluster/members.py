@@ -141,7 +141,8 @@ def _several(cluster: Cluster, leading: Sequence[str]) -> Fault:
         return Fault("error", f"{what}, and nobody here can tell who does", remedy)
     others = [name for name in leading if name != cluster.holder]
     first = RESUME if cluster.paused else f"systemctl restart patroni on {' and '.join(others)}"
-    then = "; ".join(f"callytics cluster reinit {name}" for name in others)
+    # A copy would look for the history that the other has archived meanwhile, until the leader's is a newer one.
+    then = "; ".join(["callytics cluster switchover", *(f"callytics cluster reinit {name}" for name in others)])
     remedy = f"{first}; where that is not enough: {then}. What was stored on {' and '.join(others)} alone goes with it"
     return Fault("error", f"{what}; {cluster.holder} does", remedy)
 

@@ -146,7 +146,10 @@ def resumed(cluster: Cluster) -> None:
     first.run(f"{PATRONICTL} resume --wait")
     while (found := cluster.status(first))["leader"] is None:
         time.sleep(0.5)
-    for name in [one["name"] for one in found["members"] if one["follows"] is False]:
+    strayed = [one["name"] for one in found["members"] if one["follows"] is False]
+    if strayed:
+        first.run(f"{CALLYTICS} cluster switchover --yes --quiet")
+    for name in strayed:
         first.run(f"{CALLYTICS} cluster reinit {name} --yes --quiet")
 
 

@@ -106,7 +106,7 @@ def test_of_two_that_lead_etcd_says_which_one_does() -> None:
         fault = fault_of_several(seen)
         assert fault.what.endswith(f"; {name} does")
         assert fault.remedy.startswith(f"systemctl restart patroni on {other}; ")
-        assert f"callytics cluster reinit {other}" in fault.remedy
+        assert f"callytics cluster switchover; callytics cluster reinit {other}" in fault.remedy
         assert (seen.as_dict()["holder"], seen.as_dict()["leader"]) == (name, None)
 
 
