@@ -181,6 +181,17 @@ select
     pg_is_in_recovery() as standby
 from pg_stat_archiver as a
 
+-- name: wake
+-- Have a young checkpointer look at the clock: one that began before recovery had ended sleeps for checkpoint_timeout,
+-- whatever archive_timeout says, until a reload wakes it.
+select pg_reload_conf()
+from pg_stat_activity as p, pg_stat_archiver as a
+where p.backend_type = 'checkpointer'
+    and p.backend_start > now() - current_setting('checkpoint_timeout')::interval
+    and coalesce(a.last_archived_time, '-infinity') < now() - current_setting('archive_timeout')::interval
+    and current_setting('archive_timeout') <> '0'
+    and not pg_is_in_recovery()
+
 -- name: settled
 -- The newest moment of minutes ago: whoever led has archived it since.
 select id, at, xid::text as xid

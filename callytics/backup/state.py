@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def look(place: Place) -> State:
         except CallyticsError as error:
             state.wrong.append(str(error))
     return state
+
+
+def keep_archiving(place: Place) -> None:
+    """Have PostgreSQL archive what was committed a minute ago, also soon after it has started, or recovered by itself.
+
+    It looks at ``archive_timeout`` then only after ``checkpoint_timeout``, a quarter of an hour. Where it can't be
+    asked nothing happens: :func:`look` tells of it.
+    """
+    with suppress(CallyticsError), ledger.session(place) as connection:
+        SQL.rows(connection, "wake")
 
 
 def read(place: Place) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def backup_watch(config: Path, as_json: bool) -> None:
     place = _place(config)
     if place.repository_host:
         taking.record_latest(place, lambda *_: None)
+    states.keep_archiving(place)
     _conclude(place, as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from pyinfra.api import HiddenValue
 from deploy import environment
 from deploy.operations.pgbackrest import secrets, sections
 from tests.infra.deployment import Deployment
-from tests.infra.lab import LabHost
+from tests.infra.lab import LabHost, wait_until
 
 STATE = "/var/lib/callytics-backup/state.json"
 KEY = "/etc/pgbackrest/conf.d/callytics.conf"
@@ -178,6 +179,21 @@ def test_a_drill_that_finds_no_room_has_failed(backed_up: Deployment) -> None:
     assert ["GiB free" in line for line in json.loads(answer.stdout)["wrong"]] == [True]
     assert backed_up.superuser("select passed from backups.drills order by id desc limit 1") == "f"
     assert "callytics_backup_drill_passed 0.000" in metrics
+
+
+@pytest.mark.parametrize("ends", ["systemctl restart postgresql@15-main", "pkill -9 -f '^postgres: .* walwriter'"])
+def test_soon_after_a_start_a_commit_is_archived_as_well_as_later(backed_up: Deployment, ends: str) -> None:
+    """A checkpointer that began before recovery had ended would sleep for a quarter of an hour."""
+    host = backed_up.database
+    host.run(ends)
+    wait_until(lambda: host.run("runuser -u postgres -- pg_isready", check=False).returncode == 0, 60, "it is away")
+    time.sleep(2)
+    host.run("systemctl start callytics-backup-watch")
+    # Every minute the timer does it again, for who has archived within the last one.
+    backed_up.superuser("insert into probe select max(id) + 1 from probe")
+    written = backed_up.superuser("select pg_walfile_name(pg_current_wal_insert_lsn())")
+    archived = "select last_archived_wal from pg_stat_archiver"
+    wait_until(lambda: backed_up.superuser(archived)[:24] >= written, 170, f"{written} was not archived")
 
 
 def test_archiving_that_fails_is_noticed_and_goes_on_after_the_repair(backed_up: Deployment) -> None:
