@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,8 +93,8 @@ def test_what_a_member_lacks_comes_from_the_repository_and_else_from_the_leader(
     assert server["create_replica_methods"] == ["repository", "basebackup"]
     assert server["repository"]["command"].endswith("members.py copy")
     # Without a bound a standby that is to lead would wait for a repository that does not answer.
-    wal = 'timeout 2 pgbackrest --stanza=callytics archive-get %f "%p" || false'
-    assert server["recovery_conf"]["restore_command"] == wal
+    wal = server["recovery_conf"]["restore_command"]
+    assert 'timeout 2 pgbackrest --stanza=callytics archive-get %f "%p"' in wal
     alone = patroni.local(data(backup_on=False), PLACE, patroni.dynamic(data(), SIZES), str)["postgresql"]
     assert not {"create_replica_methods", "recovery_conf"} & alone.keys()
 
@@ -125,6 +128,22 @@ def test_the_members_of_etcd_are_known_by_where_they_answer() -> None:
     found = etcd.Members().process(lines)
     assert found == {"https://10.0.0.11:2380": "310ee4ceba71f289", "https://10.0.0.12:2380": "249540b768182a96"}
     assert etcd.Members().process([]) is None
+
+
+@pytest.mark.parametrize(("gives", "code", "asked"), [("exit 0", 0, 2), ("exit 1", 1, 2), ("sleep 9", 1, 1)])
+def test_a_repository_that_does_not_answer_is_not_asked_again_at_once(
+    gives: str, code: int, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby on its way to lead asks about ten times, one after the other: it led 20 s later."""
+    monkeypatch.setattr(patroni, "SILENT", tmp_path / "silent")
+    monkeypatch.setattr(patroni, "WAL_SECONDS", 0.2)
+    program = tmp_path / "pgbackrest"
+    program.write_text(f"#!/bin/sh\necho >>{tmp_path}/asked\n{gives}\n")
+    program.chmod(0o755)
+    command = local()["postgresql"]["recovery_conf"]["restore_command"]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    codes = [subprocess.run(["sh", "-c", command], env=environment, check=False).returncode for _ in range(2)]
+    assert (codes, len((tmp_path / "asked").read_text())) == ([code] * 2, asked)
 
 
 def in_force(found: Any, *, startable: bool = False) -> list[str]:

@@ -37,6 +37,8 @@ UNIT = "patroni.service"
 LOADED = "/run/patroni/loaded"
 # Within which Patroni reads what it was told to.
 LOOPS_SECONDS = 12
+# Since when the repository has not answered in time.
+SILENT = "/run/patroni/silent"
 # Longer than the repository takes, and of little weight beside the time until another member leads.
 WAL_SECONDS = 2
 REWIND = (
@@ -146,11 +148,12 @@ def _server(data: Any, place: Place, password: Callable[[str], str]) -> dict[str
 def _repository(data: Any, place: Place) -> dict[str, Any]:
     """Return how a member gets from the repository what it lacks, and only what is not there from the leader.
 
-    A standby asks for every piece of WAL that it has not, also on its way to lead: where the repository does not answer
-    at once, it goes on without.
+    A standby asks for every piece of WAL that it has not, also on its way to lead, some ten times: where the repository
+    does not answer at once, it goes on without, and asks again after a minute.
     """
     # Not found, as before it is installed, would be 127, by which the server ends.
-    wal = f'timeout {WAL_SECONDS} pgbackrest --stanza={data.backup_stanza} archive-get %f "%p" || false'
+    asked = f'timeout {WAL_SECONDS} pgbackrest --stanza={data.backup_stanza} archive-get %f "%p"'
+    wal = f'[ -z "$(find {SILENT} -mmin -1 2>/dev/null)" ] && {asked} || {{ [ $? != 124 ] || touch {SILENT}; false; }}'
     command = f"{place.program}/bin/python -I {place.settings}/members.py copy"
     return {
         "recovery_conf": {"restore_command": wal},
