@@ -102,7 +102,7 @@ def found(page: Page, words: str) -> str:
         # What Korean appends to a word, in the question, on the page or on both.
         ("상담사가", "상담사와 로그인"),
         ("되돌리기를", "되돌리기"),
-        ("업그레이드하려면", "구성한 호스트의 업그레이드"),
+        ("업그레이드하려면", "PostgreSQL 메이저 버전 업그레이드"),
         ("거부된 행의 사유", "거부된 행과 미매핑 행"),
         ("파티션을", "파티션"),
         # In the middle of a sentence, behind punctuation or before what is appended to a name.

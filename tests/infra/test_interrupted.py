@@ -34,7 +34,7 @@ def kill_during(deployment: Deployment, operation: str, delay: float) -> bool:
     assert process.stdout is not None
     reached = False
     # Whatever it waits for, it waits no longer than this.
-    limit = threading.Timer(120, kill, [process])
+    limit = threading.Timer(240, kill, [process])
     limit.start()
     try:
         for line in process.stdout:
