@@ -27,13 +27,15 @@ class LoadedUnits(FactBase[LoadedUnitsDict]):
 
     def command(self, units: Sequence[str]) -> StringCommand:
         """Return the command that asks."""
-        properties = "-p NeedDaemonReload -p FragmentPath -p DropInPaths --value"
+        properties = "-p LoadState -p NeedDaemonReload -p FragmentPath -p DropInPaths --value"
         return StringCommand("systemctl show", properties, *map(QuoteString, units))
 
     def process(self, output: list[str]) -> LoadedUnitsDict:
         """Return what the lines say: yes or no, or paths."""
         words = " ".join(output).split()
-        return {"outdated": "yes" in words, "files": [word for word in words if word.startswith("/")]}
+        # One that failed, was removed and is there again stays "error" until then, its file named or not.
+        files = [word for word in words if word.startswith("/")]
+        return {"outdated": not {"yes", "error"}.isdisjoint(words), "files": files}
 
 
 class ServiceStateDict(TypedDict):
@@ -118,7 +120,8 @@ def absent(units: Sequence[str]) -> Generator[StringCommand, None, None]:
     if found := host.get_fact(UnitFiles, units=units):
         names = " ".join(found)
         yield StringCommand(f"systemctl disable --quiet --now {names}; cd /etc/systemd/system && rm -f {names}")
-        yield StringCommand("systemctl daemon-reload")
+        # What was stopped amid its work has failed, and would be remembered as such when it is there again.
+        yield StringCommand(f"systemctl daemon-reload; systemctl reset-failed {names} 2>/dev/null || true")
     else:
         host.noop("none of them is there")
 

@@ -306,6 +306,8 @@ def test_what_is_taken_back_is_masked_and_comes_back_unmasked() -> None:
 def test_loaded_units() -> None:
     found = units.LoadedUnits().process(["no", "/lib/a", "/etc/b /etc/c", "", "yes", "/lib/d", ""])
     assert found == {"outdated": True, "files": ["/lib/a", "/etc/b", "/etc/c", "/lib/d"]}
+    assert not units.LoadedUnits().process(["loaded", "no", "/etc/a", ""])["outdated"]
+    assert units.LoadedUnits().process(["error", "no", "/etc/a", ""])["outdated"]
 
 
 def running(**changes: Any) -> list[str]:
