@@ -415,7 +415,7 @@ def test_the_commands_list_archive_and_restore(office: Installation, month: str)
     assert {Path(one["file"]).parent for one in done["archived"]} == {folder / month}
     assert str(folder / month) in office.said_of("partitions", "list")
     assert f"rows of transcriptions restored, {folder / month}" in office.said_of("partitions", "restore", month)
-    assert "is not archived" in office.said_of("partitions", "restore", month, code=1)
+    assert "is in this database" in office.said_of("partitions", "restore", month, code=1)
 
 
 def test_months_older_than_those_to_keep_go_together(office: Installation) -> None:
