@@ -215,11 +215,8 @@ def _archiving(connection: Connection) -> Iterator[Line]:
         remedy = "look into PostgreSQL's log: WAL piles up until the disk is full"
         yield Line("archiving", "error", f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC", remedy)
     else:
-        yield Line(
-            "archiving",
-            "ok",
-            f"{counted(row['archived'], 'file')} of WAL, the last {row['archived_at'] or 'never'}"[:79],
-        )
+        last = f"{row['archived_at']:%Y-%m-%d %H:%M} UTC" if row["archived_at"] else "never"
+        yield Line("archiving", "ok", f"{counted(row['archived'], 'file')} of WAL, the last {last}")
 
 
 def _replication(connection: Connection) -> Iterator[Line]:
