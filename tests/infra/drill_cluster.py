@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.infra.cluster import CALLYTICS, NAMES, Cluster, ask
-from tests.infra.lab import Lab
+from tests.infra.lab import Lab, until
 from tests.infra.service import wait_for_health
 from tests.infra.store import SECRET, store
-from tests.infra.watching import FAULTS, Fault, fires, quiet, until
+from tests.infra.watching import FAULTS, Fault, fires, quiet
 
 PACED = "--data=monitoring_pace=60"
 ROWS = 1000

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tests.infra.cluster import Cluster, ask
 from tests.infra.fault import Fault, Scene
-from tests.infra.lab import LabHost
+from tests.infra.lab import LabHost, until
 
 # Not among the program's tables, of which doctor and imports know each.
 LEDGER = """
@@ -167,7 +167,7 @@ def _while_writing(scene: Scene, fault: Fault) -> Result:
     ask(scene.leader, LEDGER)
     with tempfile.TemporaryDirectory() as folder:
         with writing(scene, Path(folder)) as answers:
-            assert _until(lambda: all(answer.stored(0) for answer in answers.values()), 60), "nobody can write"
+            assert until(lambda: all(answer.stored(0) for answer in answers.values()), 60), "nobody can write"
             time.sleep(BEFORE_SECONDS)
             began = time.monotonic()
             healed = _inflicted(scene, fault, answers, began)
@@ -179,9 +179,10 @@ def _inflicted(scene: Scene, fault: Fault, answers: dict[str, Answers], began: f
     fault.inflict(scene)
     # What inflicts it may itself take until all is well again.
     time.sleep(max(0.0, began + fault.least - time.monotonic()))
-    _until(lambda: all(answers[kind].stored(began + 0.5) for kind in WRITERS), began + fault.most - time.monotonic())
+    left = began + fault.most - time.monotonic()
+    until(lambda: all(answers[kind].stored(began + 0.5) for kind in WRITERS), left, every=0.2)
     fault.heal(scene)
-    _until(lambda: all(answers[kind].stored(time.monotonic() - 1) for kind in WRITERS), HEALED_SECONDS)
+    until(lambda: all(answers[kind].stored(time.monotonic() - 1) for kind in WRITERS), HEALED_SECONDS, every=0.2)
     return scene.cluster.healed(HEALED_SECONDS)
 
 
@@ -213,12 +214,3 @@ def _judged(
 
 def _timeline(leader: LabHost) -> int:
     return int(ask(leader, "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"))
-
-
-def _until(done: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True

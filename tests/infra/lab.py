@@ -519,12 +519,19 @@ def remove_tree(tree: Path) -> None:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, failure: str, log: Path | None = None) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
+    if not until(condition, timeout, every=0.1):
+        last = log.read_text(errors="replace")[-2000:] if log and log.exists() else ""
+        raise LabError(f"{failure} within {timeout:.0f} s\n{last}".rstrip())
+
+
+def until(happens: Callable[[], bool], seconds: float, every: float = 0.5) -> bool:
+    """Return whether it happened in time: what did not is what tests name."""
+    deadline = time.monotonic() + seconds
+    while not happens():
         if time.monotonic() > deadline:
-            last = log.read_text(errors="replace")[-2000:] if log and log.exists() else ""
-            raise LabError(f"{failure} within {timeout:.0f} s\n{last}".rstrip())
-        time.sleep(0.1)
+            return False
+        time.sleep(every)
+    return True
 
 
 @contextmanager

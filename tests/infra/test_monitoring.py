@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from tests.infra.deployment import Deployment
-from tests.infra.lab import LabHost
-from tests.infra.watching import until
+from tests.infra.lab import LabHost, until
 from tests.support.places import REPOSITORY
 
 PACE = 60

@@ -34,16 +34,6 @@ class Fault:
     repair: Callable[[Cluster], Any]
 
 
-def until(happens: Callable[[], bool], seconds: float) -> bool:
-    """Return whether it happened in time: what did not is what tests name."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
-
-
 def prometheus(cluster: Cluster, path: str) -> Any:
     """Ask Prometheus on the service's host."""
     answer = cluster.deployment.app.run(f"curl -sS --max-time 10 'http://127.0.0.1:9090/api/v1/{path}'").stdout
