@@ -122,7 +122,7 @@ app = (
         # The names that the servers' certificates carry.
         "app_database_hosts": _database_hosts,
         # Whose standbys are read from; nothing has every read go to the one that leads.
-        "app_read_hosts": environment.words("POSTGRES_READ_HOST"),
+        "app_read_hosts": sorted(environment.words("POSTGRES_READ_HOST")),
         "app_password": environment.password("POSTGRES_PASSWORD"),
         "app_owner_password": environment.password("POSTGRES_OWNER_PASSWORD"),
         "app_signing_key": environment.signing_key(),

@@ -148,7 +148,10 @@ def hosts(name: str) -> list[str]:
 
 
 def database_hosts() -> list[str]:
-    """Return the database's host, or the three of a cluster; raises InventoryError for other numbers."""
+    """Return the database's host, or the three of a cluster; raises InventoryError for other numbers.
+
+    The three have no order but their own: what is written of them is the same however they are listed.
+    """
     found = hosts("DATABASE_HOSTS")
     if len(found) == 1:
         return found
@@ -160,7 +163,7 @@ def database_hosts() -> list[str]:
     if len(set(found)) != CLUSTER_HOSTS:
         raise InventoryError(f"DATABASE_HOSTS names {len(found)} hosts: a cluster has three different ones")
     _refuse_backups_beside(found)
-    return found
+    return sorted(found)
 
 
 def _refuse_backups_beside(members: list[str]) -> None:
@@ -227,7 +230,7 @@ def all_hosts() -> list[str]:
     """
     # Also where nothing is monitored any more: what an earlier run has started there is to stop.
     others = {"BACKUP_HOST": backup_hosts(), "MONITORING_HOST": monitoring_hosts() or words("MONITORING_HOST")}
-    named = [*hosts("DATABASE_HOSTS"), *hosts("APP_HOSTS"), *others["BACKUP_HOST"], *others["MONITORING_HOST"]]
+    named = [*database_hosts(), *hosts("APP_HOSTS"), *others["BACKUP_HOST"], *others["MONITORING_HOST"]]
     found = list(dict.fromkeys(named))
     if "@local" in found and len(found) > 1:
         *first, last = ["DATABASE_HOSTS", "APP_HOSTS", *(name for name in others if words(name))]
@@ -237,12 +240,12 @@ def all_hosts() -> list[str]:
 
 
 def clients() -> list[str]:
-    """Return the networks that reach the database from elsewhere; empty if every application is beside it."""
+    """Return the networks that reach the database from elsewhere, sorted; none if every application is beside it."""
     apart = [host for host in hosts("APP_HOSTS") if host not in hosts("DATABASE_HOSTS")]
     named = [network(client) for client in words("DATABASE_CLIENTS")]
     # Members reach each other: to copy and replicate, and for an application on one of them.
     members = [network(address(host)) for host in cluster_hosts()]
-    return list(dict.fromkeys(members + (named or [network(address(host)) for host in apart])))
+    return sorted({*members, *(named or [network(address(host)) for host in apart])})
 
 
 def backup_hosts() -> list[str]:

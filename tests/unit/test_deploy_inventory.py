@@ -155,6 +155,19 @@ def test_the_service_reads_where_it_is_told_to() -> None:
     assert (app["app_read_hosts"], app["app_service_settings"]["POSTGRES_READ_LAG"]) == (MEMBERS, "2")
 
 
+def test_the_order_of_the_three_and_of_clients_means_nothing() -> None:
+    """What is written and proven by it would change, down to etcd's restart and another switchover."""
+    members, clients = THREE["DATABASE_HOSTS"].split(","), ["192.0.2.0/24", "10.0.0.21"]
+
+    def listed(step: int) -> str:
+        names = ",".join(members[::step])
+        reached = ",".join(clients[::step])
+        kept = {"BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.21", "MONITORING": "on", "DATABASE_CLIENTS": reached}
+        return json.dumps(inventory(**{**THREE, **kept, "DATABASE_HOSTS": names, "POSTGRES_READ_HOST": names}))
+
+    assert listed(1) == listed(-1)
+
+
 def test_members_reach_each_other_and_no_host_of_its_own_has_a_line_for_them() -> None:
     hosts = inventory(**THREE)
     assert [hosts[name]["postgres_listen"] for name in MEMBERS] == [[name] for name in MEMBERS]
