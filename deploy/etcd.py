@@ -38,7 +38,6 @@ if "cluster" in host.groups:
         src="etcd.env.j2",
         dest=f"{folder}/callytics.env",
         member=data.cluster_member,
-        scope=data.cluster_scope,
         data_folder=etcd.DATA,
         folder=folder,
         peer_urls={name: peer_url(address) for name, address in data.cluster_members.items()},
@@ -49,6 +48,7 @@ if "cluster" in host.groups:
         src=f"{etcd.UNIT}.j2",
         dest=unit_file,
         folder=folder,
+        data_folder=etcd.DATA,
         state_file=etcd.STATE_FILE,
     )
     units.loaded(name="Make systemd know etcd's unit", units={etcd.UNIT: [unit_file]})

@@ -11,6 +11,7 @@ from deploy.operations import units
 from deploy.operations.cluster.machine import server_sizes
 from deploy.operations.conf import conf, template
 from deploy.operations.failover import patroni
+from deploy.operations.failover.founding import founds
 from deploy.operations.failover.patroni import as_file, dynamic
 from deploy.operations.hosts import wait_for_each_other
 from deploy.operations.secret import certificates, keys, secret_files
@@ -87,6 +88,13 @@ if "cluster" in host.groups:
         "settings_files": [f"{folder}/{name}" for name in ("patroni.yml", "server.crt", "server.key", "ca.crt")]
         + [f"{place.server}/patroni.conf"],
     }
+    patroni.alone(
+        name="Let the first member store before there is a second",
+        folder=data.cluster_etcd_folder,
+        scope=data.cluster_scope,
+        shared=shared,
+        _if=founds,
+    )
     # First whoever has data: who has none waits for somebody to copy from.
     patroni.running(name="Run Patroni where there is data", **start, _if=patroni.has_data, _serial=True)
 

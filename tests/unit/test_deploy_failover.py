@@ -70,9 +70,14 @@ def test_an_empty_folder_never_becomes_a_new_cluster() -> None:
     assert "initdb" not in bootstrap
 
 
-def test_the_first_member_stores_before_there_is_a_second() -> None:
-    first = local()["bootstrap"]["dcs"]
-    assert (first["synchronous_mode"], first["synchronous_mode_strict"]) == (False, False)
+def test_the_first_member_stores_before_there_is_a_second_and_never_again_alone() -> None:
+    shared = patroni.dynamic(data(), SIZES)
+    (put,) = commands(patroni.alone, "/etc/etcd", "callytics", shared, facts={})
+    assert "https://127.0.0.1:2379" in str(put)
+    assert str(put).endswith(" put /service/callytics/config >/dev/null")
+    first = json.loads(put.connector_arguments["_stdin"])
+    assert first == shared | {"synchronous_mode": False, "synchronous_mode_strict": False}
+    assert local()["bootstrap"]["dcs"] == shared
 
 
 def test_addresses_of_either_kind_are_written_as_in_urls() -> None:
@@ -176,7 +181,8 @@ MEMBERS = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
 
 
 def invited(found: dict[str, str] | None, **facts: bool) -> list[str]:
-    known = {etcd.HasData: facts.get("data", False), etcd.Invited: facts.get("noted", False), etcd.Members: found}
+    noted = ["ETCD_INITIAL_CLUSTER_STATE=new"] if facts.get("noted") else []
+    known = {etcd.HasData: facts.get("data", False), etcd.Invited: noted, etcd.Members: found}
     return [str(command) for command in commands(etcd.invited, "b", MEMBERS, "/etc/etcd", facts=known)]
 
 
@@ -185,7 +191,19 @@ def test_a_member_that_lost_its_data_is_taken_out_and_in_again() -> None:
     assert "--endpoints=https://10.0.0.1:2379,https://10.0.0.3:2379" in remove
     assert remove.endswith("member remove b2")
     assert add.endswith("member add 'b' --peer-urls=https://10.0.0.2:2380")
-    assert note == "echo ETCD_INITIAL_CLUSTER_STATE=existing >/etc/etcd/state.env"
+    assert note.startswith("printf '%s\\n' ETCD_INITIAL_CLUSTER_STATE=existing >/etc/etcd/state.env.new")
+
+
+def test_who_founds_etcd_has_one_token_of_its_own_also_after_a_killed_run() -> None:
+    """Patroni would not take another etcd of the same token for its own: it held the first one's terms to be newer."""
+    new, noted = "ETCD_INITIAL_CLUSTER_STATE=new", ["ETCD_INITIAL_CLUSTER_STATE=new", "ETCD_INITIAL_CLUSTER_TOKEN=7"]
+    for others, token in (([], etcd.TOKEN), (noted, "7")):
+        with made_up_host({etcd.HasData: False, etcd.Invited: [], etcd.Members: None}) as host:
+            answers = {etcd.HasData: False, etcd.Invited: others}
+            other = SimpleNamespace(get_fact=answers.__getitem__)
+            host.state.inventory = SimpleNamespace(get_host=lambda _name, other=other: other)
+            (note,) = etcd.invited._inner("b", MEMBERS, "/etc/etcd")  # type: ignore[attr-defined]
+        assert str(note).startswith(f"printf '%s\\n' {new} ETCD_INITIAL_CLUSTER_TOKEN={token} >")
 
 
 def test_one_that_was_taken_out_before_a_run_ended_is_only_taken_in() -> None:
@@ -195,6 +213,15 @@ def test_one_that_was_taken_out_before_a_run_ended_is_only_taken_in() -> None:
 
 def test_one_with_data_goes_on_and_one_that_knows_how_to_begin_does() -> None:
     assert invited(None, data=True) == invited(None, noted=True) == []
+
+
+def test_one_that_was_taken_out_and_is_named_again_leaves_its_data_behind() -> None:
+    """With them etcd never starts again, as it was removed from the others for good."""
+    others = {"https://10.0.0.1:2380": "a1", "https://10.0.0.3:2380": "c3"}
+    empty, add, _note = invited(others, data=True)
+    assert empty == f"systemctl stop {etcd.UNIT}; rm -r {etcd.DATA}"
+    assert "member add 'b'" in add
+    assert invited(others | {"https://10.0.0.2:2380": "b2"}, data=True) == []
 
 
 def reduced(found: dict[str, str] | None, leader: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Generator, Mapping, Sequence
 from ipaddress import ip_address
 
@@ -17,6 +18,9 @@ DATA = "/var/lib/etcd/callytics"
 # Whether a member without data is one of the first or comes back; its unit removes it once etcd has begun.
 STATE_FILE = "/etc/etcd/state.env"
 WAIT_SECONDS = 60
+# Of whoever this run founds. Patroni holds one that begins anew under the same token for an old one, whose terms are
+# lower, and would never ask it again.
+TOKEN = secrets.token_hex(8)
 
 
 def authority_of(address: str, port: int) -> str:
@@ -41,16 +45,18 @@ class HasData(FactBase[bool]):
         return output == ["yes"]
 
 
-class Invited(FactBase[bool]):
-    """Whether it is noted how etcd begins: from a run that ended before it had begun."""
+class Invited(FactBase[list[str]]):
+    """How etcd begins, where it is noted: from a run that ended before it had begun."""
+
+    default = list
 
     def command(self) -> str:
         """Return the command that asks."""
-        return f"[ -e {STATE_FILE} ] && echo yes || echo no"
+        return f"cat {STATE_FILE} 2>/dev/null || true"
 
-    def process(self, output: list[str]) -> bool:
-        """Return the answer."""
-        return output == ["yes"]
+    def process(self, output: list[str]) -> list[str]:
+        """Return the settings."""
+        return output
 
 
 class Members(FactBase[dict[str, str] | None]):
@@ -140,15 +146,19 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
 def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
     """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
 
-    Who comes back without data is taken out and in again: two members under one name could each vote. Fails
-    where the others, who have data, do not answer.
+    Who comes back without data is taken out and in again: two members under one name could each vote. So does who was
+    taken out before, and has data that are of no use: etcd never takes it in again with them. Fails where the others,
+    who have data, do not answer.
     """
-    if host.get_fact(HasData) or host.get_fact(Invited):
-        host.noop("etcd knows how it begins")
-        return
     others = [name for name in members if name != member]
     endpoints = [authority_of(members[name], 2379) for name in others]
     found = host.get_fact(Members, folder=folder, endpoints=endpoints)
+    has_data = host.get_fact(HasData)
+    if host.get_fact(Invited) or (has_data and (found is None or peer_url(members[member]) in found)):
+        host.noop("etcd knows how it begins")
+        return
+    if has_data:
+        yield StringCommand(f"systemctl stop {UNIT}; rm -r {DATA}")
     if found is None:
         holders = [name for name in others if host.state.inventory.get_host(name).get_fact(HasData)]
         if holders:
@@ -158,13 +168,23 @@ def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[S
                 "run again"
             )
             return
-        yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=new >{STATE_FILE}")
+        noted = [host.state.inventory.get_host(name).get_fact(Invited) for name in others]
+        yield _note(next(filter(None, noted), _founding(TOKEN)))
         return
     change, url = etcdctl(folder, endpoints), peer_url(members[member])
     if url in found:
         yield StringCommand(f"{change} member remove {found[url]}")
     yield StringCommand(f"{change} member add '{member}' --peer-urls={url}")
-    yield StringCommand(f"echo ETCD_INITIAL_CLUSTER_STATE=existing >{STATE_FILE}")
+    yield _note(["ETCD_INITIAL_CLUSTER_STATE=existing"])
+
+
+def _founding(token: str) -> list[str]:
+    """Return the settings by which the first members begin: alike on all, or they take each other for strangers."""
+    return ["ETCD_INITIAL_CLUSTER_STATE=new", f"ETCD_INITIAL_CLUSTER_TOKEN={token}"]
+
+
+def _note(settings: Sequence[str]) -> StringCommand:
+    return StringCommand("printf '%s\\n'", *settings, f">{STATE_FILE}.new && mv {STATE_FILE}.new {STATE_FILE}")
 
 
 @operation()

@@ -28,7 +28,7 @@ from pyinfra.api.command import PyinfraCommand
 from deploy.operations.cluster.clusters import ClusterState
 from deploy.operations.cluster.psql import JsonFact, run_sql
 from deploy.operations.cluster.server_settings import unit_of
-from deploy.operations.failover.etcd import authority_of
+from deploy.operations.failover.etcd import authority_of, etcdctl
 from deploy.operations.file_times import ModificationTimes
 from deploy.operations.units import ServiceState
 
@@ -85,11 +85,10 @@ def local(data: Any, place: Place, shared: Mapping[str, Any], password: Callable
     """Return a member's own settings.
 
     Nothing here ever founds a cluster: the first member's data was there before, others copy it. An empty folder and an
-    empty etcd would otherwise become a new and empty database that takes writes.
+    empty etcd would otherwise become a new and empty database that takes writes. Where etcd has lost all that it kept,
+    commits wait for a standby from the first moment on, as before.
     """
     tls = {name: f"{place.settings}/{name}" for name in ("ca.crt", "server.crt", "server.key")}
-    # A lone first member could store nothing until the first copy is there: switched on by `agreed`.
-    lone = {"synchronous_mode": False, "synchronous_mode_strict": False}
     return {
         "scope": data.cluster_scope,
         "name": data.cluster_member,
@@ -103,7 +102,7 @@ def local(data: Any, place: Place, shared: Mapping[str, Any], password: Callable
             "key": tls["server.key"],
         },
         "bootstrap": {
-            "dcs": {**shared, **lone},
+            "dcs": shared,
             "method": "never",
             "never": {"command": "/bin/false"},
         },
@@ -268,6 +267,17 @@ def installed(wheels: Wheels, folder: str) -> Generator[PyinfraCommand, None, No
     yield StringCommand(f"umask 022 && tar -xf {folder}/wheels.tar -C {folder}/wheels &&", pip, "install --upgrade",
                         f"--no-index --find-links {folder}/wheels {names}")  # fmt: skip
     yield StringCommand(f"rm -rf {folder}/wheels {folder}/wheels.tar && echo {archive.stem} >{folder}/installed")
+
+
+@operation()
+def alone(folder: str, scope: str, shared: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
+    """Have etcd keep, before Patroni first runs, that commits wait for nobody: until there is a copy nobody is there.
+
+    `agreed` takes it back. Not in Patroni's own settings, by which it would be so again whenever etcd has lost it.
+    """
+    lone = {**shared, "synchronous_mode": False, "synchronous_mode_strict": False}
+    yield StringCommand(f"{etcdctl(folder, ['127.0.0.1:2379'])} put /service/{scope}/config >/dev/null",
+                        _stdin=json.dumps(lone))  # fmt: skip
 
 
 class Enabled(FactBase[bool]):
