@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.progress import Display
 from callytics.cli.terminal.tables import Table, echo
-from callytics.cluster import acts, database, patroni
+from callytics.cluster import acts, database, etcd, patroni
 from callytics.cluster.members import Cluster, Member
 from callytics.cluster.place import DEFAULT, Place
 from callytics.postgres.text import shown_json
@@ -22,6 +23,9 @@ HEAD = ("member", "role", "state", "timeline", "behind", "confirms", "restart")
 WELL = "Nothing is wrong: any one of the members may be lost."
 UNTOLD = "Nothing is wrong that this login may see; who confirms what is stored is told on a member."
 ONE_HOST = "POSTGRES_HOST names one host: no cluster. What three cost and give is in docs/hosts.md, Three hosts."
+
+STOPPED_WAITING = """
+Interrupted. Patroni goes on with what it was told; 'callytics cluster' shows how far it is."""
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -59,6 +63,7 @@ def status(places: tuple[Path, Path], as_json: bool = False) -> None:
     """
     env_file, config = places
     if place := Place.here(config):
+        etcd.refuse_taken_out(place)
         _echo(patroni.look(place), as_json)
     settings = Settings.load(env_file=env_file)
     if len(settings.hosts) > 1:
@@ -77,11 +82,11 @@ def switchover(places: tuple[Path, Path], wanted: str | None, yes: bool, as_json
 
     Refused where no standby has all that was stored. Nothing is stored for some seconds; reading goes on.
     """
-    place = Place.load(places[1])
+    place = _place(places[1])
     chosen = acts.candidate(patroni.look(place), wanted)
     if not yes:
         click.confirm(f"Let {chosen.name} lead? Nothing is stored for some seconds", abort=True, err=True)
-    with Display(quiet, events=as_json) as display:
+    with _waiting(), Display(quiet, events=as_json) as display:
         after = acts.switchover(place, chosen.name, display.update)
     _echo(after, as_json)
 
@@ -97,11 +102,11 @@ def restart(places: tuple[Path, Path], members: tuple[str, ...], yes: bool, as_j
 
     One after another, the one that leads last. Refused where nothing could be stored meanwhile.
     """
-    place = Place.load(places[1])
+    place = _place(places[1])
     chosen = [member.name for member in acts.restartable(patroni.look(place), members)]
     if chosen and not yes:
         click.confirm(f"Restart PostgreSQL on {', '.join(chosen)}?", abort=True, err=True)
-    with Display(quiet, events=as_json) as display:
+    with _waiting(), Display(quiet, events=as_json) as display:
         if not chosen:
             display.say("No server awaits a restart.")
         after = acts.restart(place, chosen, display.update) if chosen else patroni.look(place)
@@ -120,13 +125,29 @@ def reinit(places: tuple[Path, Path], member: str, yes: bool, as_json: bool, qui
     Refused for the leader, and for the only standby that confirms what is stored. Whoever stops waiting stops nothing:
     the copy goes on.
     """
-    place = Place.load(places[1])
+    place = _place(places[1])
     acts.copyable(patroni.look(place), member)
     if not yes:
         click.confirm(f"Remove the data of {member} and copy the leader's?", abort=True, err=True)
-    with Display(quiet, events=as_json) as display:
+    with _waiting(), Display(quiet, events=as_json) as display:
         after = acts.reinit(place, member, display.update)
     _echo(after, as_json)
+
+
+def _place(config: Path) -> Place:
+    place = Place.load(config)
+    etcd.refuse_taken_out(place)
+    return place
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Tell whoever stops waiting that nothing else stops by it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(STOPPED_WAITING, err=True)
+        raise click.exceptions.Exit(130) from None
 
 
 def _echo(seen: Cluster, as_json: bool) -> None:

@@ -69,6 +69,11 @@ def restartable(cluster: Cluster, names: Sequence[str]) -> list[Member]:
     found = [_named(cluster, name) for name in names] or [one for one in cluster.members if one.pending_restart]
     for member in found:
         others = [one for one in cluster.confirming if one.name != member.name]
+        if member.leads and cluster.failsafe:
+            raise ClusterError(
+                f"{member.name} leads and etcd does not answer, without which nobody leads after a restart: start "
+                "callytics-etcd on two members first"
+            )
         if member.synchronous and not others:
             raise ClusterError(
                 f"{member.name} alone confirms what is stored: nothing could be stored meanwhile, bring the other back"

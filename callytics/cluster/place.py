@@ -17,7 +17,10 @@ PORT = 8008
 
 @dataclass(frozen=True)
 class Place:
-    """A member's cluster: the address of every member's Patroni, and by which certificate it lets itself be led."""
+    """A member's cluster: the address of every member's Patroni, and by which certificate it lets itself be led.
+
+    ``address`` is this member's own among them.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -25,6 +28,7 @@ class Place:
     certificate: str
     key: str
     scope: str = "callytics"
+    address: str = ""
 
     @classmethod
     def load(cls, path: Path = DEFAULT) -> Place:
@@ -33,7 +37,8 @@ class Place:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             addresses = tuple(one.rpartition(":")[0] for one in found["etcd3"]["hosts"])
             tls = (found["ctl"]["cacert"], found["ctl"]["certfile"], found["ctl"]["keyfile"])
-            return cls(found["name"], addresses, *tls, found["scope"])
+            own = found["restapi"]["connect_address"].rpartition(":")[0]
+            return cls(found["name"], addresses, *tls, found["scope"], own)
         except FileNotFoundError:
             raise ClusterError(f"{path} is not there: run this as root on a member of the cluster") from None
         except PermissionError:

@@ -16,10 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 from callytics.cli import cli
+from callytics.cli import cluster as commands
 from callytics.cli.cluster import UNTOLD, WELL, lines
-from callytics.cluster import acts
+from callytics.cluster import acts, patroni
 from callytics.cluster.acts import candidate, copyable, restartable
 from callytics.cluster.anew import refuse
+from callytics.cluster.etcd import refuse_taken_out
 from callytics.cluster.members import RESUME, Cluster, Fault
 from callytics.cluster.patroni import cluster, former, look
 from callytics.cluster.place import Place
@@ -266,6 +268,26 @@ def test_a_restart_that_nobody_could_store_through_is_refused(confirming: tuple[
         restartable(found(one=leading(confirming=confirming)), [name])
 
 
+def test_a_leader_is_not_restarted_without_etcd() -> None:
+    seen = found(one=leading(failsafe_mode_is_active=True))
+    with pytest.raises(ClusterError, match="one leads and etcd does not answer"):
+        restartable(seen, ["one"])
+    assert [member.name for member in restartable(seen, ["two"])] == ["two"]
+
+
+def test_who_stops_waiting_is_told_that_patroni_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(patroni, "look", lambda _place: found())
+    monkeypatch.setattr(commands.Place, "load", lambda _config: Place("one", (), "", "", ""))
+    for verb, does in (("switchover", "switchover"), ("restart", "restart"), ("reinit", "reinit")):
+        monkeypatch.setattr(acts, does, interrupted)
+        code, said = command(verb, *([] if verb == "switchover" else ["two"]), "--yes")
+        assert code == 130
+        assert said.endswith("Patroni goes on with what it was told; 'callytics cluster' shows how far it is.\n")
+
+
 def test_standbys_are_restarted_once_more_where_a_setting_was_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
     """They keep the higher one until the leader has the lower one."""
     pending = dict.fromkeys(("one", "two", "three"), True)
@@ -337,8 +359,30 @@ def test_a_member_knows_the_others(tmp_path: Path) -> None:
     file = tmp_path / "patroni.yml"
     tls = {"cacert": "/ca", "certfile": "/crt", "keyfile": "/key"}
     etcd = {"hosts": ["10.0.0.1:2379", "[fd00::2]:2379"]}
-    file.write_text(json.dumps({"scope": "calls", "name": "a", "etcd3": etcd, "ctl": tls}))
-    assert Place.load(file) == Place("a", ("10.0.0.1", "[fd00::2]"), "/ca", "/crt", "/key", "calls")
+    own = {"connect_address": "[fd00::2]:8008"}
+    file.write_text(json.dumps({"scope": "calls", "name": "a", "etcd3": etcd, "ctl": tls, "restapi": own}))
+    assert Place.load(file) == Place("a", ("10.0.0.1", "[fd00::2]"), "/ca", "/crt", "/key", "calls", "[fd00::2]")
+
+
+def counted(*addresses: str, answering: str = "10.0.0.2") -> None:
+    """Let the member at 10.0.0.1 ask the others' etcd, which counts those at these addresses."""
+    members = [{"name": one, "peerURLs": [f"https://{one}:2380"]} for one in addresses]
+    said = {f"//{answering}:2379/v3/cluster/member/list": {"members": members}}
+    known = ("10.0.0.1", "10.0.0.2", "[fd00::3]")
+    refuse_taken_out(Answering("a", known, "", "", "", address="10.0.0.1", answers=said))
+
+
+@pytest.mark.parametrize("answering", ["10.0.0.2", "[fd00::3]"])
+def test_a_host_that_was_taken_out_says_so_and_asks_nobody_to_stop_the_one_in_its_place(answering: str) -> None:
+    with pytest.raises(ClusterError, match=re.escape("taken out of the cluster of 10.0.0.2, 10.0.0.4, [fd00::3]: ")):
+        counted("10.0.0.2", "[fd00::3]", "10.0.0.4", answering=answering)
+
+
+def test_a_member_is_none_that_was_taken_out_also_where_nobody_answers() -> None:
+    counted("10.0.0.1", "10.0.0.2", "[fd00::3]")
+    # What its own etcd says proves nothing: it may have been away.
+    counted("10.0.0.2", "[fd00::3]", "10.0.0.4", answering="10.0.0.1")
+    counted(answering="nobody")
 
 
 def test_a_host_without_the_file_is_no_member(tmp_path: Path) -> None:
