@@ -20,8 +20,9 @@ from callytics.postgres.pool.callers import Begin, Callers
 from callytics.postgres.pool.health import HEALTH_SECONDS, Health, Prober
 from callytics.postgres.pool.lending import Lender
 from callytics.postgres.pool.pool import Pool
-from callytics.postgres.pool.sessions import Session, open_session, refresh
+from callytics.postgres.pool.sessions import Session, refresh
 from callytics.postgres.pool.statistics import Counters, Observer, Statistics
+from callytics.postgres.pool.succession import Succession, open_session
 from callytics.postgres.pool.transactions import Isolation, Transaction, ainside, inside
 from callytics.postgres.sql import Parameters, Row
 from callytics.settings import Settings
@@ -69,7 +70,7 @@ class PostgreSQLManager:
         """Open the pool; raise DatabaseUnavailable, one line, if there is no database. Does nothing if it is open."""
         if self._lender is not None:
             return
-        pool = Pool(self._connect, self.settings.max_connections)
+        pool = Pool(self._connect, self.settings.max_connections, Succession.of(self.settings).is_over)
         pool.fill(self.settings.min_connections)
         self._callers.open(self.settings.max_connections)
         self._process = os.getpid()

@@ -13,17 +13,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import psycopg
 
 from callytics.exceptions import CallyticsError, DatabaseUnavailable, NotMigrated, PoolExhausted, PrivilegeMissing
 from callytics.postgres.manager import PostgreSQLManager
 from callytics.postgres.pool.sessions import Session
-from callytics.postgres.sql import Queries
+from callytics.postgres.position import SQL, Position
 
-SQL = Queries(Path(__file__).with_suffix(".sql"))
 # Seconds that a reader waits for one of a standby's connections, for its word on how far it is, and for what is read;
 # then the primary has its turn.
 WAIT_SECONDS, ASK_SECONDS, READ_SECONDS = 1.0, 1.0, 5.0
@@ -36,22 +34,6 @@ STEPS = 10
 # it is; can't be reached, or is no standby.
 State = Literal["unknown", "ready", "behind", "apart", "away"]
 Result = TypeVar("Result")
-
-
-class Position(NamedTuple):
-    """How far data go: of which system, on which timeline, and up to which byte of the log."""
-
-    system: int
-    timeline: int
-    place: int
-
-    def is_beside(self, other: Position) -> bool:
-        """Tell whether two places are of the same log, and can be compared."""
-        return self[:2] == other[:2]
-
-    def has(self, other: Position) -> bool:
-        """Tell whether everything up to the other position is there."""
-        return self.is_beside(other) and self.place >= other.place
 
 
 class Told:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from callytics.postgres.standbys import Position, Told
+from callytics.postgres.position import Position
+from callytics.postgres.standbys import Told
 
 BOUND = 5.0
 

@@ -20,14 +20,18 @@ class Pool:
 
     Acquire one of ``places`` before checking a session out, and release it once that is back. What is checked out is
     in autocommit, outside any transaction, and alive as far as this machine knows: where the server has ended the
-    session another is opened, and in time another for each that is as old.
+    session another is opened, and in time another for each that is as old. ``is_over`` tells of which sessions the
+    server leads no more.
     """
 
-    def __init__(self, connect: Callable[[], Session], size: int) -> None:
+    def __init__(
+        self, connect: Callable[[], Session], size: int, is_over: Callable[[Session], bool] = lambda _session: False
+    ) -> None:
         self.places = FairSemaphore(size)
         self.opened = 0
         self.closed = 0
         self._connect = connect
+        self._is_over = is_over
         self._generation = 0
         self._over = False
         self._lock = threading.Lock()
@@ -53,7 +57,7 @@ class Pool:
         if self._over:
             raise DatabaseUnavailable("the pool of connections was closed: open another")
         while session := self._pop():
-            if session.generation == self._generation:
+            if session.generation == self._generation and not self._is_over(session):
                 if session.alive:
                     return session
                 self.renew(session)
@@ -81,7 +85,8 @@ class Pool:
         session.in_transaction = session.readonly = False
         if not session.autocommit and not session.closed:
             session.autocommit = True
-        if session.closed or session.doubtful or self._over or session.generation != self._generation:
+        outdated = session.generation != self._generation or self._is_over(session)
+        if session.closed or session.doubtful or self._over or outdated:
             self._close(session)
             return
         self._idle.append(session)

@@ -18,6 +18,7 @@ from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import UNCONFIRMED, unreachable
 from callytics.postgres.pool.cancelling import CANCEL_PATIENCE, look, until_ended
 from callytics.postgres.pool.loaders import register
+from callytics.postgres.position import SQL, Position
 from callytics.postgres.session import begun, settle
 from callytics.settings import Settings
 
@@ -67,6 +68,8 @@ class Session(psycopg.Connection[TupleRow]):
     """
 
     generation: int
+    # How far the primary's log went as this began, where another may succeed it; None where nobody can tell.
+    primary: Position | None = None
     # Whether a transaction of the manager is open, and was asked to read only: psycopg itself stays in autocommit.
     in_transaction: bool = False
     readonly: bool = False
@@ -209,6 +212,8 @@ def open_session(settings: Settings, *, owner: bool, statement_timeout: float | 
     def settled(session: Session) -> None:
         try:
             _configure(session, statement_timeout)
+            if len(settings.hosts) > 1:
+                session.primary = _primary(session)
         except BaseException:
             session.close()
             raise
@@ -238,6 +243,15 @@ def _configure(session: Session, statement_timeout: float | None) -> None:
     milliseconds = int((statement_timeout or 0) * 1000)
     settle(session.cursor())
     session.execute(SETTINGS, (str(milliseconds), str(IDLE_IN_TRANSACTION * 1000)))
+
+
+def _primary(session: Session) -> Position | None:
+    try:
+        row = session.execute(SQL["told"]).fetchone()
+    except (errors.InsufficientPrivilege, errors.FeatureNotSupported):
+        # Servers whose log is nobody's business, such as some that are rented, are used as they are.
+        return None
+    return Position(*row) if row else None
 
 
 async def finish(session: Session, work: Coroutine[Any, Any, None]) -> None:
