@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.operations import files
 
 from deploy.operations import units
@@ -81,7 +81,14 @@ if "cluster" in host.groups:
         program=place.program,
         settings_folder=folder,
     )
-    units.loaded(name="Make systemd know Patroni's unit", units={patroni.UNIT: [unit_file]})
+    watchdog_file = f"/etc/systemd/system/{patroni.WATCHDOG}"
+    conf(name=f"Write {patroni.WATCHDOG}", src=f"{patroni.WATCHDOG}.j2", dest=watchdog_file)
+    units.loaded(
+        name="Make systemd know Patroni's units",
+        units={patroni.UNIT: [unit_file], patroni.WATCHDOG: [watchdog_file]},
+    )
+    if not host.get_fact(patroni.CanBeWatched):
+        logger.warning(f"{host.print_prefix}no watchdog device: {patroni.UNWATCHED}")
     start: dict[str, Any] = {
         "place": place,
         "unit_files": [unit_file, f"{place.program}/installed"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,22 @@ def test_one_command_makes_it(cluster: Cluster) -> None:
     assert run.exit_code == 0, run.output[-6000:]
     assert not run.failed
     assert cluster.health()["faults"] == []
+    # These hosts are containers.
+    for name in cluster.members:
+        assert f"[{name}] no watchdog device: where PostgreSQL or Patroni freezes" in run.output
+
+
+def test_a_watchdog_device_is_patronis(cluster: Cluster) -> None:
+    member, drop_in = cluster.leader, "/run/systemd/system/callytics-watchdog.service.d/container.conf"
+    assert member.run("systemctl show -P ConditionResult callytics-watchdog.service").stdout.strip() == "no"
+    # A device that nothing watches by, and as if this were no container.
+    member.run("mknod /dev/watchdog c 1 3")
+    member.run(f"mkdir -p {Path(drop_in).parent} && printf '[Unit]\nConditionVirtualization=\n' >{drop_in}")
+    try:
+        member.run("systemctl daemon-reload && systemctl start callytics-watchdog.service")
+        assert member.run("stat -c %U:%G /dev/watchdog").stdout.strip() == "postgres:postgres"
+    finally:
+        member.run(f"systemctl stop callytics-watchdog.service; rm -f /dev/watchdog {drop_in}; systemctl daemon-reload")
 
 
 def test_the_service_stores_on_the_one_that_leads(cluster: Cluster) -> None:

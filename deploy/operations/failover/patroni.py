@@ -32,7 +32,8 @@ from deploy.operations.failover.etcd import authority_of, etcdctl
 from deploy.operations.file_times import ModificationTimes
 from deploy.operations.units import ServiceState
 
-UNIT = "patroni.service"
+UNIT, WATCHDOG = "patroni.service", "callytics-watchdog.service"
+UNWATCHED = "where PostgreSQL or Patroni freezes while it leads, it keeps its sessions until somebody restarts it"
 # Written by the unit at its start and whenever it has Patroni read its settings.
 LOADED = "/run/patroni/loaded"
 # Within which Patroni reads what it was told to.
@@ -278,6 +279,19 @@ def alone(folder: str, scope: str, shared: Mapping[str, Any]) -> Generator[Strin
     lone = {**shared, "synchronous_mode": False, "synchronous_mode_strict": False}
     yield StringCommand(f"{etcdctl(folder, ['127.0.0.1:2379'])} put /service/{scope}/config >/dev/null",
                         _stdin=json.dumps(lone))  # fmt: skip
+
+
+class CanBeWatched(FactBase[bool]):
+    """Whether a host has a watchdog device, or a kernel of its own that can be one."""
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        device = "test -c /dev/watchdog || /sbin/modinfo softdog >/dev/null 2>&1"
+        return f"if ! systemd-detect-virt --quiet --container && {{ {device}; }}; then echo yes; else echo no; fi"
+
+    def process(self, output: list[str]) -> bool:
+        """Return the answer."""
+        return output == ["yes"]
 
 
 class Enabled(FactBase[bool]):
