@@ -16,7 +16,7 @@ from callytics.cli.terminal.tables import echo
 from callytics.postgres.connect import connected
 from callytics.postgres.text import counted, shown_json
 from callytics.schema import grants as privileges
-from callytics.schema import optional
+from callytics.schema import optional, way_back
 from callytics.schema.doctor import doctor as doctors
 from callytics.schema.grants import Difference
 from callytics.schema.migrate import migrate as migrate_database
@@ -32,27 +32,28 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @click.option("--back-to", metavar="MIGRATION", help="Roll back what was applied after this migration.")
 @click.option("--with", "with_", metavar="OPTIONAL", help="Also apply a migration that can be left out.")
 @click.option("--without", metavar="OPTIONAL", help="Roll back a migration that can be left out.")
+@click.option("--yes", is_flag=True, help="Do not ask before --back-to.")
 @as_json_option
 @click.pass_obj
-def migrate(
-    env_file: Path, check: bool, back_to: str | None, with_: str | None, without: str | None, as_json: bool
-) -> None:
+def migrate(env_file: Path, /, check: bool, yes: bool, as_json: bool, **named: str | None) -> None:
     """Migrate the database to the schema that this version needs.
 
     With --back-to, to the one that an older version needs, before that is installed: rows of the tables that remain are
     kept. Only --with and --without concern what can be left out: search-inside-words, an index by which search finds
     Korean words inside others.
     """
-    if sum(map(bool, (check, back_to, with_, without))) > 1:
+    if sum(map(bool, (check, *named.values()))) > 1:
         raise click.UsageError("name only one of --check, --back-to, --with and --without")
     settings = Settings.load(env_file=env_file)
     if check:
         _check_migrations(settings, as_json)
-    if back_to:
+    if back_to := named["back_to"]:
+        if not yes:
+            _ask(settings, back_to)
         _roll_back(settings, back_to, as_json)
-    if without:
+    if without := named["without"]:
         _take_back(settings, without, as_json)
-    apply = partial(optional.add, name=with_) if with_ else migrate_database
+    apply = partial(optional.add, name=named["with_"]) if named["with_"] else migrate_database
     applied = apply(settings, report=lambda line: echo([line], err=as_json))
     said = f"{counted(len(applied), 'migration')} applied" if applied else "Every migration is applied already"
     echo_result({"ok": True, "applied": applied}, [said], as_json)
@@ -65,6 +66,17 @@ def _check_migrations(settings: Settings, as_json: bool) -> None:
     said = [*missing, f"{len(missing)} missing: run 'callytics migrate'"] if missing else ["Every migration is applied"]
     echo_result({"ok": not missing, "missing": missing, "last": newest}, said, as_json)
     raise click.exceptions.Exit(int(bool(missing)))
+
+
+def _ask(settings: Settings, to: str) -> None:
+    """Say what a way back takes, and raise click.Abort unless the answer is yes; nothing is asked where it is none."""
+    found = way_back.look(settings, to)
+    if found.migrations:
+        takes = [f"  {line}" for line in found.takes]
+        after = ["Applying the migrations again brings back what is put aside."] if takes else []
+        said = f"{counted(len(found.migrations), 'migration')} would be rolled back, and with them go"
+        echo([f"{said}{':' if takes else ' no tables and no columns.'}", *takes, *after], err=True)
+        click.confirm(f"Roll back {settings.database} to {to}?", abort=True, err=True)
 
 
 def _roll_back(settings: Settings, to: str, as_json: bool) -> None:

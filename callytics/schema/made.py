@@ -12,6 +12,8 @@ CREATED = {
     "relation": re.compile(r"^create (?:or replace )?(?:table|view) (?:if not exists )?([\w.]+)", re.MULTILINE),
     "routine": re.compile(r"^create (?:or replace )?(?:function|procedure) ([\w.]+)\(", re.MULTILINE),
 }
+TABLE = re.compile(r"^create table (?:if not exists )?(?!if )([\w.]+) (?!partition of)", re.MULTILINE)
+COLUMN = re.compile(r"^alter table ([\w.]+)\s+add column (?:if not exists )?(\w+)", re.MULTILINE)
 CREATED_INDEX = re.compile(r"^create index (concurrently )?if not exists (\w+)\s+on (\w+)", re.MULTILINE)
 
 
@@ -32,3 +34,13 @@ def relations(migration: Migration) -> list[str]:
 def indexes(migration: Migration) -> list[tuple[str, str, str]]:
     """Return of every index that a migration builds how (concurrently, or ""), its name and its table."""
     return CREATED_INDEX.findall(Path(migration.path).read_text(encoding="utf-8"))
+
+
+def tables(path: Path) -> list[str]:
+    """Return every table that a migration's file creates, each with its partitions as one."""
+    return TABLE.findall(path.read_text(encoding="utf-8"))
+
+
+def columns(path: Path) -> list[tuple[str, str]]:
+    """Return every column that a migration's file adds to a table that was there, after the table's name."""
+    return COLUMN.findall(path.read_text(encoding="utf-8"))

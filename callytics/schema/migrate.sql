@@ -56,6 +56,11 @@ select
 delete from yoyo_lock
 where false
 
+-- name: rows_up_to
+-- How many rows a table has; counting ends at %(most)s of them.
+select count(*)
+from (select from {table} limit %(most)s) as counted
+
 -- name: relation_exists
 select to_regclass(%(name)s) is not null
 

@@ -40,6 +40,11 @@ def optional() -> dict[str, Path]:
     return _in(migrations_folder() / OPTIONAL)
 
 
+def paths() -> dict[str, Path]:
+    """Return the files of all migrations by id, those that can be left out included."""
+    return migrations() | optional()
+
+
 def newest() -> str:
     """Return the number of the newest migration that this version brings: ``0057``."""
     return list(migrations())[-1].partition(".")[0]
@@ -74,19 +79,19 @@ def pending(connection: Connection) -> list[str]:
 
 def edited(connection: Connection) -> list[str]:
     """Return the ids of the applied migrations whose file is not what was applied; nothing is written or locked."""
-    contents = {migration: sha256(path) for migration, path in _known().items()}
+    contents = {migration: sha256(path) for migration, path in paths().items()}
     recorded = _recorded(connection, CONTENTS, "sha256")
     return sorted(known for known, content in recorded.items() if contents.get(known, content) != content)
 
 
 def unknown(connection: Connection) -> list[str]:
     """Return the ids of the applied migrations that this version does not bring; nothing is written or locked."""
-    return sorted(_recorded(connection, APPLIED, "migration_id").keys() - _known().keys())
+    return sorted(_recorded(connection, APPLIED, "migration_id").keys() - paths().keys())
 
 
 def check_way_back(ids: Iterable[str]) -> None:
     """Raise NewerSchema for a migration that is not this version's, MigrationError for one that has no rollback."""
-    known = _known()
+    known = paths()
     for migration in ids:
         if migration not in known:
             raise NewerSchema(
@@ -123,10 +128,6 @@ def sha256(path: Path) -> str:
 
 def _in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.sql")) if not path.stem.endswith(".rollback")}
-
-
-def _known() -> dict[str, Path]:
-    return migrations() | optional()
 
 
 def _recorded(connection: Connection, table: str, column: str) -> dict[str, Any]:

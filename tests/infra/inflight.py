@@ -47,7 +47,7 @@ def an_import(cluster: Cluster, found: list[str]) -> Iterator[None]:
 def migrations(cluster: Cluster, found: list[str]) -> Iterator[None]:
     """Have the migrations that were in flight applied in the end, each of them whole."""
     app = cluster.deployment.app
-    app.run(f"{ADMIN} migrate --back-to {OLDER}")
+    app.run(f"{ADMIN} migrate --back-to {OLDER} --yes")
     yield
     code, said = ended(app)
     assert code == 1, f"the migrations were over before the switchover: {code}, {said}"

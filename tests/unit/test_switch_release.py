@@ -16,13 +16,13 @@ import pytest
 
 from tests.support.places import REPOSITORY
 
-# Notes what it was asked; fails where a file of the verb's name says so.
+# Notes what it was asked; fails where a file of the verb's name says so. It asks before it goes back.
 RELEASE = """\
 #!/bin/sh
 shift 2
 echo "$(basename $(dirname $(dirname "$0"))) $*" >>{folder}/asked
 [ "$1 $2 $3" != "migrate --check --json" ] || { echo '{"ok": false, "last": "'$(cat {folder}/last)'"}'; exit 1; }
-[ "$2" != --back-to ] || echo $3 >{folder}/last
+[ "$2" != --back-to ] || { read answer && [ "$answer" = y ] && echo $3 >{folder}/last; } || exit 1
 [ "$*" != migrate ] || echo 0058.y >{folder}/last
 [ ! -e "$(dirname $0)/../no $1" ]
 """

@@ -21,11 +21,11 @@ from yoyo.exceptions import LockTimeout
 
 from callytics.exceptions import MigrationError, NewerSchema
 from callytics.postgres import connect
-from callytics.schema import migrate, partitions, versions
+from callytics.schema import made, migrate, partitions, versions
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.catalogue import catalogue, rows
-from tests.support.commands import environment
+from tests.support.commands import environment, invoke
 from tests.support.filling import fill, tables
 from tests.support.migrating import down, others_at_work, up
 from tests.support.needs import lacking
@@ -89,6 +89,25 @@ def ask(connection: Connection, query: str, *values: object) -> object:
         cursor.execute(query, values or None)
         row = cursor.fetchone()
         return row[0] if row else None
+
+
+def qualified(table: str) -> str:
+    return table if "." in table else f"public.{table}"
+
+
+def columns_of(settings: Settings) -> set[tuple[str, str]]:
+    """Return the columns of every table, with the tables' names; of partitioned ones without their partitions."""
+    query = """
+        select n.nspname || '.' || c.relname, a.attname
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where n.nspname in ('public', 'imports') and c.relkind in ('r', 'p') and not c.relispartition
+            and c.relname !~ '^(_?yoyo|_callytics)_'
+    """
+    with closing(connect(settings, owner=True)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return {*cursor.fetchall()}
 
 
 def run(connection: Connection, statement: str, *values: object) -> None:
@@ -191,6 +210,44 @@ def test_a_way_back_that_is_not_there_is_refused_before_anything_is_done(
     with pytest.raises(NewerSchema, match="newer version"):
         migrate.roll_back(empty_database, IDS[-3], report=silent)
     assert catalogue(owner) == before
+
+
+def test_whoever_goes_back_is_told_what_goes_and_asked(empty_database: Settings, owner: Connection) -> None:
+    up(empty_database)
+    fill(owner, 20)
+    run(owner, "insert into imports.runs (version, timezone) values ('x', 'UTC')")
+    step = "select id, 'analyze', 'calls', now(), now() from imports.runs limit 1"
+    run(owner, f"insert into imports.steps (run_id, step, name, started_at, finished_at) {step}")
+    asked = invoke(empty_database, "migrate", "--back-to", "0055")
+    assert asked.exit_code == 1
+    assert f"{len(IDS) - IDS.index('0055.import-summaries') - 1} migrations would be rolled back, and" in asked.stderr
+    lines = [line.strip() for line in asked.stderr.splitlines()]
+    for line in (
+        "table imports.steps, 1 row: deleted",
+        "table imports.sizes, 0 rows",
+        "table agent_scopes, 20 rows: put aside",
+        "table audit_log, 20 rows: put aside",
+        "column folded_name of agent_accounts",
+    ):
+        assert line in lines
+    assert not [line for line in lines if line.startswith("table agent_accounts")]
+    assert lines[-1].endswith(f"Roll back {empty_database.database} to 0055? [y/N]: Aborted!")
+    assert versions.pending(owner) == []
+    assert invoke(empty_database, "migrate", "--back-to", "0055", input="y\n").exit_code == 0
+    assert invoke(empty_database, "migrate", "--back-to", "0055").stdout == "Nothing was applied after 0055\n"
+    assert invoke(empty_database, "migrate", "--back-to", "0050", "--yes").stderr == ""
+    assert versions.pending(owner)[0] == "0051.sync-and-undo"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_what_goes_is_what_the_migration_brought(path: Path, steps: dict[str, Settings]) -> None:
+    """Tables and columns read from a migration's text are those that the database has after it, and no more."""
+    before = IDS[IDS.index(path.stem) - 1 : IDS.index(path.stem)]
+    had, has = (set() if not one else columns_of(steps[one]) for one in (before[0] if before else None, path.stem))
+    tables_of = {table for table, _ in had}
+    new = {(table, column) for table, column in has - had if table in tables_of}
+    assert {table for table, _ in has - had} - tables_of == {*map(qualified, made.tables(path))}
+    assert new == {(qualified(table), column) for table, column in made.columns(path)}
 
 
 @pytest.mark.parametrize("step", IDS[1:], indirect=True)
