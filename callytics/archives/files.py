@@ -116,12 +116,34 @@ def parts_in(folder: Path, month: str) -> list[Part]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT or manifest["month"] != month:
-            raise ArchiveError(f"{folder} holds {manifest['month']} in format {manifest['format']}, not {month}")
+            raise ArchiveError(
+                f"{folder} holds {manifest['month']} in format {manifest['format']}, not {month} in format {FORMAT}: "
+                f"name the folder of {month} with --from"
+            )
         return [Part(**part) for part in manifest["tables"]]
     except FileNotFoundError as error:
         raise ArchiveError(f"there is no archive of {month} in {folder}: name its folder with --from") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArchiveError(f"{folder / MANIFEST} can't be read: {type(error).__name__}") from error
+
+
+def refuse_another(folder: Path, month: str, parts: Sequence[Part]) -> None:
+    """Raise ``ArchiveError`` for a folder whose manifest is of another month, or of another time that this one went.
+
+    Without a manifest that can be read the files may be these: each is known by its checksum.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        held, sums = manifest["month"], {part["sha256"] for part in manifest["tables"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if held != month:
+        raise ArchiveError(f"{folder} holds {held}, not {month}: name the folder of {month} with --from")
+    if sums != {part.sha256 for part in parts}:
+        raise ArchiveError(
+            f"{folder} holds {month} as it was archived another time, with other rows: name the folder that 'callytics "
+            "partitions list' shows with --from, or where it is now"
+        )
 
 
 def check(folder: Path, part: Part) -> Path:

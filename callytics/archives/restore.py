@@ -69,6 +69,8 @@ def _away(connection: Connection, month: str, folder: Path | None) -> list[_Away
     for one in recorded:
         number, place = one.pop("id"), text_path(one.pop("folder"))
         away.append(_Away(Part(**one), folder or Path(place), number))
+    if folder:
+        files.refuse_another(folder, month, [one.part for one in away])
     return away
 
 

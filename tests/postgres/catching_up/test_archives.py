@@ -262,6 +262,23 @@ def test_a_file_that_is_not_what_was_written_restores_nothing(office: Installati
     assert office.verify().exit_code == 0
 
 
+def test_a_folder_that_holds_another_month_or_another_time_is_named_as_that(office: Installation, month: str) -> None:
+    others = sorted({one.month for one in archives.all_months(office.settings) if one.rows > 0} - {this_month(), month})
+    for one in (month, others[0]):
+        archived(office, one)
+    folder = folder_of(office)
+    with pytest.raises(ArchiveError, match=rf"{others[0]} holds {others[0]}, not {month}: name the folder of {month}"):
+        restored(office, month, folder / others[0])
+    restored(office, month)
+    partition = f"transcriptions_{month.replace('-', '_')}"
+    office.all(f"delete from {partition} where id = (select min(id) from {partition})")
+    archived(office, month)
+    with pytest.raises(ArchiveError, match=f"{month} holds {month} as it was archived another time"):
+        restored(office, month, folder / month)
+    (folder / f"{month}.2/manifest.json").write_text("{")
+    assert restored(office, month, folder / f"{month}.2")
+
+
 def test_a_file_that_does_not_hold_the_rows_drops_nothing(
     office: Installation, month: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
