@@ -233,4 +233,5 @@ def lines(found: Sequence[Backup]) -> Iterator[list[str]]:
     for one in found:
         seconds = (one.ended - one.began).total_seconds()
         size, stored = f"{one.size / MEBIBYTE:,.0f} MiB", f"{one.stored / MEBIBYTE:,.0f} MiB"
-        yield [one.label, one.kind, f"{one.ended:%Y-%m-%d %H:%M:%S} UTC", f"{seconds:,.0f} s", size, stored]
+        ended = f"{one.ended.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        yield [one.label, one.kind, ended, f"{seconds:,.0f} s", size, stored]

@@ -15,7 +15,7 @@ import click
 
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.tables import Table, echo
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, minute
 from callytics.settings import Settings
 
 if TYPE_CHECKING:
@@ -295,4 +295,4 @@ def _session_cells(session: Session) -> tuple[str, ...]:
 
 
 def _minute(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
+    return minute(moment) if moment else ""

@@ -27,7 +27,7 @@ from callytics.cli.terminal.tables import Table, echo
 from callytics.cluster import anew, etcd, patroni
 from callytics.cluster.place import Place as Members
 from callytics.exceptions import DrillFailed
-from callytics.postgres.text import shown_json
+from callytics.postgres.text import minute, shown_json
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -102,7 +102,7 @@ def backup_list(config: Path, as_json: bool) -> None:
     place = _place(config)
     found, state = pgbackrest.backups(place), states.look(place)
     said: list[str | Table] = [Table(HEAD, list(pgbackrest.lines(found)))] if found else []
-    _echo({"backups": [one.as_dict() for one in found], "state": asdict(state)}, [*said, *_state(state)], as_json)
+    _echo({"backups": [one.as_dict() for one in found], "state": asdict(state)}, [*said, *state_lines(state)], as_json)
 
 
 @backup.command("check")
@@ -250,13 +250,16 @@ def _conclude(place: Place, as_json: bool) -> None:
     raise click.exceptions.Exit(int(bool(state.wrong)))
 
 
-def _state(state: states.State) -> list[str]:
+def state_lines(state: states.State) -> list[str]:
+    """Return how archiving and backups are, for reading."""
     said = [f"archiving: {state.archive_waiting} WAL files wait" if state.archive_waiting else "archiving: up to date"]
     if state.standby:
         said = ["archiving: by the member that leads, as 'callytics backup list' says there"]
     if state.drill:
         verdict = "passed" if state.drill["passed"] else "failed"
-        said.append(f"drill: {verdict} {state.drill['ended']}, {_times(state.drill)}")
+        # One that was cut short has no end.
+        ended = state.drill["ended"] and f" {minute(datetime.fromisoformat(state.drill['ended']))}"
+        said.append(", ".join(filter(None, (f"drill: {verdict}{ended or ''}", _times(state.drill)))))
     return said + [f"wrong: {line}" for line in state.wrong]
 
 

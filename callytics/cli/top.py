@@ -11,6 +11,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import click
 from callytics.cli.boundary import Printing
 from callytics.cli.terminal.tables import Table, clipped, echo, fitted
 from callytics.exceptions import CallyticsError
-from callytics.postgres.text import counted, shown_json
+from callytics.postgres.text import counted, minute, shown_json
 from callytics.settings import Settings
 from callytics.status.advice import size, span
 from callytics.status.top import Snapshot, looking
@@ -173,11 +174,11 @@ def _standbys(sections: Mapping[str, Any], _statement: int) -> Table | None:
 
 def _archiving(sections: Mapping[str, Any], _statement: int) -> Table | None:
     found = [
-        (f"{row['archived']:,}", f"{row['failed']:,}", f"{row['archived_at'] or 'never'}"[:19])
+        (f"{row['archived']:,}", f"{row['failed']:,}", minute(row["archived_at"]) if row["archived_at"] else "never")
         for row in sections["archiving"]
         if row["mode"] != "off"
     ]
-    return Table(("archived", "failed", "last (UTC)"), found, right={0, 1}) if found else None
+    return Table(("archived", "failed", "last"), found, right={0, 1}) if found else None
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any], int], Table | None]] = {
@@ -242,7 +243,7 @@ def _live(settings: Settings, every: float) -> None:
 
 def _again(stack: ExitStack, settings: Settings, error: CallyticsError) -> Callable[[], Snapshot]:
     """Show why there is nothing to show, and return a look that connects anew."""
-    _draw([f"{time.strftime('%H:%M:%S')}  {error}"])
+    _draw([f"{datetime.now(UTC):%H:%M:%S} UTC  {error}"])
 
     def look() -> Snapshot:
         return stack.enter_context(looking(settings))()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
@@ -211,3 +212,8 @@ def sized(number: int) -> str:
         return counted(number, "byte")
     power = min((len(str(number)) - 1) // 3, 4)
     return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
+def minute(moment: datetime) -> str:
+    """Return a moment for reading, to the minute and in UTC, whatever zone the session has that gave it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callytics.postgres.sql import Row
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, minute
 from callytics.schema.catalogue.catalogue import expected
 from callytics.settings import is_deployed
 
@@ -211,7 +211,7 @@ def _archive(row: Row) -> Iterator[Advice]:
     if row["mode"] != "off" and row["failing"]:
         yield Advice(
             "archiving",
-            f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC ({counted(row['failed'], 'failure')})",
+            f"fails since {minute(row['failed_at'])} ({counted(row['failed'], 'failure')})",
             "look into PostgreSQL's log for the archive_command's error: WAL piles up until the disk is full",
         )
 

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from callytics.exceptions import CallyticsError
 from callytics.postgres.connect import connected
 from callytics.postgres.sql import Queries
-from callytics.postgres.text import counted
+from callytics.postgres.text import counted, minute
 from callytics.schema.versions import newest, pending, unknown
 from callytics.settings import Addresses, Settings
 from callytics.status import top
@@ -213,9 +213,9 @@ def _archiving(connection: Connection) -> Iterator[Line]:
         yield Line("archiving", "none", "off: a backup restores to its own moment only")
     elif row["failing"]:
         remedy = "look into PostgreSQL's log: WAL piles up until the disk is full"
-        yield Line("archiving", "error", f"fails since {row['failed_at']:%Y-%m-%d %H:%M} UTC", remedy)
+        yield Line("archiving", "error", f"fails since {minute(row['failed_at'])}", remedy)
     else:
-        last = f"{row['archived_at']:%Y-%m-%d %H:%M} UTC" if row["archived_at"] else "never"
+        last = minute(row["archived_at"]) if row["archived_at"] else "never"
         yield Line("archiving", "ok", f"{counted(row['archived'], 'file')} of WAL, the last {last}")
 
 
