@@ -82,6 +82,10 @@ CASES = {
         "a file can't be read": one("node_textfile_scrape_error", 1, 0, "db: nobody knows how node is", job="node"),
         "a part is untold": one("callytics_untold", 1, 0, "db: nobody knows how wal is", part="wal"),
         "nothing is there": Case({"absent_before": "1"}, UP, "nobody knows how the database is"),
+        "a route takes nothing": one(
+            "alertmanager_notifications_failed_total", "0+1", "100+0", "db: alerts could not be sent by webhook",
+            job="alertmanager", integration="webhook",
+        ),
     },
     "ServiceDown": {
         "it does not run": one(
@@ -254,6 +258,6 @@ def test_every_alert_has_its_paragraph_in_the_manual(page: Path) -> None:
 
 
 def test_times_are_divided_for_tests_and_nothing_else() -> None:
-    text = "expr: a > 5m\n    for: 1h\n    for: 30s\n"
+    text = "expr: a[15m] / b[5m] > 5m\n    for: 1h\n    for: 30s\n"
     assert paced(text, 1) == text
-    assert paced(text, 60) == "expr: a > 5m\n    for: 60s\n    for: 1s\n"
+    assert paced(text, 60) == "expr: a[15s] / b[6s] > 5m\n    for: 60s\n    for: 1s\n"
