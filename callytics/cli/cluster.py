@@ -64,10 +64,10 @@ def status(places: tuple[Path, Path], as_json: bool = False) -> None:
     env_file, config = places
     if place := Place.here(config):
         etcd.refuse_taken_out(place)
-        _echo(patroni.look(place), as_json)
+        _conclude(patroni.look(place), as_json)
     settings = Settings.load(env_file=env_file)
     if len(settings.hosts) > 1:
-        _echo(database.look(settings), as_json)
+        _conclude(database.look(settings), as_json)
     click.echo(shown_json(json.dumps({"ok": True, "hosts": 1, "text": ONE_HOST})) if as_json else ONE_HOST)
 
 
@@ -81,6 +81,8 @@ def switchover(places: tuple[Path, Path], wanted: str | None, yes: bool, as_json
     """Let another member lead, as before maintenance of the one that does.
 
     Refused where no standby has all that was stored. Nothing is stored for some seconds; reading goes on.
+
+    Exit codes: 0 done, whatever else is wrong; 1 refused, or not done in time.
     """
     place = _place(places[1])
     chosen = acts.candidate(patroni.look(place), wanted)
@@ -101,6 +103,8 @@ def restart(places: tuple[Path, Path], members: tuple[str, ...], yes: bool, as_j
     """Restart PostgreSQL on these members, or on those that await it for a setting.
 
     One after another, the one that leads last. Refused where nothing could be stored meanwhile.
+
+    Exit codes: 0 done, whatever else is wrong; 1 refused, or not done in time.
     """
     place = _place(places[1])
     chosen = [member.name for member in acts.restartable(patroni.look(place), members)]
@@ -124,6 +128,8 @@ def reinit(places: tuple[Path, Path], member: str, yes: bool, as_json: bool, qui
 
     Refused for the leader, and for the only standby that confirms what is stored. Whoever stops waiting stops nothing:
     the copy goes on.
+
+    Exit codes: 0 done, whatever else is wrong; 1 refused, or not done in time.
     """
     place = _place(places[1])
     acts.copyable(patroni.look(place), member)
@@ -150,13 +156,17 @@ def _waiting() -> Iterator[None]:
         raise click.exceptions.Exit(130) from None
 
 
-def _echo(seen: Cluster, as_json: bool) -> None:
+def _conclude(seen: Cluster, as_json: bool) -> None:
     """Print a cluster and end with its exit code."""
+    _echo(seen, as_json)
+    raise click.exceptions.Exit(seen.exit_code)
+
+
+def _echo(seen: Cluster, as_json: bool) -> None:
     if as_json:
         click.echo(shown_json(json.dumps(seen.as_dict(), ensure_ascii=False, indent=2)))
     else:
         echo(lines(seen))
-    raise click.exceptions.Exit(seen.exit_code)
 
 
 def lines(seen: Cluster) -> Iterator[str | Table]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -45,10 +47,7 @@ def test_it_fires_by_its_fault_and_goes_away_after_the_repair(cluster: Cluster, 
 
 
 def test_a_store_keeps_the_backups_of_whoever_leads(cluster: Cluster, tmp_path: Path) -> None:
-    host, app = cluster.deployment.env["BACKUP_HOST"], cluster.deployment.app
-    app.run("systemctl stop 'callytics-backup-*.timer'")
-    with store(tmp_path, cluster.members.values()) as settings:
-        cluster.deployment.set(BACKUP_HOST="", **settings)
+    with store(tmp_path, cluster.members.values()) as settings, into(cluster, settings):
         assert not cluster.deployment.run("deploy/backup.py").failed
         leader, *_ = members = [cluster.leader, *cluster.standbys()]
         for member in members:
@@ -59,9 +58,20 @@ def test_a_store_keeps_the_backups_of_whoever_leads(cluster: Cluster, tmp_path: 
         assert all("Skipped due to 'exec-condition'" in member.run(said).stdout for member in cluster.standbys())
         assert not cluster.deployment.run("deploy/backup.py").changed
         assert not any(SECRET in member.run("journalctl --no-pager -o cat").stdout for member in members)
-    cluster.deployment.set(**dict.fromkeys(settings, "") | {"BACKUP_HOST": host})
-    cluster.deployment.run("deploy/backup.py")
-    app.run("systemctl start callytics-backup-full.service; systemctl start callytics-backup-full.timer")
+
+
+@contextmanager
+def into(cluster: Cluster, settings: dict[str, str]) -> Iterator[None]:
+    """Have backups go into a store, and to their host again."""
+    host, app = cluster.deployment.env["BACKUP_HOST"], cluster.deployment.app
+    app.run("systemctl stop 'callytics-backup-*.timer'")
+    cluster.deployment.set(BACKUP_HOST="", **settings)
+    try:
+        yield
+    finally:
+        cluster.deployment.set(**dict.fromkeys(settings, "") | {"BACKUP_HOST": host})
+        cluster.deployment.run("deploy/backup.py")
+        app.run("systemctl start callytics-backup-full.service; systemctl start callytics-backup-full.timer")
 
 
 def test_three_empty_hosts_and_the_repository_are_the_cluster_again(cluster: Cluster, lab: Lab) -> None:

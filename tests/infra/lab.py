@@ -130,7 +130,12 @@ class LabHost:
         options = {"check": True, "text": True, "capture_output": True, "stdin": subprocess.DEVNULL} | options
         if "input" in options:
             options.pop("stdin")
-        return subprocess.run(["ssh", "-F", str(self.ssh_config), self.name, "--", *command], **options)
+        try:
+            return subprocess.run(["ssh", "-F", str(self.ssh_config), self.name, "--", *command], **options)
+        except subprocess.CalledProcessError as error:
+            # Its own words are only that it has failed.
+            error.add_note(f"{error.stdout or ''}{error.stderr or ''}"[-2000:])
+            raise
 
 
 def lacks() -> str | None:

@@ -422,6 +422,21 @@ def test_a_cluster_is_led_on_a_member(verb: list[str]) -> None:
     assert said == "Error: /none/patroni.yml is not there: run this as root on a member of the cluster\n"
 
 
+@pytest.mark.parametrize("verb", [["switchover"], ["restart", "two"], ["reinit", "two"]])
+def test_what_was_done_is_no_failure_where_another_member_is_at_fault(
+    verb: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script goes on with the next command; how all of them are is told, and is status's to end by."""
+    after = found(three={"state": "start failed", "role": "replica", "patroni": {"name": "three"}})
+    monkeypatch.setattr(Place, "load", lambda _config: HERE)
+    monkeypatch.setattr(Place, "here", lambda _config: HERE)
+    monkeypatch.setattr(patroni, "look", lambda _place: after)
+    monkeypatch.setattr(acts, verb[0], lambda *_: after)
+    code, said = command(*verb, "--yes", "--quiet")
+    assert (code, "three does not follow" in said) == (0, True)
+    assert command("status")[0] == 1
+
+
 HERE = Place("one", ("10.0.0.11", "10.0.0.12", "10.0.0.13"), "ca", "crt", "key")
 ALONE = {"two": None, "three": None}
 
