@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import stat
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,41 @@ def test_the_authority_is_made_once(authority: Authority) -> None:
     assert authority.has_issued("db", NAMES)
 
 
+@contextmanager
+def ago(days: int) -> Iterator[None]:
+    """Have what is made be made so many days ago."""
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(days=days)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificates, "datetime", Then)
+        yield
+
+
+def test_an_authority_is_renewed_before_what_it_issues_could_outlive_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    with ago(days=3650 - 397 - 30 + 1):
+        authority.create()
+    with ago(days=100):
+        authority.issue("db", NAMES)
+    assert authority.has_issued("db", NAMES) is authority.lasts() is False
+    key, before = authority.key.read_bytes(), (authority.certificate.read_bytes(), _file(authority).read_bytes())
+    authority.create()
+    assert authority.lasts()
+    # Patroni would not read the authority's.
+    assert not authority.has_issued("db", NAMES)
+    authority.issue("db", NAMES)
+    assert authority.has_issued("db", NAMES)
+    after = authority.certificate.read_bytes(), _file(authority).read_bytes()
+    assert (authority.key.read_bytes(), set(before) & set(after)) == (key, set())
+    # Hosts get them one after another: either of a server's is good by either of the authority's.
+    for signer, issued in itertools.product(*zip(before, after, strict=True)):
+        x509.load_pem_x509_certificate(issued).verify_directly_issued_by(x509.load_pem_x509_certificate(signer))
+
+
 def test_a_server_certificate_signs_no_others_and_lasts_a_year(authority: Authority) -> None:
     certificate = x509.load_pem_x509_certificate(authority.server_files("db")[0].read_bytes())
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -69,3 +107,7 @@ def test_a_server_certificate_signs_no_others_and_lasts_a_year(authority: Author
 def test_only_its_owner_reads_the_folder(authority: Authority) -> None:
     assert stat.S_IMODE(authority.folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in authority.folder.iterdir()} == {0o600}
+
+
+def _file(authority: Authority) -> Path:
+    return authority.server_files("db")[0]

@@ -53,11 +53,18 @@ class Authority:
         """Return where the certificate and the key of a server are."""
         return self.folder / f"{name}.crt", self.folder / f"{name}.key"
 
+    def lasts(self) -> bool:
+        """Return whether the authority is there, and outlives whatever it issues until a run renews that."""
+        return self.certificate.exists() and _lasts(_certificate(self.certificate), SERVER_DAYS + RENEW_DAYS)
+
     def create(self) -> None:
-        """Make the authority, unless it is there."""
-        if self.certificate.exists():
+        """Make the authority; or, where it does not last, its certificate anew.
+
+        With the same key, so that what was issued before is good by either certificate, on whatever host.
+        """
+        if self.lasts():
             return
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = self._signing_key() if self.certificate.exists() else ec.generate_private_key(ec.SECP256R1())
         subject = _subject("Callytics deployment authority")
         # It signs servers and no other authority.
         basic = x509.BasicConstraints(ca=True, path_length=0)
@@ -69,24 +76,26 @@ class Authority:
         _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
     def has_issued(self, name: str, alternatives: Iterable[str]) -> bool:
-        """Return whether a certificate of ours for exactly these names exists and is good for another month."""
+        """Return whether a certificate of ours for exactly these names exists and is good for another month.
+
+        One from before the authority's is not: Patroni reads its authority anew only with a new certificate of its own.
+        """
         certificate_file, key_file = self.server_files(name)
-        if not (self.certificate.exists() and certificate_file.exists() and key_file.exists()):
+        if not (self.lasts() and certificate_file.exists() and key_file.exists()):
             return False
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        certificate, authority = _certificate(certificate_file), _certificate(self.certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return (
             set(names) == set(self._alternatives(alternatives))
-            and certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=RENEW_DAYS)
+            and _lasts(certificate, RENEW_DAYS)
+            and certificate.not_valid_before_utc >= authority.not_valid_before_utc
             and self._has_signed(certificate)
         )
 
     def issue(self, name: str, alternatives: Iterable[str]) -> None:
         """Make a certificate and a key for a server that is reached by any of ``alternatives``, names or addresses."""
         self.create()
-        signer = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        signing_key = serialization.load_pem_private_key(self.key.read_bytes(), password=None)
-        assert isinstance(signing_key, ec.EllipticCurvePrivateKey)
+        signer, signing_key = _certificate(self.certificate), self._signing_key()
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_subject(name), signer.subject, key, SERVER_DAYS)
@@ -100,6 +109,11 @@ class Authority:
         _write(key_file, _key_bytes(key))
         _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
 
+    def _signing_key(self) -> ec.EllipticCurvePrivateKey:
+        key = serialization.load_pem_private_key(self.key.read_bytes(), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
+
     def _purposes(self) -> list[x509.ObjectIdentifier]:
         return [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if self.peers else [])
 
@@ -109,7 +123,7 @@ class Authority:
 
     def _has_signed(self, certificate: x509.Certificate) -> bool:
         try:
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(self.certificate.read_bytes()))
+            certificate.verify_directly_issued_by(_certificate(self.certificate))
         except (ValueError, TypeError, InvalidSignature):
             return False
         return True
@@ -148,13 +162,21 @@ def server_certificate(
 @operation()
 def authority_certificate(authority: Authority | Given, dest: str) -> Generator[PyinfraCommand, None, None]:
     """Put the authority's certificate on the host, for clients that verify the server."""
-    if isinstance(authority, Authority) and not authority.certificate.exists():
+    if isinstance(authority, Authority) and not authority.lasts():
         yield FunctionCommand(authority.create, (), {})
     yield from secret_files.secret._inner(_reader(authority.certificate), dest, "root", "root", 0o644)
 
 
 def _reader(path: Path) -> Callable[[], HiddenValue]:
     return lambda: HiddenValue(path.read_text())
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def _lasts(certificate: x509.Certificate, days: int) -> bool:
+    return certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=days)
 
 
 def _subject(name: str) -> x509.Name:
