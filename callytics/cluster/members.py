@@ -10,12 +10,16 @@ from typing import Any, Literal
 from callytics.postgres.text import counted
 
 Level = Literal["error", "warning"]
+RENEW = "run 'pyinfra inventory.py deploy/site.py', which renews certificates"
 RESUME = "/opt/patroni/bin/patronictl -c /etc/patroni/patroni.yml resume"
 
 
 @dataclass(frozen=True)
 class Member:
-    """What a member says of itself; None for what nobody could tell. ``lag_bytes`` is WAL that it lacks."""
+    """What a member says of itself; None for what nobody could tell. ``lag_bytes`` is WAL that it lacks.
+
+    ``untrusted`` is why nothing that it says counts: its certificate, or this host's, is not accepted.
+    """
 
     name: str
     answers: bool = True
@@ -27,6 +31,7 @@ class Member:
     position: int | None = None
     lag_bytes: int | None = None
     pending_restart: bool | None = None
+    untrusted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def _leading(cluster: Cluster) -> Iterator[Fault]:
     leading = [member.name for member in cluster.members if member.leads]
     if not leading:
         remedy = "start Patroni and etcd on two members at least: systemctl status patroni callytics-etcd"
+        if any(member.untrusted for member in cluster.members):
+            remedy = RENEW
         yield Fault("error", "nobody leads: nothing is stored", remedy)
     if len(leading) > 1:
         yield _several(cluster, leading)
@@ -160,6 +167,9 @@ def _storing(cluster: Cluster) -> Iterator[Fault]:
 def _standing_by(cluster: Cluster) -> Iterator[Fault]:
     timelines = {member.timeline for member in cluster.members if member.leads}
     for member in cluster.members:
+        if member.untrusted:
+            yield Fault("error", f"{member.name} is not listened to: {member.untrusted}", RENEW)
+            continue
         if not member.answers:
             yield Fault("warning", f"{member.name} does not answer", "start that host, or its patroni.service")
             continue

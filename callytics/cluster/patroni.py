@@ -7,6 +7,7 @@ etcd was told last, a few seconds old, and all was well then.
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ ASK_SECONDS = 3.0
 # A switchover or a restart is answered once it has ended.
 TELL_SECONDS = 120.0
 CONFIRMS = {"sync", "quorum"}
+# Stands for an answer where the certificate of either side is not accepted, with why.
+UNTRUSTED = "untrusted"
 
 Answer = dict[str, Any]
 
@@ -79,7 +82,7 @@ def tell(place: Place, address: str, verb: str, document: Mapping[str, Any]) -> 
 
 def cluster(answers: Mapping[str, Answer | None]) -> Cluster:
     """Return what the answers mean, by address; None stands for a member that gave none."""
-    given = [answer for answer in answers.values() if answer]
+    given = [answer for answer in answers.values() if answer and UNTRUSTED not in answer]
     leaders = [answer for answer in given if _leads(answer)]
     confirmed = {answer["patroni"]["name"]: _confirming(answer) for answer in leaders}
     confirming = set[str]().union(*confirmed.values())
@@ -105,13 +108,26 @@ def _asked(place: Place, address: str, what: str = "patroni") -> Answer | None:
         except urllib.error.HTTPError as error:
             # With 503 a member answers that does not lead, or whose server does not run.
             return dict(json.load(error))
-    except (OSError, ValueError):
-        return None
+    except (OSError, ValueError) as error:
+        reason = untrusted(error)
+        return {UNTRUSTED: reason} if reason else None
+
+
+def untrusted(error: Exception) -> str | None:
+    """Return why the certificate of this member, or of the one that was asked, is not accepted; None where it is."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return reason.verify_message
+    # So the other side says it of ours: SSLV3_ALERT_CERTIFICATE_EXPIRED.
+    said = str(getattr(reason, "reason", "")) if isinstance(reason, ssl.SSLError) else ""
+    return (
+        "certificate" + said.partition("_ALERT_CERTIFICATE")[2].lower().replace("_", " ") if "_CERT" in said else None
+    )
 
 
 def _member(address: str, answer: Answer | None, confirming: set[str]) -> Member:
-    if answer is None:
-        return Member(address, answers=False, synchronous=False)
+    if answer is None or UNTRUSTED in answer:
+        return Member(address, answers=False, synchronous=False, untrusted=(answer or {}).get(UNTRUSTED))
     name, wal = answer["patroni"]["name"], answer.get("xlog") or {}
     timeline = answer.get("timeline")
     return Member(

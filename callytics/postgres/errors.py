@@ -38,7 +38,11 @@ HINTS = (
     ("is not permitted to log in", "let an administrator ALTER ROLE … LOGIN"),
     ("does not exist", "create it, or correct its name"),
     ("no pg_hba.conf entry", "the server does not let this user in from this machine: see its pg_hba.conf"),
-    ("certificate verify failed", "POSTGRES_SSLROOTCERT is not the CA that signed the server's certificate"),
+    (
+        "certificate verify failed",
+        "the server's certificate has ended ('pyinfra inventory.py deploy/site.py' renews it), "
+        "or POSTGRES_SSLROOTCERT is not the CA that signed it",
+    ),
     ("root certificate file", "set POSTGRES_SSLROOTCERT to the CA's certificate"),
     ("server certificate for", "POSTGRES_HOST must be a name that the server's certificate carries"),
     ("does not support SSL", "turn TLS on in the server, or relax POSTGRES_SSLMODE"),

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import re
+import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,8 +24,8 @@ from callytics.cluster import acts, patroni
 from callytics.cluster.acts import candidate, copyable, restartable
 from callytics.cluster.anew import refuse
 from callytics.cluster.etcd import refuse_taken_out
-from callytics.cluster.members import RESUME, Cluster, Fault
-from callytics.cluster.patroni import cluster, former, look
+from callytics.cluster.members import RENEW, RESUME, Cluster, Fault
+from callytics.cluster.patroni import cluster, former, look, untrusted
 from callytics.cluster.place import Place
 from callytics.exceptions import ClusterError
 
@@ -63,6 +65,37 @@ def found(**other: dict[str, Any] | None) -> Cluster:
 
 def whats(seen: Cluster) -> list[str]:
     return [fault.what for fault in seen.faults]
+
+
+EXPIRED = ssl.SSLCertVerificationError(1, "certificate verify failed: certificate has expired (_ssl.c:1006)")
+EXPIRED.verify_message = "certificate has expired"
+REFUSED = ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired (_ssl.c:2580)")
+REFUSED.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (urllib.error.URLError(EXPIRED), "certificate has expired"),
+        (REFUSED, "certificate expired"),
+        (urllib.error.URLError(REFUSED), "certificate expired"),
+        (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), None),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), None),
+        (ValueError("no JSON"), None),
+    ],
+)
+def test_a_certificate_that_is_not_accepted_is_known_from_silence(error: Exception, why: str | None) -> None:
+    assert untrusted(error) == why
+
+
+def test_members_whose_certificates_have_expired_are_renewed_and_not_started() -> None:
+    expired = {"untrusted": "certificate has expired"}
+    seen = found(one=expired, two=expired, three=expired)
+    assert {fault.remedy for fault in seen.faults} == {RENEW}
+    assert whats(seen)[1:] == [
+        f"{name} is not listened to: certificate has expired" for name in ("one", "two", "three")
+    ]
+    assert [fault.remedy for fault in found(three=expired).faults] == [RENEW]
 
 
 @dataclass(frozen=True)
