@@ -143,6 +143,7 @@ cluster: tuple[list[tuple[str, dict[str, object]]], dict[str, object]] = (
         "cluster_scope": "callytics",
         "cluster_members": _members,
         "cluster_anew": environment.value("CLUSTER_ANEW") == "yes",
+        "cluster_survivor": environment.survivor(),
         "cluster_packages": policy.CLUSTER_PACKAGES,
         "cluster_roles": policy.CLUSTER_ROLES,
         "cluster_server": policy.CLUSTER_SERVER,

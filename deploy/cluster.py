@@ -13,10 +13,12 @@ from deploy.operations.failover.founding import (
     anew,
     founds,
     refuse_anew,
+    refuse_lone,
     refuse_members,
     refuse_several,
     refuse_strangers,
     unused,
+    warn_of_consents,
     warn_of_left_behind,
 )
 
@@ -31,6 +33,8 @@ if "database" in host.groups:
         refuse_strangers()
         refuse_several()
         refuse_anew()
+        refuse_lone()
+        warn_of_consents()
         warn_of_left_behind(host.data.cluster_server)
     else:
         refuse_members()

@@ -184,6 +184,17 @@ def cluster_hosts() -> list[str]:
     return found if len(found) > 1 else []
 
 
+def survivor() -> str:
+    """Return the member whose data count where the two others are lost for good; raises InventoryError for another."""
+    found, members = value("CLUSTER_SURVIVOR"), cluster_hosts()
+    if found and found not in members:
+        raise InventoryError(
+            f"CLUSTER_SURVIVOR is {found}, which is none of the three in DATABASE_HOSTS: name the member that is left, "
+            "and two empty hosts"
+        )
+    return found
+
+
 def address(name: str) -> str:
     """Return a host's address, as pg_hba.conf and listen_addresses need it.
 

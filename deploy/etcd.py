@@ -53,6 +53,14 @@ if "cluster" in host.groups:
     )
     units.loaded(name="Make systemd know etcd's unit", units={etcd.UNIT: [unit_file]})
     wait_for_each_other(name="Wait until every member has a certificate")
+    if data.cluster_member == data.cluster_survivor:
+        etcd.left(
+            name="Have etcd begin anew where this member is all that is left",
+            member=data.cluster_member,
+            members=data.cluster_members,
+            folder=folder,
+        )
+    wait_for_each_other(name="Wait until nobody counts on members that are gone")
     etcd.reduced(
         name="Take out of etcd who is a member no more",
         members=data.cluster_members,

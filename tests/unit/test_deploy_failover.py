@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,6 +225,57 @@ def test_one_that_was_taken_out_and_is_named_again_leaves_its_data_behind() -> N
     assert invited(others | {"https://10.0.0.2:2380": "b2"}, data=True) == []
 
 
+def _has(data: bool, fact: Any) -> Any:
+    return data if fact is etcd.HasData else []
+
+
+def on_b(operation: Any, found: dict[str, str] | None, holders: str) -> list[str]:
+    """Return the commands of an operation on b, where these members have data of etcd."""
+    others = {name: SimpleNamespace(get_fact=partial(_has, name in holders)) for name in MEMBERS}
+    with made_up_host({etcd.HasData: "b" in holders, etcd.Invited: [], etcd.Members: found}) as host:
+        host.state.inventory = SimpleNamespace(get_host=others.__getitem__)
+        return [str(command) for command in operation._inner("b", MEMBERS, "/etc/etcd")]
+
+
+def test_one_that_is_left_begins_anew_only_where_no_other_has_data_and_no_majority_answers() -> None:
+    stop, aside = on_b(etcd.left, None, "b")
+    assert (stop, aside.split(" $")[0]) == (
+        "systemctl stop patroni callytics-etcd.service",
+        "mv /var/lib/etcd/callytics /var/lib/etcd/callytics.before-$(date +%Y%m%d-%H%M%S)",
+    )
+    assert on_b(etcd.left, {"https://10.0.0.2:2380": "b2"}, "b") == on_b(etcd.left, None, "ab") == []
+    assert on_b(etcd.left, None, "") == []
+
+
+def test_one_that_is_left_is_refused_before_anything_is_changed_unless_it_may_count() -> None:
+    others = {name: SimpleNamespace(get_fact=partial(_has, False)) for name in MEMBERS}
+    with made_up_host({etcd.HasData: True, etcd.Members: None}) as host:
+        host.name, host.state.inventory = "b", SimpleNamespace(get_host=others.__getitem__)
+        consents = {"cluster_survivor": "b", "cluster_etcd_folder": "/etc/etcd"}
+        host.data = SimpleNamespace(cluster_members=MEMBERS, **consents)
+        founding.refuse_lone()
+        host.data.cluster_survivor = ""
+        with pytest.raises(PyinfraError, match=r"accept by CLUSTER_SURVIVOR=b .* nothing was changed"):
+            founding.refuse_lone()
+        # As where a first run was killed between the first and the second.
+        others["c"].get_fact = lambda fact: fact is etcd.Invited
+        founding.refuse_lone()
+
+
+@pytest.mark.parametrize(
+    ("holders", "remedy"),
+    [("a", "they are lost for good, accept by CLUSTER_SURVIVOR=a "), ("ac", "start .*service on a and c,")],
+)
+def test_who_finds_no_majority_says_whom_to_start_or_to_go_on_with(holders: str, remedy: str) -> None:
+    (refused,) = on_b(etcd.invited, None, holders)
+    assert re.search(f"{remedy}.* exit 1", refused, re.DOTALL)
+
+
+def test_three_without_etcds_data_are_the_first() -> None:
+    (note,) = on_b(etcd.invited, None, "")
+    assert "ETCD_INITIAL_CLUSTER_STATE=new" in note
+
+
 def reduced(found: dict[str, str] | None, leader: str) -> list[str]:
     known = {etcd.Members: found, etcd.Leader: leader}
     return [str(command) for command in commands(etcd.reduced, MEMBERS, "/etc/etcd", "callytics", facts=known)]
@@ -348,10 +400,16 @@ def begins(found: dict[Any, Any], values: dict[str, Any]) -> None:
         founding.refuse_anew()
 
 
-@pytest.mark.parametrize("filled", [True, False])
-def test_a_consent_that_is_left_over_is_told(filled: bool, caplog: pytest.LogCaptureFixture) -> None:
-    begins({founding.Kept: True, ClusterState: {"filled": filled}}, {"cluster_anew": True})
-    assert ("CLUSTER_ANEW=yes is still in .env: take it out" in caplog.text) is filled
+@pytest.mark.parametrize(("filled", "told"), [(True, {"CLUSTER_ANEW=yes", "CLUSTER_SURVIVOR"}), (False, set())])
+def test_consents_that_are_left_over_are_told(filled: bool, told: set[str], caplog: pytest.LogCaptureFixture) -> None:
+    facts = {patroni.Enabled: filled, ClusterState: {"filled": filled}, etcd.HasData: filled}
+    with made_up_host(facts) as host:
+        asked = SimpleNamespace(get_fact=lambda fact, **_: facts[fact])
+        host.state.inventory = SimpleNamespace(get_host=lambda _name: asked)
+        members, consents = ["this", "b", "c"], {"cluster_anew": True, "cluster_survivor": "b"}
+        host.data = SimpleNamespace(cluster_members=members, postgres_cluster="15/main", **consents)
+        founding.warn_of_consents()
+    assert set(re.findall(r"(\S+) is still in \.env: take it out", caplog.text)) == told
 
 
 def test_the_login_of_the_store_that_is_asked_is_no_argument() -> None:

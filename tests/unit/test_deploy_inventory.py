@@ -242,6 +242,7 @@ def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ({"DATABASE_HOSTS": "10.0.0.1,10.0.0.1,10.0.0.3", **OFF}, "a cluster has three different ones"),
         ({**THREE, "BACKUP_REPOSITORY": None}, "BACKUP_HOST is to keep the backups of three hosts"),
         ({**THREE, "BACKUP_REPOSITORY": None, "BACKUP_HOST": "10.0.0.12"}, "must be none of them"),
+        ({**THREE, "CLUSTER_SURVIVOR": "10.0.0.9"}, "CLUSTER_SURVIVOR is 10.0.0.9, which is none of the three"),
         ({"DATABASE_HOSTS": "@local", "APP_HOSTS": "10.0.0.1"}, "mix this machine with others"),
         ({"DATABASE_HOSTS": "10.0.0.1", "APP_HOSTS": "no.such.host.invalid"}, "'no.such.host.invalid' has no address"),
         ({"DATABASE_TLS_KEY": "/dev/null"}, "set all three"),

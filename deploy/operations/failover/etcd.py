@@ -60,13 +60,15 @@ class Invited(FactBase[list[str]]):
 
 
 class Members(FactBase[dict[str, str] | None]):
-    """The ids of the members by where they answer the others; None where no majority of these endpoints answers."""
+    """The ids of the members by where they answer the others; None where these endpoints are of no majority."""
 
     def command(self, folder: str, endpoints: Sequence[str]) -> str:
         """Return the command that asks."""
+        asking = etcdctl(folder, endpoints)
+        # A list of the members is given by one without a majority, too; a key is not.
         return (
             f"[ ! -f {folder}/server.crt ] || ! command -v etcdctl >/dev/null || "
-            f"{etcdctl(folder, endpoints)} member list 2>/dev/null || true"
+            f"{{ {asking} get leader >/dev/null && {asking} member list; }} 2>/dev/null || true"
         )
 
     def process(self, output: list[str]) -> dict[str, str] | None:
@@ -142,6 +144,37 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
     yield StringCommand(f"for _ in $(seq {WAIT_SECONDS}); do {asked} >/dev/null 2>&1 && exit 0; sleep 1; done; {asked}")
 
 
+def is_lone(member: str, members: Mapping[str, str], folder: str) -> bool:
+    """Tell whether this member alone has data of etcd, which is no majority, and no other is about to begin with it."""
+    others = [host.state.inventory.get_host(name) for name in members if name != member]
+    if not host.get_fact(HasData) or any(one.get_fact(HasData) or one.get_fact(Invited) for one in others):
+        return False
+    endpoints = [authority_of(address, 2379) for address in members.values()]
+    return host.get_fact(Members, folder=folder, endpoints=endpoints) is None
+
+
+def accepts(member: str) -> str:
+    """Return what somebody is told who has but one member left."""
+    return (
+        f"of etcd's members {member} alone has data, which is no majority: start the two others; where they are lost "
+        f"for good, accept by CLUSTER_SURVIVOR={member} in .env that what its database has counts, and run again"
+    )
+
+
+@operation()
+def left(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
+    """Have etcd forget on the one member that is left, so that all begin anew: two of three are gone, and their votes.
+
+    What it has kept, who led among it, stays beside. Does nothing where a majority answers, or another one has data.
+    """
+    if not is_lone(member, members, folder):
+        host.noop("a majority of etcd is there, or this member has nothing of it")
+        return
+    # Patroni would stop where it finds its server a standby of nobody that etcd knows: it starts anew once etcd has.
+    yield StringCommand(f"systemctl stop patroni {UNIT}")
+    yield StringCommand(f"mv {DATA} {DATA}.before-$(date +%Y%m%d-%H%M%S)")
+
+
 @operation()
 def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[StringCommand, None, None]:
     """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
@@ -162,11 +195,8 @@ def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[S
     if found is None:
         holders = [name for name in others if host.state.inventory.get_host(name).get_fact(HasData)]
         if holders:
-            yield failing(
-                f"etcd on {member} has no data and does not hear two others that have: start {UNIT} there first; where "
-                f"only {' and '.join(holders)} is left for good, 'systemctl stop {UNIT}' and remove {DATA} there, and "
-                "run again"
-            )
+            started = f"no majority of etcd answers: start {UNIT} on {' and '.join(holders)}, and run again"
+            yield failing(started if len(holders) > 1 else accepts(holders[0]))
             return
         noted = [host.state.inventory.get_host(name).get_fact(Invited) for name in others]
         yield _note(next(filter(None, noted), _founding(TOKEN)))

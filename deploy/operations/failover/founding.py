@@ -12,6 +12,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.clusters import ClusterState, Identifier
 from deploy.operations.cluster.psql import JsonFact
+from deploy.operations.failover.etcd import HasData, accepts, is_lone
 from deploy.operations.failover.patroni import Enabled
 from deploy.operations.hosts import reached
 
@@ -51,6 +52,31 @@ class OwnSettings(JsonFact):
     """What Debian's postgresql.conf alone says; None where no server runs."""
 
     query = "own_settings"
+
+
+def refuse_lone() -> None:
+    """Raise PyinfraError, before anything is changed, on the one member that is left of three unless it may count.
+
+    Nobody but an administrator knows that the others, which might have stored more, do not come back.
+    """
+    data = host.data
+    if host.name != data.cluster_survivor and is_lone(host.name, data.cluster_members, data.cluster_etcd_folder):
+        raise PyinfraError(f"{accepts(host.name)}; nothing was changed")
+
+
+def warn_of_consents() -> None:
+    """Tell of consents that are left over, once: each would count the next time, too.
+
+    Of what they are for nothing is to be seen any more: members have data, and etcd on several.
+    """
+    data = host.data
+    if host.name != next(iter(data.cluster_members)):
+        return
+    if data.cluster_anew and not anew():
+        logger.warning(f"{host.print_prefix}CLUSTER_ANEW=yes is still in .env: take it out once the data is restored")
+    members = [host.state.inventory.get_host(name) for name in data.cluster_members]
+    if data.cluster_survivor and sum(one.get_fact(HasData) for one in members) > 1:
+        logger.warning(f"{host.print_prefix}CLUSTER_SURVIVOR is still in .env: take it out")
 
 
 def founds() -> bool:
@@ -107,11 +133,9 @@ def anew() -> bool:
 def refuse_anew() -> None:
     """Raise PyinfraError, before anything is changed, where an empty cluster would be made beside its backups.
 
-    A store can't be asked yet: see ``unused``. A consent that is left over is told: it would count the next time, too.
+    A store can't be asked yet: see ``unused``.
     """
     data = host.data
-    if data.cluster_anew and host.name == next(iter(data.cluster_members)) and not anew():
-        logger.warning(f"{host.print_prefix}CLUSTER_ANEW=yes is still in .env: take it out once the data is restored")
     if data.cluster_anew or not data.backup_on or not data.backup_host or not anew():
         return
     repository = host.state.inventory.get_host(data.backup_host)
