@@ -51,7 +51,11 @@ def sources(generation: int, path: Path) -> dict[str, Path]:
     return {source: path / name if name else path for name, source in sample.FILES[generation].items()}
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda generation: f"generation {generation}")
+@pytest.fixture(
+    scope="module",
+    params=[1, *(pytest.param(one, marks=pytest.mark.slow) for one in (2, 3))],
+    ids=lambda generation: f"generation {generation}",
+)
 def generation(request: pytest.FixtureRequest) -> int:
     return request.param
 
@@ -242,8 +246,8 @@ def test_a_run_that_fails_leaves_nothing(generation: int, tmp_path: Path) -> Non
 def test_a_killed_run_leaves_no_half_file(generation: int, tmp_path: Path) -> None:
     """The name appears with the finished file or not at all, and the next run succeeds."""
     code = (
-        "from pathlib import Path; from callytics.trial.sample import write_sample; "
-        f"write_sample(Path({str(tmp_path / 'out')!r}), generation={generation}, calls=10**7, seed=1)"
+        "from pathlib import Path; from callytics.trial import sample; sample.BATCH_CALLS = 100; "
+        f"sample.write_sample(Path({str(tmp_path / 'out')!r}), generation={generation}, calls=10**7, seed=1)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as run:
         deadline = time.monotonic() + 30

@@ -96,7 +96,6 @@ def test_rows_find_the_parents_that_come_later(installation: Installation) -> No
     assert "without a parent" not in installation.said("undo", 1, "--dry-run", "--yes")
 
 
-@pytest.mark.quick
 def test_a_later_copy_is_refused_and_synced(installation: Installation) -> None:
     audio, quality = sample(installation)
     installation.take(audio, quality)

@@ -60,6 +60,7 @@ def test_a_rollback_keeps_sessions_and_refusals_and_the_next_apply_has_them(data
     assert ask("select has_table_privilege('callytics_user', 'agent_sessions', 'select, insert, update, delete')")
 
 
+@pytest.mark.slow
 def test_everything_rolled_back_and_applied_again_has_them_too(database: Settings, ask: Ask) -> None:
     ask(FILLED)
     for moment in ("now", None):

@@ -15,7 +15,9 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("name", LEFT)
+@pytest.mark.parametrize(
+    "name", ["topics", *(pytest.param(one, marks=pytest.mark.slow) for one in LEFT if one != "topics")]
+)
 def test_a_table_that_somebody_left_there_is_not_taken_for_ours(name: str, databases: Databases) -> None:
     with databases.empty() as settings:
         execute(settings, LEFT[name])

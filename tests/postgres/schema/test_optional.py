@@ -62,6 +62,7 @@ def test_there_is_at_least_one_and_each_has_a_way_back() -> None:
         assert path.read_text(encoding="utf-8").startswith("-- ")
 
 
+@pytest.mark.slow
 def test_it_is_applied_and_taken_back_and_neither_twice(database: Settings, owner: Connection) -> None:
     before = catalogue(owner)
     assert wrong(database) == []
@@ -102,6 +103,7 @@ def test_what_is_missing_of_it_is_found_and_put_right(database: Settings, owner:
     assert wrong(database) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with(database: Settings, owner: Connection) -> None:
     """Killed between two months, it leaves some of them indexed, and nothing is marked."""
     text = versions.optional()[NAME].read_text(encoding="utf-8")
@@ -118,6 +120,7 @@ def test_a_killed_run_is_gone_on_with(database: Settings, owner: Connection) -> 
     assert wrong(database) == []
 
 
+@pytest.mark.slow
 def test_a_half_made_one_can_be_taken_back_too(database: Settings, owner: Connection) -> None:
     before = catalogue(owner)
     optional.add(database, NAME, report=print)
@@ -127,6 +130,7 @@ def test_a_half_made_one_can_be_taken_back_too(database: Settings, owner: Connec
     assert wrong(database) == []
 
 
+@pytest.mark.slow
 def test_the_way_back_to_an_older_version_takes_it_back(database: Settings, owner: Connection) -> None:
     newest = list(versions.migrations())[-1]
     optional.add(database, NAME, report=print)
