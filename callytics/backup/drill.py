@@ -176,7 +176,7 @@ def _compare(server: Server, known: Moment, result: Drill, progress: Progress) -
     result.tables, result.rows = len(found), sum(rows for rows, _checksum in found.values())
     result.wrong += ledger.differences(known.tables, found)
     result.checked.append(
-        f"{counted(len(found), 'table')} with {counted(result.rows, 'row')} compared with {known.at:%F %T} UTC"
+        f"{counted(len(found), 'table')} with {counted(result.rows, 'row')} compared with {restore.shown(known.at)}"
     )
 
 
@@ -184,11 +184,11 @@ def _look_at_moments(server: Server, last: Moment | None, moment: datetime | Non
     """The newest second that must be there is, and nothing is younger than what was asked for."""
     with ledger.session(server.place, socket=server.socket, port=PORT) as connection:
         if last and SQL.one(connection, "moment", {"id": last.id}) is None:
-            result.wrong.append(f"what was committed at {last.at:%F %T} UTC is not there")
+            result.wrong.append(f"what was committed at {restore.shown(last.at)} is not there")
         if moment and (younger := SQL.value(connection, "beyond", {"until": moment})):
             result.wrong.append(f"{counted(younger, 'moment')} after {restore.shown(moment)} should not be there")
         if last:
-            result.checked.append(f"the newest second is there: {last.at:%F %T} UTC")
+            result.checked.append(f"the newest second is there: {restore.shown(last.at)}")
 
 
 def _ask_doctor(server: Server, before: Sequence[str], result: Drill) -> None:

@@ -215,5 +215,5 @@ def sized(number: int) -> str:
 
 
 def minute(moment: datetime) -> str:
-    """Return a moment for reading, to the minute and in UTC, whatever zone the session has that gave it."""
+    """Return a moment for reading, to the minute and in UTC, whatever zone it came in."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
