@@ -127,10 +127,9 @@ def followed(members: Sequence[Member], confirmed: Mapping[str, AbstractSet[str]
 
 def _leading(cluster: Cluster) -> Iterator[Fault]:
     leading = [member.name for member in cluster.members if member.leads]
-    if not leading:
+    # One that is not listened to may lead all the same, by the connections that it has.
+    if not leading and not any(member.untrusted for member in cluster.members):
         remedy = "start Patroni and etcd on two members at least: systemctl status patroni callytics-etcd"
-        if any(member.untrusted for member in cluster.members):
-            remedy = RENEW
         yield Fault("error", "nobody leads: nothing is stored", remedy)
     if len(leading) > 1:
         yield _several(cluster, leading)

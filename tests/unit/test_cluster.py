@@ -92,9 +92,7 @@ def test_members_whose_certificates_have_expired_are_renewed_and_not_started() -
     expired = {"untrusted": "certificate has expired"}
     seen = found(one=expired, two=expired, three=expired)
     assert {fault.remedy for fault in seen.faults} == {RENEW}
-    assert whats(seen)[1:] == [
-        f"{name} is not listened to: certificate has expired" for name in ("one", "two", "three")
-    ]
+    assert whats(seen) == [f"{name} is not listened to: certificate has expired" for name in ("one", "two", "three")]
     assert [fault.remedy for fault in found(three=expired).faults] == [RENEW]
 
 
