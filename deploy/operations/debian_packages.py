@@ -12,6 +12,8 @@ from pyinfra.facts.deb import DebPackages
 # An unattended upgrade may hold the lock of the packages. apt can wait for that one, but not for the lock of its lists.
 WAIT = "-o DPkg::Lock::Timeout=300"
 LOCKS = r"-lname /var/lib/apt/lists/lock -o -lname '/var/lib/dpkg/lock*'"
+# When a run last asked for news, until the host restarts; sources that were changed since then count anew.
+LISTED, SOURCES = "/run/callytics-packages-listed", "/etc/apt/sources.list*"
 QUIET = "DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1"
 
 
@@ -48,7 +50,10 @@ def present(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Install missing packages without their recommendations; never upgrades one that is installed."""
     missing = sorted(set(packages) - set(host.get_fact(DebPackages)))
     if missing:
-        yield to_the_end(f"apt-get update {WAIT}")
+        # A first run installs several times, and each reading of the lists takes seconds.
+        asked, changed = f"find {LISTED} -mmin -10 2>/dev/null", f"find {SOURCES} -newer {LISTED} 2>/dev/null"
+        known = f'[ -n "$({asked})" ] && [ -z "$({changed})" ]'
+        yield to_the_end(f"{{ {{ {known}; }} || {{ apt-get update {WAIT} && touch {LISTED}; }}; }}")
         yield to_the_end(f"{QUIET} apt-get install -y {WAIT} --no-install-recommends {' '.join(missing)}")
     else:
         host.noop(f"{', '.join(packages)} installed")

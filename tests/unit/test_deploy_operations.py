@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -179,6 +182,31 @@ def test_only_missing_packages_are_installed() -> None:
     _update, install = commands(debian_packages.present, ["python3", "python3-venv"], facts=facts)
     assert "--no-install-recommends python3-venv >" in str(install)
     assert commands(debian_packages.present, ["python3"], facts=facts) == []
+
+
+def test_apt_asks_for_news_once_a_run_and_again_for_other_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, sources, asked = tmp_path / "listed", tmp_path / "sources", tmp_path / "asked"
+    sources.touch()
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho $1 >>{asked}\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setattr(debian_packages, "LISTED", listed)
+    monkeypatch.setattr(debian_packages, "SOURCES", sources)
+    update, _install = commands(debian_packages.present, ["python3"], facts={debian_packages.DebPackages: {}})
+
+    def times() -> int:
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-c", str(update)], env={"PATH": path}, check=True)
+        return len(asked.read_text().splitlines())
+
+    before = time.time() - 3600
+    os.utime(sources, (before, before))
+    assert [times(), times()] == [1, 1]
+    os.utime(listed, (before + 60, before + 60))
+    assert [times(), times()] == [2, 2]
+    os.utime(sources, (time.time() + 5, time.time() + 5))
+    assert times() == 3
 
 
 def test_an_interrupted_installation_is_completed() -> None:
