@@ -32,8 +32,6 @@ Progress = Callable[[str, int, int], None]
 def candidate(cluster: Cluster, wanted: str | None) -> Member:
     """Return the member that shall lead; raises ClusterError where none could without losing something."""
     leader = _leader(cluster)
-    if cluster.failsafe:
-        raise ClusterError("etcd does not answer, so nobody else can lead: start callytics-etcd on two members first")
     if wanted == leader.name:
         raise ClusterError(f"{wanted} leads already: name another member")
     found = [_named(cluster, wanted)] if wanted else [one for one in cluster.members if not one.leads and one.answers]
@@ -69,11 +67,6 @@ def restartable(cluster: Cluster, names: Sequence[str]) -> list[Member]:
     found = [_named(cluster, name) for name in names] or [one for one in cluster.members if one.pending_restart]
     for member in found:
         others = [one for one in cluster.confirming if one.name != member.name]
-        if member.leads and cluster.failsafe:
-            raise ClusterError(
-                f"{member.name} leads and etcd does not answer, without which nobody leads after a restart: start "
-                "callytics-etcd on two members first"
-            )
         if member.synchronous and not others:
             raise ClusterError(
                 f"{member.name} alone confirms what is stored: nothing could be stored meanwhile, bring the other back"
@@ -145,6 +138,12 @@ def _leader(cluster: Cluster) -> Member:
     leader = cluster.leader
     if leader is None:
         raise ClusterError("not exactly one member leads: wait until 'callytics cluster' says who does")
+    if cluster.failsafe:
+        # Asked all the same, it closes the connection.
+        raise ClusterError(
+            "etcd does not answer, without which Patroni does nothing that it is told: start callytics-etcd on two "
+            "members first"
+        )
     return leader
 
 

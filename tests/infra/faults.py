@@ -194,6 +194,13 @@ FAULTS = (
         least=10,
         person="deploy/etcd.py",
     ),
+    Fault(
+        "etcd's data of all members lost",
+        lambda scene: scene.everybody("systemctl stop callytics-etcd && rm -rf /var/lib/etcd/callytics/member"),
+        lambda scene: scene.cluster.deployment.run("deploy/etcd.py"),
+        least=10,
+        person="deploy/etcd.py",
+    ),
     Fault("both standbys stopped, 20 s", _stop_both, _start_both, least=20, most=20),
     Fault(
         "both standbys stopped, waits for them cancelled, primary off",

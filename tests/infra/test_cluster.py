@@ -140,9 +140,25 @@ def calls_as_an_agent(app: LabHost) -> str:
     return f"curl -s -m 10 -o /dev/null -w '%{{http_code}}' {headers} {BASE}/calls"
 
 
-def test_after_a_switchover_a_run_changes_nothing_either(cluster: Cluster) -> None:
+def test_after_a_switchover_a_run_changes_nothing_either_nor_does_another_order(cluster: Cluster) -> None:
+    listed = ",".join(reversed(cluster.members))
+    cluster.deployment.set(DATABASE_HOSTS=listed, POSTGRES_READ_HOST=listed)
     run = cluster.deployment.run(check=False)
     assert (run.exit_code, run.changed, run.failed) == (0, {}, {}), run.output[-6000:]
+
+
+def test_etcd_that_lost_all_that_it_kept_begins_anew(cluster: Cluster) -> None:
+    """Patroni took it for an old one, and went on without it for ever."""
+    leader = cluster.leader
+    for member in cluster.members.values():
+        member.run("systemctl stop callytics-etcd && rm -r /var/lib/etcd/callytics/member")
+    # Its start, which Restart= repeats.
+    began = leader.run("systemctl start callytics-etcd", check=False)
+    assert began.returncode == 1
+    cluster.deployment.run("deploy/etcd.py")
+    wait_for(lambda: bool(cluster.status(leader)["ok"]), "the members do not take the new etcd for theirs")
+    assert cluster.leader.address == leader.address
+    assert ask(leader, "show synchronous_standby_names").startswith("ANY 1 (")
 
 
 def test_each_member_tells_monitoring_what_it_is(cluster: Cluster) -> None:

@@ -272,7 +272,7 @@ def test_the_standby_that_lacks_least_shall_lead() -> None:
         ({}, "four", "four is no member: one of one, two, three"),
         ({"one": None}, None, "not exactly one member leads"),
         ({"two": leading("two")}, None, "not exactly one member leads"),
-        ({"one": leading(failsafe_mode_is_active=True)}, None, "etcd does not answer, so nobody else can lead"),
+        ({"one": leading(failsafe_mode_is_active=True)}, None, "etcd does not answer, without which Patroni"),
     ],
 )
 def test_a_switchover_that_would_lose_something_is_refused(other: Answers, wanted: str | None, why: str) -> None:
@@ -299,11 +299,12 @@ def test_a_restart_that_nobody_could_store_through_is_refused(confirming: tuple[
         restartable(found(one=leading(confirming=confirming)), [name])
 
 
-def test_a_leader_is_not_restarted_without_etcd() -> None:
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_nothing_is_restarted_or_copied_without_etcd(name: str) -> None:
     seen = found(one=leading(failsafe_mode_is_active=True))
-    with pytest.raises(ClusterError, match="one leads and etcd does not answer"):
-        restartable(seen, ["one"])
-    assert [member.name for member in restartable(seen, ["two"])] == ["two"]
+    for refuses in (lambda: restartable(seen, [name]), lambda: copyable(seen, name)):
+        with pytest.raises(ClusterError, match="etcd does not answer, without which Patroni does nothing"):
+            refuses()
 
 
 def test_who_stops_waiting_is_told_that_patroni_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
