@@ -9,17 +9,18 @@ from deploy.operations import debian_packages, units
 from deploy.operations.cluster import clusters
 from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.conf import conf
+from deploy.operations.failover.adopting import refuse_unknown_locales, warn_of_left_behind
 from deploy.operations.failover.founding import (
     anew,
     founds,
     refuse_anew,
     refuse_lone,
     refuse_members,
+    refuse_others_servers,
     refuse_several,
     refuse_strangers,
     unused,
     warn_of_consents,
-    warn_of_left_behind,
 )
 
 EVERY_ADDRESS = ("*", "0.0.0.0", "::")
@@ -30,8 +31,10 @@ if "database" in host.groups:
     drop_in = f"/etc/systemd/system/{unit}.d/callytics.conf"
 
     if "cluster" in host.groups:
+        refuse_others_servers()
         refuse_strangers()
         refuse_several()
+        refuse_unknown_locales()
         refuse_anew()
         refuse_lone()
         warn_of_consents()

@@ -11,6 +11,7 @@ from deploy.operations import units
 from deploy.operations.cluster.machine import server_sizes
 from deploy.operations.conf import conf, template
 from deploy.operations.failover import patroni
+from deploy.operations.failover.adopting import adopting, as_text, brings
 from deploy.operations.failover.founding import founds
 from deploy.operations.failover.patroni import as_file, dynamic
 from deploy.operations.hosts import wait_for_each_other
@@ -71,6 +72,18 @@ if "cluster" in host.groups:
         folder=place.server,
         settings=data.cluster_server | {"ssl_ca_file": f"{place.server}/ca.crt"},
     )
+    path = f"{place.server}/conf.d/adopted.conf"
+    if adopting():
+        secret_files.secret(
+            name="Have every member answer as the first one did",
+            content=partial(as_text, path, data.cluster_server),
+            dest=path,
+            user="root",
+            group="postgres",
+            mode=0o640,
+            _if=partial(brings, path, data.cluster_server),
+        )
+        wait_for_each_other(name="Wait until every member has these settings")
     # PostgreSQL's archiving writes there, and the unit names them: they must be there before it starts.
     for name in ("/var/spool/pgbackrest", "/var/log/pgbackrest"):
         files.directory(name=f"Make {name}", path=name, user="postgres", group="postgres", mode="0750")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy import policy
+from deploy.operations.cluster.psql import read_query
+from deploy.operations.failover import adopting
 from tests.infra.connections import ask, info
 from tests.infra.deployment import ROLES, SITE, Deployment, Run
 from tests.infra.lab import Lab, LabHost
@@ -52,6 +55,16 @@ def test_the_first_run_makes_a_database(deployment: Deployment) -> None:
     assert run.seen
     assert not run.failed
     assert_works(deployment)
+
+
+def test_a_host_as_it_was_made_answers_as_a_member_of_three_does(alone: Deployment) -> None:
+    """What else its own files said would be brought along when it becomes one."""
+    found = alone.document(read_query("own_settings"))
+    answers, more = found["answers"], found["more"]
+    assert {"timezone", "lc_messages"} <= answers.keys()
+    assert {name: said for name, said in answers.items() if policy.CLUSTER_SERVER.get(name) != said} == {}
+    assert not more.keys() - adopting.PATRONIS
+    assert found["locales"] == ["C.UTF-8"]
 
 
 def test_no_output_shows_a_password(deployment: Deployment) -> None:

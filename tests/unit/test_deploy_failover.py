@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +24,8 @@ from deploy import policy
 from deploy.operations import debian_packages, file_times, pgbackrest, units
 from deploy.operations.cluster import minor, server_settings
 from deploy.operations.cluster.clusters import ClusterState
-from deploy.operations.failover import etcd, founding, patroni
+from deploy.operations.cluster.databases import Databases
+from deploy.operations.failover import adopting, etcd, founding, patroni
 from tests.support.deploying import Answer, commands, made_up_host
 from tests.support.places import REPOSITORY
 
@@ -421,6 +422,98 @@ def test_the_login_of_the_store_that_is_asked_is_no_argument() -> None:
     assert "it's" not in asked.get_raw_value()
 
 
+OTHERS = {"crm": {}, "postgres": {}, "template0": {}, "template1": {}}
+ELSEWHERE = {"15/main": (5432, "/srv/pg")}
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        ({}, None),
+        (
+            {founding.Whose: ["filled"]},
+            "b holds crm and no database callytics: .* stop postgresql@15-main there",
+        ),
+        ({founding.Whose: ["filled"], Databases: OTHERS | {"callytics": {}}}, None),
+        ({founding.Whose: ["ours", "filled"], Databases: None}, None),
+        ({founding.Whose: ["filled"], Databases: None}, "b holds databases, and no server runs .* 'systemctl start"),
+        ({founding.Whose: ["filled"], patroni.Enabled: True}, None),
+        ({founding.Servers: {"15/main": (5432, "/var/lib/postgresql/15/main")}}, None),
+        ({founding.Servers: ELSEWHERE}, "b has PostgreSQL's cluster 15/main in /srv/pg"),
+        (
+            {founding.Servers: {"13/main": (5432, "/x")}},
+            "b has PostgreSQL's cluster 13/main on port 5432: give",
+        ),
+        ({founding.Servers: {"13/main": (5433, "/x")}}, None),
+    ],
+)
+def test_a_server_of_somebody_elses_is_refused_before_anything_changes(
+    found: dict[Any, Any], refused: str | None
+) -> None:
+    """Its databases would become every member's where no other has data."""
+    nothing = {founding.Servers: {}, founding.Whose: [], patroni.Enabled: False, Databases: OTHERS}
+    hosts = {name: SimpleNamespace(get_fact=lambda fact, **_: nothing[fact]) for name in "ac"}
+    hosts["b"] = SimpleNamespace(get_fact=lambda fact, **_: {**nothing, **found}[fact])
+    with made_up_host({}) as host:
+        known = {"postgres_cluster": "15/main", "postgres_port": 5432, "postgres_database": "callytics"}
+        host.data = SimpleNamespace(cluster_members=dict.fromkeys("abc", ""), **known)
+        host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        host.state.activated_hosts = [*hosts.values()]
+        if refused:
+            with pytest.raises(PyinfraError, match=f"{refused}.*Nothing was changed"):
+                founding.refuse_others_servers()
+        else:
+            founding.refuse_others_servers()
+
+
+def members_with(**facts: Mapping[Any, Any]) -> dict[str, Any]:
+    nothing = {patroni.Enabled: False, ClusterState: {}, adopting.Adopted: [], adopting.OwnSettings: None}
+    return {
+        name: SimpleNamespace(name=name, get_fact=lambda fact, one=one, **_: {**nothing, **one}[fact])
+        for name, one in facts.items()
+    }
+
+
+def brought(on: str, **facts: Mapping[Any, Any]) -> list[str]:
+    """Return the settings that a host gets of what the first of a, b and c had."""
+    hosts = members_with(**facts)
+    with made_up_host({}) as host:
+        host.get_fact = hosts[on].get_fact
+        host.data = SimpleNamespace(cluster_members=hosts, postgres_cluster="15/main")
+        host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        host.state.activated_hosts = [*hosts.values()]
+        return adopting.adopted("/there", policy.CLUSTER_SERVER).splitlines()[1:]
+
+
+def test_every_member_answers_as_the_host_did_that_had_the_data() -> None:
+    answers = {"timezone": "Asia/Seoul", "datestyle": "iso, mdy", "xmloption": "it's \\ new"}
+    had = {ClusterState: {"filled": True}, adopting.OwnSettings: {"answers": answers}}
+    lines = ["timezone = 'Asia/Seoul'", "xmloption = 'it''s \\\\ new'"]
+    assert brought("a", a={}, b={}, c=had) == brought("c", a={}, b={}, c=had) == lines
+    # Later it is people's: who replaces another gets it from the others, and nobody's is overwritten.
+    theirs = {patroni.Enabled: True, adopting.Adopted: ["# Yours", "timezone = 'Asia/Tokyo'"]}
+    assert brought("a", a={}, b=theirs, c=had) == ["timezone = 'Asia/Tokyo'"]
+    assert brought("c", a={}, b=theirs, c={adopting.Adopted: ["# Yours", "timezone = 'UTC'"]}) == ["timezone = 'UTC'"]
+    assert brought("a", a={}, b={patroni.Enabled: True}, c=had) == []
+    alike = {ClusterState: {"filled": True}, adopting.OwnSettings: {"answers": {"timezone": "Etc/UTC"}}}
+    assert brought("a", a={}, b={}, c=alike) == []
+
+
+@pytest.mark.parametrize("known", ["ko_KR.utf8", ""])
+def test_a_host_that_does_not_know_the_datas_locale_is_named(known: str) -> None:
+    has = {adopting.Locales: ["C", "C.utf8", "ko_KR.utf8"], adopting.OwnSettings: {"locales": ["C", "ko_KR.UTF-8"]}}
+    hosts = members_with(a={adopting.Locales: ["C", "C.utf8", known]}, b=has)
+    with made_up_host({}) as host:
+        host.data = SimpleNamespace(cluster_members=hosts, postgres_cluster="15/main")
+        host.state.inventory = SimpleNamespace(get_host=hosts.__getitem__)
+        host.state.activated_hosts = [*hosts.values()]
+        if known:
+            adopting.refuse_unknown_locales()
+        else:
+            with pytest.raises(PyinfraError, match=r"a lacks ko_KR\.UTF-8, in which .* nothing was changed"):
+                adopting.refuse_unknown_locales()
+
+
 @pytest.mark.parametrize(
     ("own", "enabled", "says"),
     [
@@ -437,9 +530,9 @@ def test_the_login_of_the_store_that_is_asked_is_no_argument() -> None:
 def test_what_only_debians_file_says_is_told_before_nobody_reads_it_any_more(
     own: Any, enabled: bool, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with made_up_host({patroni.Enabled: enabled, founding.OwnSettings: own}) as host:
+    with made_up_host({patroni.Enabled: enabled, adopting.OwnSettings: own and {"more": own}}) as host:
         host.data = SimpleNamespace(postgres_cluster="15/main")
-        founding.warn_of_left_behind(policy.CLUSTER_SERVER)
+        adopting.warn_of_left_behind(policy.CLUSTER_SERVER)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * bool(says)
     assert f"what shall stay of {says} belongs into a file" in caplog.text or not says
 

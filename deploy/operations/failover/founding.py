@@ -11,23 +11,11 @@ from pyinfra.api import FactBase, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import PyinfraError
 
 from deploy.operations.cluster.clusters import ClusterState, Identifier
-from deploy.operations.cluster.psql import JsonFact
+from deploy.operations.cluster.databases import Databases
+from deploy.operations.cluster.server_settings import unit_of
 from deploy.operations.failover.etcd import HasData, accepts, is_lone
 from deploy.operations.failover.patroni import Enabled
 from deploy.operations.hosts import reached
-
-# What Patroni says itself, or a file has only for Debian's own programs.
-PATRONIS = {
-    "cluster_name",
-    "data_directory",
-    "dynamic_shared_memory_type",
-    "external_pid_file",
-    "hba_file",
-    "ident_file",
-    "log_line_prefix",
-    "stats_temp_directory",
-    "unix_socket_directories",
-}
 
 # What somebody does whose members have no data, while there are backups.
 WAYS = (
@@ -48,10 +36,37 @@ class Kept(FactBase[bool]):
         return bool(output)
 
 
-class OwnSettings(JsonFact):
-    """What Debian's postgresql.conf alone says; None where no server runs."""
+class Servers(FactBase[dict[str, tuple[int, str]]]):
+    """Port and data's folder of each of Debian's clusters of PostgreSQL, by its name, such as 15/main."""
 
-    query = "own_settings"
+    default = dict
+
+    def command(self) -> str:
+        """Return the command that asks."""
+        return "pg_lsclusters --no-header 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> dict[str, tuple[int, str]]:
+        """Return what the lines say: version, name, port, state, account and folder."""
+        rows = [line.split() for line in output]
+        return {f"{row[0]}/{row[1]}": (int(row[2]), row[5]) for row in rows if len(row) > 5}
+
+
+class Whose(FactBase[list[str]]):
+    """``ours`` where a deployment has written a server's settings, ``filled`` where somebody made databases in it."""
+
+    default = list
+
+    def command(self, cluster: str) -> str:
+        """Return the command that asks."""
+        return (
+            f"[ -f /etc/postgresql/{cluster}/conf.d/callytics.conf ] && echo ours; "
+            # initdb's own have smaller numbers.
+            f"ls /var/lib/postgresql/{cluster}/base 2>/dev/null | grep -qE '^[0-9]{{5,}}$' && echo filled; true"
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        """Return the words."""
+        return output
 
 
 def refuse_lone() -> None:
@@ -104,6 +119,40 @@ def refuse_several() -> None:
 def _filled(members: Mapping[str, Any]) -> list[str]:
     cluster = host.data.postgres_cluster
     return [name for name, one in members.items() if one.get_fact(ClusterState, cluster=cluster).get("filled")]
+
+
+def refuse_others_servers() -> None:
+    """Raise PyinfraError, before anything is changed, where a host has a server of somebody else's in a member's place.
+
+    Its databases would become every member's, or be shut off.
+    """
+    for name in host.data.cluster_members:
+        if why := _others_server(reached(name)):
+            raise PyinfraError(f"{name} {why}; or name another host in its place. Nothing was changed")
+
+
+def _others_server(one: Any) -> str | None:
+    data, cluster = host.data, host.data.postgres_cluster
+    for other, (port, folder) in one.get_fact(Servers).items():
+        if other == cluster and folder != f"/var/lib/postgresql/{cluster}":
+            return f"has PostgreSQL's cluster {cluster} in {folder}, which no deployment made: rename it there"
+        if other != cluster and port == data.postgres_port:
+            return f"has PostgreSQL's cluster {other} on port {port}: give that one another port, or set POSTGRES_PORT"
+    whose = one.get_fact(Whose, cluster=cluster)
+    if "ours" in whose or "filled" not in whose or one.get_fact(Enabled):
+        return None
+    found = one.get_fact(Databases, cluster=cluster)
+    if found is None:
+        return f"holds databases, and no server runs that says whose: run 'systemctl start {unit_of(cluster)}' there"
+    strangers = sorted(found.keys() - {"postgres", "template0", "template1"})
+    return (
+        None
+        if data.postgres_database in found
+        else (
+            f"holds {', '.join(strangers)} and no database {data.postgres_database}: where these are not wanted, stop "
+            f"{unit_of(cluster)} there and move /var/lib/postgresql/{cluster} away"
+        )
+    )
 
 
 def refuse_strangers() -> None:
@@ -177,21 +226,4 @@ def refuse_members() -> None:
         raise PyinfraError(
             f"{host.name} is a member of a cluster that DATABASE_HOSTS names no more: name all three; one host "
             "again is another machine, to which the newest backup is restored"
-        )
-
-
-def warn_of_left_behind(kept: Mapping[str, str]) -> None:
-    """Tell, before a host becomes the first member, which settings of its postgresql.conf will count no more.
-
-    ``kept`` are those that every member gets.
-    """
-    if host.get_fact(Enabled):
-        return
-    own = host.get_fact(OwnSettings, cluster=host.data.postgres_cluster) or {}
-    lost = {name: said for name, said in own.items() if name not in PATRONIS and kept.get(name) != said}
-    if lost:
-        says = ", ".join(f"{name} = '{said}'" for name, said in sorted(lost.items()))
-        logger.warning(
-            f"{host.print_prefix}postgresql.conf will not be read once Patroni runs: what shall stay of {says} belongs "
-            f"into a file of your own in /etc/postgresql/{host.data.postgres_cluster}/conf.d on every member"
         )
