@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,24 +20,23 @@ from tests.support.places import REPOSITORY
 SYSTEM_SERVERS = Path("/usr/lib/postgresql")
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """The working tree as git would clone it, changes that are not committed included."""
+def cloned(folder: Path) -> Path:
+    """Return the working tree as git would clone it, changes that are not committed included."""
     listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPOSITORY, capture_output=True)
     if listed.returncode:
         lacking("the tests do not run in a git checkout")
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
-        source, target = REPOSITORY / name, tmp_path / "clone" / name
+        source, target = REPOSITORY / name, folder / "clone" / name
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
             target.chmod(source.stat().st_mode)
-    return tmp_path / "clone"
+    return folder / "clone"
 
 
-@pytest.fixture
-def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """A way to run scripts/demo in the clone, as another account if told how; its server ends with the test."""
+@contextmanager
+def demonstration(clone: Path, home: Path) -> Iterator[Callable[..., str]]:
+    """Lend a way to run scripts/demo in a clone, as another account if told how; its servers end with the block."""
     last: tuple[str, ...] = ()
 
     def run(*account: str, arguments: Sequence[str | Path] = ("50",), **changes: str) -> str:
@@ -46,7 +46,7 @@ def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         done = subprocess.run(
             command,
             cwd=clone,
-            env=login(tmp_path, **changes),
+            env=login(home, **changes),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -54,11 +54,26 @@ def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    yield run
-    for folder in (".demo", ".demo-files"):
-        if (clone / folder).exists():
-            stop = [*last, clone / ".venv/bin/callytics", "server", "stop", "--remove", folder]
-            subprocess.run(stop, cwd=clone, env=login(tmp_path), check=True)
+    try:
+        yield run
+    finally:
+        for folder in (".demo", ".demo-files"):
+            if (clone / folder / ".callytics-server").exists():
+                stop = [*last, clone / ".venv/bin/callytics", "server", "stop", "--remove", folder]
+                subprocess.run(stop, cwd=clone, env=login(home), check=True)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone that is fresh for the first test, and used for the others: installing takes longer than they do."""
+    return cloned(tmp_path_factory.mktemp("used"))
+
+
+@pytest.fixture
+def demo(clone: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """A way to run scripts/demo in that clone."""
+    with demonstration(clone, tmp_path) as run:
+        yield run
 
 
 def login(home: Path, **changes: str) -> Mapping[str, str]:
@@ -176,20 +191,21 @@ def test_demo_runs_as_often_as_one_likes(clone: Path, demo: Callable[..., str], 
 @pytest.mark.demo
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide the machine's server and become a user")
-def test_demo_runs_for_a_user_without_postgres(clone: Path, demo: Callable[..., str], tmp_path: Path) -> None:
-    """The server comes as a wheel, and nothing needs root."""
+def test_demo_runs_for_a_user_without_postgres(tmp_path: Path) -> None:
+    """On a fresh clone: the server comes as a wheel, and nothing needs root."""
     hide = f"[ ! -d {SYSTEM_SERVERS} ] || mount -t tmpfs none {SYSTEM_SERVERS}"
     if subprocess.run(["unshare", "--mount", "sh", "-c", hide], check=False).returncode:
         lacking("root may not mount here")
-    nobody = pwd.getpwnam("nobody")
+    clone, nobody = cloned(tmp_path), pwd.getpwnam("nobody")
     for path in (tmp_path, clone, *clone.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     for parent in tmp_path.parents[:3]:
         parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
     become = f"setpriv --reuid={nobody.pw_uid} --regid={nobody.pw_gid} --clear-groups"
-    said = demo("unshare", "--mount", "sh", "-c", f'({hide}) && exec {become} "$@"', "sh")
-    assert "Install PostgreSQL in .venv, this machine has none" in said
-    check(clone, said)
+    with demonstration(clone, tmp_path) as demo:
+        said = demo("unshare", "--mount", "sh", "-c", f'({hide}) && exec {become} "$@"', "sh")
+        assert "Install PostgreSQL in .venv, this machine has none" in said
+        check(clone, said)
 
 
 def in_environment_script(commands: str, path: str) -> subprocess.CompletedProcess[str]:

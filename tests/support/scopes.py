@@ -10,7 +10,7 @@ from tests.support.places import REPOSITORY
 # Where both are asked for, the file goes with those that need two hosts.
 PROVISIONED = ("apart", "alone")
 # xdist hands out scopes in their order: first what takes the longest.
-FIRST = (*PROVISIONED, "tests/infra/test_cluster.py", "tests/unit/test_sample.py")
+FIRST = (*PROVISIONED, "tests/infra/test_cluster.py", "tests/test_demo.py", "tests/unit/test_sample.py")
 
 
 def scope_of(test: str) -> str:

@@ -115,7 +115,7 @@ def test_help_says_what_there_is_and_runs_nothing(checkout: Path) -> None:
 
 def test_files_that_ask_for_the_same_hosts_are_run_by_one_process() -> None:
     """Each of the others has its own turn, so that hosts of several tests are up side by side."""
-    files = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").glob("*/test_*.py")]
+    files = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").rglob("test_*.py")]
     scopes = {file: scope_of(f"{file}::test") for file in files}
     assert scopes["tests/infra/test_backup.py"] == scopes["tests/infra/test_monitoring.py"] == "alone"
     # It asks for both.
