@@ -65,6 +65,13 @@ def test_a_host_as_it_was_made_answers_as_a_member_of_three_does(alone: Deployme
     assert {name: said for name, said in answers.items() if policy.CLUSTER_SERVER.get(name) != said} == {}
     assert not more.keys() - adopting.PATRONIS
     assert found["locales"] == ["C.UTF-8"]
+    # Others ask, too, when this is written already: then the file before it counts no more.
+    file = "/etc/postgresql/15/main/conf.d/adopted.conf"
+    alone.database.run(f"echo \"timezone = '{answers['timezone']}'\" >{file}")
+    try:
+        assert alone.document(read_query("own_settings")) == found
+    finally:
+        alone.database.run(f"rm {file}")
 
 
 def test_no_output_shows_a_password(deployment: Deployment) -> None:

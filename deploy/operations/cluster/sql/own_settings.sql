@@ -1,5 +1,6 @@
 -- What somebody's files say by which a query's answer may differ, what else Debian's postgresql.conf says, neither of
--- which Patroni has other members read, and the locales that whoever has the same data must know.
+-- which Patroni has other members read, and the locales that whoever has the same data must know. The files are read as
+-- they are now: what was just written into adopted.conf counts in place of what it says again.
 select
     json_build_object(
         'answers', coalesce(json_object_agg(lower(f.name), f.setting) filter (where f.answers), '{}'::json),
@@ -44,5 +45,5 @@ from
         where
             f.applied
             and f.sourcefile ~ '^/etc/postgresql/.*/(postgresql\.conf|conf\.d/[^/]*)$'
-            and f.sourcefile !~ '/conf\.d/(callytics|adopted)\.conf$'
+            and f.sourcefile !~ '/conf\.d/callytics\.conf$'
     ) as f
