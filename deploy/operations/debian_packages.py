@@ -54,7 +54,9 @@ def present(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
         asked, changed = f"find {LISTED} -mmin -10 2>/dev/null", f"find {SOURCES} -newer {LISTED} 2>/dev/null"
         known = f'[ -n "$({asked})" ] && [ -z "$({changed})" ]'
         yield to_the_end(f"{{ {{ {known}; }} || {{ apt-get update {WAIT} && touch {LISTED}; }}; }}")
-        yield to_the_end(f"{QUIET} apt-get install -y {WAIT} --no-install-recommends {' '.join(missing)}")
+        install = f"{QUIET} apt-get install -y {WAIT} --no-install-recommends {' '.join(missing)}"
+        # Asking may have failed in part, which apt takes for a success: the next run asks again.
+        yield to_the_end(f"{{ {install} || {{ rm -f {LISTED}; false; }}; }}")
     else:
         host.noop(f"{', '.join(packages)} installed")
 

@@ -144,14 +144,12 @@ def _others_server(one: Any) -> str | None:
     found = one.get_fact(Databases, cluster=cluster)
     if found is None:
         return f"holds databases, and no server runs that says whose: run 'systemctl start {unit_of(cluster)}' there"
+    if data.postgres_database in found:
+        return None
     strangers = sorted(found.keys() - {"postgres", "template0", "template1"})
     return (
-        None
-        if data.postgres_database in found
-        else (
-            f"holds {', '.join(strangers)} and no database {data.postgres_database}: where these are not wanted, stop "
-            f"{unit_of(cluster)} there and move /var/lib/postgresql/{cluster} away"
-        )
+        f"holds {', '.join(strangers)} and no database {data.postgres_database}: where these are not wanted, stop "
+        f"{unit_of(cluster)} there and move /var/lib/postgresql/{cluster} away"
     )
 
 
