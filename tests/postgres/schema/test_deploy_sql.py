@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -18,6 +20,7 @@ from deploy.operations.cluster.databases import privilege_changes, statistics_ch
 from deploy.operations.cluster.declared_roles import Role, role_changes
 from deploy.operations.cluster.psql import read_query
 from deploy.operations.cluster.server_settings import is_stale
+from tests.support.servers import VOLATILE, private_server
 
 NAME = "deploy_test"
 # The last ones hold what SASLprep changes, and what it refuses.
@@ -148,6 +151,24 @@ def test_alter_system_is_found(superuser: Connection) -> None:
             assert ask(superuser, "settings")["altered"] == ["work_mem"]
         finally:
             cursor.execute("alter system reset all")
+
+
+def test_what_a_host_answers_by_is_found_in_whatever_language_its_server_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGUAGE", "ko")
+    # Debian has the file elsewhere.
+    query = read_query("own_settings").replace("^/etc/postgresql/.*/", "^/.*/")
+    with (
+        private_server(tmp_path, VOLATILE | {"lc_messages": "C.UTF-8", "datestyle": "german"}) as server,
+        closing(psycopg2.connect(server.superuser_conninfo())) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(query)
+        (found,) = cursor.fetchone() or ({},)
+    assert found["answers"].items() >= {"datestyle": "german", "lc_messages": "C.UTF-8"}.items()
+    assert "C.UTF-8" in found["locales"]
+    assert not {"datestyle", "lc_messages"} & found["more"].keys()
 
 
 def test_public_schema(superuser: Connection) -> None:

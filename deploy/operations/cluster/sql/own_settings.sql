@@ -1,6 +1,9 @@
 -- What somebody's files say by which a query's answer may differ, what else Debian's postgresql.conf says, neither of
 -- which Patroni has other members read, and the locales that whoever has the same data must know. The files are read as
 -- they are now: what was just written into adopted.conf counts in place of what it says again.
+-- In English, as categories are asked for below, which are translated like messages.
+set lc_messages to 'C';
+
 select
     json_build_object(
         'answers', coalesce(json_object_agg(lower(f.name), f.setting) filter (where f.answers), '{}'::json),
@@ -17,7 +20,7 @@ select
                 select unnest(array[d.datcollate, d.datctype])
                 from pg_database as d
                 union all
-                select s.setting
+                select s.reset_val
                 from pg_settings as s
                 where s.name like 'lc\_%'
             ) as l (locale)
