@@ -226,14 +226,30 @@ def test_one_that_was_taken_out_and_is_named_again_leaves_its_data_behind() -> N
     assert invited(others | {"https://10.0.0.2:2380": "b2"}, data=True) == []
 
 
+def test_who_was_invited_and_taken_out_before_it_began_is_invited_anew() -> None:
+    others = {"https://10.0.0.1:2380": "a1", "https://10.0.0.3:2380": "c3"}
+    add, note = invited(others, noted=True)
+    assert "member add 'b'" in add
+    assert "STATE=existing" in note
+    assert invited(others | {"https://10.0.0.2:2380": "b2"}, noted=True) == []
+
+
 def _has(data: bool, fact: Any) -> Any:
     return data if fact is etcd.HasData else []
 
 
-def on_b(operation: Any, found: dict[str, str] | None, holders: str) -> list[str]:
-    """Return the commands of an operation on b, where these members have data of etcd."""
-    others = {name: SimpleNamespace(get_fact=partial(_has, name in holders)) for name in MEMBERS}
-    with made_up_host({etcd.HasData: "b" in holders, etcd.Invited: [], etcd.Members: found}) as host:
+EXISTING = ["ETCD_INITIAL_CLUSTER_STATE=existing"]
+
+
+def on_b(operation: Any, found: dict[str, str] | None, holders: str, invited: str = "") -> list[str]:
+    """Return the commands of an operation on b, where some members have data of etcd, and others were invited."""
+
+    def known(name: str, fact: Any) -> Any:
+        return EXISTING if fact is etcd.Invited and name in invited else _has(name in holders, fact)
+
+    others = {name: SimpleNamespace(get_fact=partial(known, name)) for name in MEMBERS}
+    with made_up_host({etcd.Members: found}) as host:
+        host.get_fact = lambda fact, **_: found if fact is etcd.Members else known("b", fact)
         host.state.inventory = SimpleNamespace(get_host=others.__getitem__)
         return [str(command) for command in operation._inner("b", MEMBERS, "/etc/etcd")]
 
@@ -246,6 +262,19 @@ def test_one_that_is_left_begins_anew_only_where_no_other_has_data_and_no_majori
     )
     assert on_b(etcd.left, {"https://10.0.0.2:2380": "b2"}, "b") == on_b(etcd.left, None, "ab") == []
     assert on_b(etcd.left, None, "") == []
+
+
+def test_an_invitation_by_members_that_are_gone_is_no_way_out_and_in_no_ones_way() -> None:
+    """As where two are lost while a third one is being replaced."""
+    stop, _aside = on_b(etcd.left, None, "b", invited="a")
+    assert "systemctl stop" in stop
+    (note,) = on_b(etcd.invited, None, "", invited="b")
+    assert f"STATE=new ETCD_INITIAL_CLUSTER_TOKEN={etcd.TOKEN}" in note
+    # With a note of that kind nobody founds.
+    (note,) = on_b(etcd.invited, None, "", invited="a")
+    assert f"STATE=new ETCD_INITIAL_CLUSTER_TOKEN={etcd.TOKEN}" in note
+    # Before that is accepted, the two may yet be a majority.
+    assert on_b(etcd.invited, None, "a", invited="b") == on_b(etcd.invited, None, "ac", invited="b") == []
 
 
 def test_one_that_is_left_is_refused_before_anything_is_changed_unless_it_may_count() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from ipaddress import ip_address
 
 from pyinfra import host, logger
@@ -144,10 +144,14 @@ def reduced(members: Mapping[str, str], folder: str, scope: str) -> Generator[St
     yield StringCommand(f"for _ in $(seq {WAIT_SECONDS}); do {asked} >/dev/null 2>&1 && exit 0; sleep 1; done; {asked}")
 
 
-def is_lone(member: str, members: Mapping[str, str], folder: str) -> bool:
-    """Tell whether this member alone has data of etcd, which is no majority, and no other is about to begin with it."""
+def is_lone(member: str, members: Mapping[str, str], folder: str, *, accepted: bool = False) -> bool:
+    """Tell whether this member alone has data of etcd, which is no majority, and no other is about to begin with it.
+
+    Once that is ``accepted``, who was invited by a majority that is no more counts for nobody.
+    """
     others = [host.state.inventory.get_host(name) for name in members if name != member]
-    if not host.get_fact(HasData) or any(one.get_fact(HasData) or one.get_fact(Invited) for one in others):
+    begins: Callable[[list[str]], bool] = _founds if accepted else bool
+    if not host.get_fact(HasData) or any(one.get_fact(HasData) or begins(one.get_fact(Invited)) for one in others):
         return False
     endpoints = [authority_of(address, 2379) for address in members.values()]
     return host.get_fact(Members, folder=folder, endpoints=endpoints) is None
@@ -167,7 +171,7 @@ def left(member: str, members: Mapping[str, str], folder: str) -> Generator[Stri
 
     What it has kept, who led among it, stays beside. Does nothing where a majority answers, or another one has data.
     """
-    if not is_lone(member, members, folder):
+    if not is_lone(member, members, folder, accepted=True):
         host.noop("a majority of etcd is there, or this member has nothing of it")
         return
     # Patroni would stop where it finds its server a standby of nobody that etcd knows: it starts anew once etcd has.
@@ -180,37 +184,50 @@ def invited(member: str, members: Mapping[str, str], folder: str) -> Generator[S
     """Note for a member without data how it begins: as one of the first where no other has data, or else as a new one.
 
     Who comes back without data is taken out and in again: two members under one name could each vote. So does who was
-    taken out before, and has data that are of no use: etcd never takes it in again with them. Fails where the others,
-    who have data, do not answer.
+    taken out before, and has data, or a note, that are of no use: etcd never takes it in again with them. Fails where
+    the others, who have data, do not answer.
     """
     others = [name for name in members if name != member]
     endpoints = [authority_of(members[name], 2379) for name in others]
-    found = host.get_fact(Members, folder=folder, endpoints=endpoints)
-    has_data = host.get_fact(HasData)
-    if host.get_fact(Invited) or (has_data and (found is None or peer_url(members[member]) in found)):
+    found, url = host.get_fact(Members, folder=folder, endpoints=endpoints), peer_url(members[member])
+    has_data, noted = host.get_fact(HasData), host.get_fact(Invited)
+    if found is not None:
+        knows = bool(has_data or noted) and url in found
+    else:
+        # With one other that has data, who was invited may be the majority.
+        knows = has_data or _founds(noted) or bool(noted and _holders(others))
+    if knows:
         host.noop("etcd knows how it begins")
         return
     if has_data:
         yield StringCommand(f"systemctl stop {UNIT}; rm -r {DATA}")
     if found is None:
-        holders = [name for name in others if host.state.inventory.get_host(name).get_fact(HasData)]
-        if holders:
+        if holders := _holders(others):
             started = f"no majority of etcd answers: start {UNIT} on {' and '.join(holders)}, and run again"
             yield failing(started if len(holders) > 1 else accepts(holders[0]))
             return
-        noted = [host.state.inventory.get_host(name).get_fact(Invited) for name in others]
-        yield _note(next(filter(None, noted), _founding(TOKEN)))
+        theirs = [host.state.inventory.get_host(name).get_fact(Invited) for name in others]
+        yield _note(next(filter(_founds, theirs), _founding(TOKEN)))
         return
-    change, url = etcdctl(folder, endpoints), peer_url(members[member])
+    change = etcdctl(folder, endpoints)
     if url in found:
         yield StringCommand(f"{change} member remove {found[url]}")
     yield StringCommand(f"{change} member add '{member}' --peer-urls={url}")
     yield _note(["ETCD_INITIAL_CLUSTER_STATE=existing"])
 
 
+def _holders(names: Sequence[str]) -> list[str]:
+    return [name for name in names if host.state.inventory.get_host(name).get_fact(HasData)]
+
+
 def _founding(token: str) -> list[str]:
     """Return the settings by which the first members begin: alike on all, or they take each other for strangers."""
     return ["ETCD_INITIAL_CLUSTER_STATE=new", f"ETCD_INITIAL_CLUSTER_TOKEN={token}"]
+
+
+def _founds(noted: Sequence[str]) -> bool:
+    """Tell whether who has noted this begins as one of the first, and not by an invitation of those that are there."""
+    return "ETCD_INITIAL_CLUSTER_STATE=new" in noted
 
 
 def _note(settings: Sequence[str]) -> StringCommand:
