@@ -82,6 +82,25 @@ def test_the_first_member_stores_before_there_is_a_second_and_never_again_alone(
     assert local()["bootstrap"]["dcs"] == shared
 
 
+@pytest.mark.parametrize("kept", ["", '{"synchronous_mode": "quorum"}'])
+def test_what_members_have_agreed_on_stays(kept: str, tmp_path: Path) -> None:
+    """As where Patroni was disabled on all three before a run."""
+    stored, program = tmp_path / "stored", tmp_path / "etcdctl"
+    stored.write_text(kept)
+    # A read of etcd's does not take what is to be stored.
+    program.write_text(f'#!/bin/sh\ncase "$*" in *" get "*) cat {stored} ;; *" put "*) cat >{stored} ;; esac\n')
+    program.chmod(0o755)
+    (command,) = commands(patroni.alone, "/etc/etcd", "callytics", patroni.dynamic(data(), SIZES), facts={})
+    subprocess.run(
+        ["sh", "-c", str(command)],
+        input=command.connector_arguments["_stdin"],
+        text=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+    assert json.loads(stored.read_text())["synchronous_mode"] == ("quorum" if kept else False)
+
+
 def test_addresses_of_either_kind_are_written_as_in_urls() -> None:
     assert local()["etcd3"]["hosts"] == ["10.0.0.11:2379", "10.0.0.12:2379", "[fd00::13]:2379"]
     assert etcd.peer_url("fd00::13") == "https://[fd00::13]:2380"

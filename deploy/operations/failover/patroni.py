@@ -274,10 +274,12 @@ def installed(wheels: Wheels, folder: str) -> Generator[PyinfraCommand, None, No
 def alone(folder: str, scope: str, shared: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
     """Have etcd keep, before Patroni first runs, that commits wait for nobody: until there is a copy nobody is there.
 
-    `agreed` takes it back. Not in Patroni's own settings, by which it would be so again whenever etcd has lost it.
+    `agreed` takes it back. Not in Patroni's own settings, by which it would be so again whenever etcd has lost it. What
+    etcd keeps already stays: where somebody has disabled Patroni on every member, they are one cluster all the same.
     """
     lone = {**shared, "synchronous_mode": False, "synchronous_mode_strict": False}
-    yield StringCommand(f"{etcdctl(folder, ['127.0.0.1:2379'])} put /service/{scope}/config >/dev/null",
+    ctl, key = etcdctl(folder, ["127.0.0.1:2379"]), f"/service/{scope}/config"
+    yield StringCommand(f"{ctl} get --print-value-only {key} | grep -q . || {ctl} put {key} >/dev/null",
                         _stdin=json.dumps(lone))  # fmt: skip
 
 
