@@ -118,11 +118,9 @@ def untrusted(error: Exception) -> str | None:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, ssl.SSLCertVerificationError):
         return reason.verify_message
-    # So the other side says it of ours: SSLV3_ALERT_CERTIFICATE_EXPIRED.
+    # So the other side says it of ours: SSLV3_ALERT_CERTIFICATE_EXPIRED, or _BAD_CERTIFICATE where it is not valid yet.
     said = str(getattr(reason, "reason", "")) if isinstance(reason, ssl.SSLError) else ""
-    return (
-        "certificate" + said.partition("_ALERT_CERTIFICATE")[2].lower().replace("_", " ") if "_CERT" in said else None
-    )
+    return said.partition("_ALERT_")[2].lower().replace("_", " ") if "CERT" in said else None
 
 
 def _member(address: str, answer: Answer | None, confirming: set[str]) -> Member:

@@ -71,6 +71,8 @@ EXPIRED = ssl.SSLCertVerificationError(1, "certificate verify failed: certificat
 EXPIRED.verify_message = "certificate has expired"
 REFUSED = ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired (_ssl.c:2580)")
 REFUSED.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+EARLY = ssl.SSLError(1, "[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate (_ssl.c:2580)")
+EARLY.reason = "SSLV3_ALERT_BAD_CERTIFICATE"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,7 @@ REFUSED.reason = "SSLV3_ALERT_CERTIFICATE_EXPIRED"
         (urllib.error.URLError(EXPIRED), "certificate has expired"),
         (REFUSED, "certificate expired"),
         (urllib.error.URLError(REFUSED), "certificate expired"),
+        (EARLY, "bad certificate"),
         (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), None),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), None),
         (ValueError("no JSON"), None),
