@@ -35,6 +35,8 @@ def sections(data: Any, role: str) -> dict[str, dict[str, object]]:
         "repo1-retention-full": data.backup_keep_days,
         # Thousands of small files are stored as one.
         "repo1-bundle": "y",
+        # What the members had agreed on then: Patroni of a restored one would begin with that where etcd has lost it.
+        "exclude": "patroni.dynamic.json",
         **data.backup_options,
     }
     common = {

@@ -630,6 +630,15 @@ def test_a_member_reaches_the_repository_and_lets_it_alone_in() -> None:
     assert [name for name in found["callytics"] if name.startswith("pg2")] == []
 
 
+def test_no_backup_brings_back_what_members_had_agreed_on() -> None:
+    """Patroni takes the file for what etcd kept last, also where it is as old as the backup."""
+    assert {role: backups(role)["global"].get("exclude") for role in ("both", "repository", "database")} == {
+        "both": "patroni.dynamic.json",
+        "repository": "patroni.dynamic.json",
+        "database": None,
+    }
+
+
 def test_an_option_with_several_values_has_a_line_for_each() -> None:
     template = Template((REPOSITORY / "deploy/templates/pgbackrest.conf.j2").read_text(), trim_blocks=True)
     text = template.render(sections=backups("repository"))
