@@ -142,10 +142,11 @@ def warn_of_left_behind(kept: Mapping[str, str]) -> None:
     if host.get_fact(Enabled):
         return
     own = (host.get_fact(OwnSettings, cluster=host.data.postgres_cluster) or {}).get("more", {})
-    lost = {name: said for name, said in own.items() if name not in PATRONIS and kept.get(name) != said}
+    lost = sorted(name for name, said in own.items() if name not in PATRONIS and kept.get(name) != said)
     if lost:
-        says = ", ".join(f"{name} = '{said}'" for name, said in sorted(lost.items()))
+        # Without what it says of them: a command or a connection's text may hold a password.
+        folder = f"/etc/postgresql/{host.data.postgres_cluster}/conf.d"
         logger.warning(
-            f"{host.print_prefix}postgresql.conf will not be read once Patroni runs: what shall stay of {says} belongs "
-            f"into a file of your own in /etc/postgresql/{host.data.postgres_cluster}/conf.d on every member"
+            f"{host.print_prefix}postgresql.conf will not be read once Patroni runs: what it says of "
+            f"{', '.join(lost)} and is to stay belongs into a file of your own in {folder} on every member"
         )
