@@ -94,11 +94,18 @@ if "cluster" in host.groups:
         program=place.program,
         settings_folder=folder,
     )
-    watchdog_file = f"/etc/systemd/system/{patroni.WATCHDOG}"
+    watchdog_file, fence_file = (f"/etc/systemd/system/{unit}" for unit in (patroni.WATCHDOG, patroni.FENCE))
     conf(name=f"Write {patroni.WATCHDOG}", src=f"{patroni.WATCHDOG}.j2", dest=watchdog_file)
+    conf(
+        name=f"Write {patroni.FENCE}",
+        src=f"{patroni.FENCE}.j2",
+        dest=fence_file,
+        program=place.program,
+        settings_folder=folder,
+    )
     units.loaded(
         name="Make systemd know Patroni's units",
-        units={patroni.UNIT: [unit_file], patroni.WATCHDOG: [watchdog_file]},
+        units={patroni.UNIT: [unit_file], patroni.WATCHDOG: [watchdog_file], patroni.FENCE: [fence_file]},
     )
     if not host.get_fact(patroni.CanBeWatched):
         logger.warning(f"{host.print_prefix}no watchdog device: {patroni.UNWATCHED}")
@@ -124,3 +131,8 @@ if "cluster" in host.groups:
     wait_for_each_other(name="Wait until Patroni was started on every member")
     patroni.healthy(name="Wait until every member follows the one that leads", place=place)
     patroni.agreed(name="Have the members agree on what all have alike", place=place, wanted=shared, _run_once=True)
+    units.running(
+        name="Have Patroni ended where it leads and hangs",
+        unit=patroni.FENCE,
+        files=[fence_file, f"{folder}/members.py", f"{folder}/patroni.yml", f"{folder}/ca.crt"],
+    )

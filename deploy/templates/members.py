@@ -33,6 +33,9 @@ PGBACKREST = "/usr/bin/pgbackrest"
 INFO_SECONDS = 30
 # Patroni of a member answers while it copies: one that does not is not there, or does not come up.
 SILENT_SECONDS = 120
+# How long a Patroni that leads may be silent is counted from its last answer: it is asked every second, answers within
+# these, and is ended so many seconds before etcd can let go of its leader key at the earliest.
+LIVES_SECONDS, MARGIN_SECONDS = 2, 3
 
 
 def members() -> Found:
@@ -49,16 +52,22 @@ def members() -> Found:
 
 def request(address: str, path: str, body: bytes | None = None) -> Any:
     """Ask a member's Patroni, or change something with a body; it answers with 503 while it does not lead."""
-    tls = ssl.create_default_context(cafile=SETTINGS["ctl"]["cacert"])
-    tls.load_cert_chain(SETTINGS["ctl"]["certfile"], SETTINGS["ctl"]["keyfile"])
-    asked = urllib.request.Request(f"https://{address}:8008{path}", body, method="PATCH" if body else "GET")
     try:
-        with urllib.request.urlopen(asked, timeout=5, context=tls) as answer:
-            return json.load(answer)
+        return json.loads(answer(f"{address}:8008", path, body))
     except urllib.error.HTTPError as error:
         if body or error.code != 503:
             raise
         return json.load(error)
+
+
+def answer(authority: str, path: str, body: bytes | None = None, seconds: float = 5) -> bytes:
+    """Return what a member's Patroni answers within so many seconds."""
+    tls = ssl.create_default_context(cafile=SETTINGS["ctl"]["cacert"])
+    tls.load_cert_chain(SETTINGS["ctl"]["certfile"], SETTINGS["ctl"]["keyfile"])
+    asked = urllib.request.Request(f"https://{authority}{path}", body, method="PATCH" if body else "GET")
+    with urllib.request.urlopen(asked, timeout=seconds, context=tls) as found:
+        content: bytes = found.read()
+        return content
 
 
 def leader(found: Found) -> str | None:
@@ -189,6 +198,40 @@ def copy(stanza: str) -> None:
     os.execv(PGBACKREST, [PGBACKREST, stanza, "--delta", "--type=standby", "restore"])
 
 
+def fence() -> None:
+    """End Patroni, and the server with it, where it leads and hangs: otherwise two would lead once etcd lets go of it.
+
+    A watchdog device does the same to the whole host, where there is one. systemd starts Patroni again.
+    """
+    agreed = SETTINGS["bootstrap"]["dcs"]
+    silent = agreed["ttl"] - agreed["loop_wait"] - MARGIN_SECONDS
+    follows = Path(SETTINGS["postgresql"]["data_dir"], "standby.signal")
+    heard = time.monotonic()
+    while True:
+        said = lives()
+        now = time.monotonic()
+        heard = now if said else heard
+        if (said is False or now > heard + silent) and not follows.exists():
+            sys.stderr.write(f"Patroni leads and hangs, without a word for {now - heard:.0f} s: it is ended\n")
+            subprocess.run(["systemctl", "kill", "--signal=KILL", "patroni.service"], check=True)
+            heard = time.monotonic()
+        time.sleep(1)
+
+
+def lives() -> bool | None:
+    """Tell whether this member's Patroni is at work, by its own word; None where it says none.
+
+    systemd starts one that is not there, and what is said by another certificate is a word as well.
+    """
+    try:
+        answer(SETTINGS["restapi"]["connect_address"], "/liveness", seconds=LIVES_SECONDS)
+    except urllib.error.HTTPError as error:
+        return error.code != 503
+    except OSError as error:
+        return None if isinstance(getattr(error, "reason", error), TimeoutError) else True
+    return True
+
+
 def config() -> Any:
     """Return what all members have alike, from the first that answers."""
     for address in ADDRESSES:
@@ -213,6 +256,7 @@ def main(verb: str) -> None:
         "away": away,
         "back": back,
         "change": change,
+        "fence": fence,
     }
     if verb in acts:
         acts[verb]()

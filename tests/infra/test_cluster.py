@@ -40,7 +40,7 @@ def test_one_command_makes_it(cluster: Cluster) -> None:
     assert cluster.health()["faults"] == []
     # These hosts are containers.
     for name in cluster.members:
-        assert f"[{name}] no watchdog device: where PostgreSQL or Patroni freezes" in run.output
+        assert f"[{name}] no watchdog device: callytics-fence.service ends" in run.output
 
 
 def test_a_watchdog_device_is_patronis(cluster: Cluster) -> None:
@@ -157,16 +157,21 @@ def test_etcd_that_lost_all_that_it_kept_begins_anew(cluster: Cluster) -> None:
     assert began.returncode == 1
     cluster.deployment.run("deploy/etcd.py")
     wait_for(lambda: bool(cluster.status(leader)["ok"]), "the members do not take the new etcd for theirs")
+    # Each sees that for itself, within a loop.
+    members = cluster.members.values()
+    wait_for(lambda: {told(one)["callytics_failsafe"] for one in members} == {"0.0"}, "members stay in failsafe mode")
     assert cluster.leader.address == leader.address
     assert ask(leader, "show synchronous_standby_names").startswith("ANY 1 (")
 
 
-def test_each_member_tells_monitoring_what_it_is(cluster: Cluster) -> None:
+def told(member: LabHost) -> dict[str, str]:
+    """Return the figures that a member tells monitoring."""
     asked = f"cd / && runuser -u postgres -- {CALLYTICS.split()[-1]} metrics --socket /var/run/postgresql"
-    leader, *standbys = [
-        dict(line.rsplit(" ", 1) for line in member.run(asked).stdout.splitlines() if not line.startswith("#"))
-        for member in (cluster.leader, *cluster.standbys())
-    ]
+    return dict(line.rsplit(" ", 1) for line in member.run(asked).stdout.splitlines() if not line.startswith("#"))
+
+
+def test_each_member_tells_monitoring_what_it_is(cluster: Cluster) -> None:
+    leader, *standbys = map(told, (cluster.leader, *cluster.standbys()))
     assert (leader["callytics_standby"], leader["callytics_standbys_confirming"]) == ("0.0", "2.0")
     assert "callytics_standby_follows" not in leader
     for found in (leader, *standbys):

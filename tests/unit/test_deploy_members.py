@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import ssl
 import subprocess
+import urllib.error
+from email.message import Message
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,7 +20,8 @@ SETTINGS = {
     "scope": "callytics",
     "name": "one",
     "etcd3": {"hosts": ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"]},
-    "bootstrap": {"dcs": {"loop_wait": 5}},
+    "bootstrap": {"dcs": {"ttl": 20, "loop_wait": 5}},
+    "restapi": {"connect_address": "10.0.0.1:8008"},
 }
 INFO = [
     {
@@ -44,7 +48,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program as it stands on a member, whose settings are beside it."""
     file = tmp_path / "members.py"
     file.write_text((REPOSITORY / "deploy/templates/members.py").read_text())
-    (tmp_path / "patroni.yml").write_text(json.dumps(SETTINGS))
+    (tmp_path / "patroni.yml").write_text(json.dumps({**SETTINGS, "postgresql": {"data_dir": str(tmp_path)}}))
     spec = importlib.util.spec_from_file_location("members_of_a_cluster", file)
     assert spec is not None
     assert spec.loader is not None
@@ -139,3 +143,70 @@ def test_a_member_becomes_a_restore_of_its_own_cluster_alone(
         program.copy("--stanza=callytics")
     restored = ["/usr/bin/pgbackrest", "--stanza=callytics", "--delta", "--type=standby", "restore"]
     assert became == ([] if why else [restored])
+
+
+class Ended(Exception):
+    """What was to be seen was seen."""
+
+
+def fenced(program: ModuleType, monkeypatch: pytest.MonkeyPatch, said: bool | None, seconds: float = 300) -> bool:
+    """Return whether Patroni is ended that has answered at first and says this from then on."""
+    ended: list[list[str]] = []
+
+    def lives() -> bool | None:
+        if program.time.now > seconds or ended:
+            raise Ended
+        program.time.now += program.LIVES_SECONDS if said is None else 0
+        return True if program.time.now < 5 else said
+
+    monkeypatch.setattr(program, "lives", lives)
+    monkeypatch.setattr(program.subprocess, "run", lambda command, **_how: ended.append(command))
+    with pytest.raises(Ended):
+        program.fence()
+    assert ended in ([], [["systemctl", "kill", "--signal=KILL", "patroni.service"]])
+    return bool(ended)
+
+
+@pytest.mark.parametrize(("said", "ended"), [(None, True), (False, True), (True, False)])
+def test_a_leader_that_hangs_is_ended(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, said: bool | None, ended: bool
+) -> None:
+    assert fenced(program, monkeypatch, said) is ended
+
+
+def test_it_is_ended_before_another_may_lead_and_not_at_its_first_silence(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fenced(program, monkeypatch, None)
+    # Its last word was within these five seconds; its key lasts for fifteen more at least.
+    assert 4 + 12 < program.time.now <= 5 + 15
+
+
+def test_a_standby_that_hangs_leads_nobody_astray(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "standby.signal").touch()
+    assert not fenced(program, monkeypatch, None)
+    assert not fenced(program, monkeypatch, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "lives"),
+    [
+        (TimeoutError("The read operation timed out"), None),
+        (urllib.error.URLError(TimeoutError("_ssl.c: The handshake operation timed out")), None),
+        (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), True),
+        (urllib.error.URLError(ssl.SSLCertVerificationError("certificate has expired")), True),
+        (urllib.error.HTTPError("https://10.0.0.1:8008/liveness", 503, "", Message(), None), False),
+        (urllib.error.HTTPError("https://10.0.0.1:8008/liveness", 404, "", Message(), None), True),
+    ],
+)
+def test_silence_alone_is_no_word(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception, lives: bool | None
+) -> None:
+    def answer(authority: str, path: str, **_how: Any) -> bytes:
+        assert (authority, path) == ("10.0.0.1:8008", "/liveness")
+        raise error
+
+    monkeypatch.setattr(program, "answer", answer)
+    assert program.lives() is lives

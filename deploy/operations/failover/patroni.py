@@ -32,8 +32,8 @@ from deploy.operations.failover.etcd import authority_of, etcdctl
 from deploy.operations.file_times import ModificationTimes
 from deploy.operations.units import ServiceState
 
-UNIT, WATCHDOG = "patroni.service", "callytics-watchdog.service"
-UNWATCHED = "where PostgreSQL or Patroni freezes while it leads, it keeps its sessions until somebody restarts it"
+UNIT, WATCHDOG, FENCE = "patroni.service", "callytics-watchdog.service", "callytics-fence.service"
+UNWATCHED = "callytics-fence.service ends a Patroni that leads and hangs; a host that hangs as a whole is left alone"
 # Written by the unit at its start and whenever it has Patroni read its settings.
 LOADED = "/run/patroni/loaded"
 # Within which Patroni reads what it was told to.
