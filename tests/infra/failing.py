@@ -115,7 +115,7 @@ class Result:
     @property
     def sound(self) -> bool:
         """Whether nothing that was told was wrong."""
-        return not (self.missing or self.doubled or self.refused_there or self.broken)
+        return not (self.missing or self.doubled or self.refused_there or self.stale or self.late or self.broken)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it, for JSON."""
