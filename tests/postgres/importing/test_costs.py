@@ -17,7 +17,7 @@ from callytics.trial.sample import write_sample
 from tests.support.installation import Installation
 
 TICKS = os.sysconf("SC_CLK_TCK")
-FACTOR, BUSY_FACTOR = 1.5, 2.0
+FACTOR, BUSY_FACTOR = 1.5, 2.5
 
 
 def cpu_of_server(server: EmbeddedPostgres) -> float:
