@@ -206,15 +206,18 @@ def fence() -> None:
     agreed = SETTINGS["bootstrap"]["dcs"]
     silent = agreed["ttl"] - agreed["loop_wait"] - MARGIN_SECONDS
     follows = Path(SETTINGS["postgresql"]["data_dir"], "standby.signal")
-    heard = time.monotonic()
+    # Patroni counts by the clock, and takes itself for late where that was set, until its next loop.
+    late = 2 * agreed["loop_wait"]
+    well = heard = time.monotonic()
     while True:
         said = lives()
         now = time.monotonic()
-        heard = now if said else heard
-        if (said is False or now > heard + silent) and not follows.exists():
-            sys.stderr.write(f"Patroni leads and hangs, without a word for {now - heard:.0f} s: it is ended\n")
-            subprocess.run(["systemctl", "kill", "--signal=KILL", "patroni.service"], check=True)
-            heard = time.monotonic()
+        well, heard = now if said else well, heard if said is None else now
+        if now > heard + silent or (said is False and now > well + late):
+            if not follows.exists():
+                sys.stderr.write(f"Patroni leads and hangs, not at work for {now - well:.0f} s: it is ended\n")
+                subprocess.run(["systemctl", "kill", "--signal=KILL", "patroni.service"], check=True)
+            well = heard = time.monotonic()
         time.sleep(1)
 
 

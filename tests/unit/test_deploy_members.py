@@ -16,11 +16,12 @@ import pytest
 
 from tests.support.places import REPOSITORY
 
+LOOP = 5
 SETTINGS = {
     "scope": "callytics",
     "name": "one",
     "etcd3": {"hosts": ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"]},
-    "bootstrap": {"dcs": {"ttl": 20, "loop_wait": 5}},
+    "bootstrap": {"dcs": {"ttl": 20, "loop_wait": LOOP}},
     "restapi": {"connect_address": "10.0.0.1:8008"},
 }
 INFO = [
@@ -149,15 +150,15 @@ class Ended(Exception):
     """What was to be seen was seen."""
 
 
-def fenced(program: ModuleType, monkeypatch: pytest.MonkeyPatch, said: bool | None, seconds: float = 300) -> bool:
-    """Return whether Patroni is ended that has answered at first and says this from then on."""
+def fenced(program: ModuleType, monkeypatch: pytest.MonkeyPatch, said: bool | None, until: float = 300) -> bool:
+    """Return whether Patroni is ended that has answered at first, then says this, and answers again after a time."""
     ended: list[list[str]] = []
 
     def lives() -> bool | None:
-        if program.time.now > seconds or ended:
+        if program.time.now > 300 or ended:
             raise Ended
         program.time.now += program.LIVES_SECONDS if said is None else 0
-        return True if program.time.now < 5 else said
+        return said if 5 <= program.time.now < until else True
 
     monkeypatch.setattr(program, "lives", lives)
     monkeypatch.setattr(program.subprocess, "run", lambda command, **_how: ended.append(command))
@@ -180,6 +181,11 @@ def test_it_is_ended_before_another_may_lead_and_not_at_its_first_silence(
     assert fenced(program, monkeypatch, None)
     # Its last word was within these five seconds; its key lasts for fifteen more at least.
     assert 4 + 12 < program.time.now <= 5 + 15
+
+
+def test_a_clock_that_was_set_makes_nobody_hang(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patroni calls itself late until its next loop."""
+    assert not fenced(program, monkeypatch, False, until=5 + 2 * LOOP - 1)
 
 
 def test_a_standby_that_hangs_leads_nobody_astray(
