@@ -267,5 +267,5 @@ def test_judging_a_password_is_bounded() -> None:
     for password in ("a1B2" * 250, "4@8({[<369!1|0$5+7%2" * 50, "qwerty" * 170, "가" * 340):
         with suppress(PasswordRefused):
             refuse_unfit(password, "kim")
-    # 3 on a quiet processor; without a bound it would be minutes.
+    # 3 on a quiet processor.
     assert time.process_time() - begun < 10
