@@ -21,7 +21,7 @@ from deploy.operations.secret.certificates import Authority
 if "cluster" in host.groups:
     data = host.data
     place = patroni.Place(data.postgres_cluster, data.cluster_patroni_settings_folder, data.cluster_patroni_folder)
-    unit_file, folder = f"/etc/systemd/system/{patroni.UNIT}", place.settings
+    folder = place.settings
     authority = Authority(Path(data.deploy_folder, "cluster-tls"), peers=True)
     kept = {name: keys.KeptKey(Path(data.deploy_folder, name)) for name in data.cluster_roles}
 
@@ -87,31 +87,15 @@ if "cluster" in host.groups:
     # PostgreSQL's archiving writes there, and the unit names them: they must be there before it starts.
     for name in ("/var/spool/pgbackrest", "/var/log/pgbackrest"):
         files.directory(name=f"Make {name}", path=name, user="postgres", group="postgres", mode="0750")
-    conf(
-        name=f"Write {patroni.UNIT}",
-        src=f"{patroni.UNIT}.j2",
-        dest=unit_file,
-        program=place.program,
-        settings_folder=folder,
-    )
-    watchdog_file, fence_file = (f"/etc/systemd/system/{unit}" for unit in (patroni.WATCHDOG, patroni.FENCE))
-    conf(name=f"Write {patroni.WATCHDOG}", src=f"{patroni.WATCHDOG}.j2", dest=watchdog_file)
-    conf(
-        name=f"Write {patroni.FENCE}",
-        src=f"{patroni.FENCE}.j2",
-        dest=fence_file,
-        program=place.program,
-        settings_folder=folder,
-    )
-    units.loaded(
-        name="Make systemd know Patroni's units",
-        units={patroni.UNIT: [unit_file], patroni.WATCHDOG: [watchdog_file], patroni.FENCE: [fence_file]},
-    )
+    unit_files = {unit: f"/etc/systemd/system/{unit}" for unit in (patroni.UNIT, patroni.WATCHDOG, patroni.FENCE)}
+    for unit, unit_file in unit_files.items():
+        conf(name=f"Write {unit}", src=f"{unit}.j2", dest=unit_file, program=place.program, settings_folder=folder)
+    units.loaded(name="Make systemd know Patroni's units", units={unit: [file] for unit, file in unit_files.items()})
     if not host.get_fact(patroni.CanBeWatched):
         logger.warning(f"{host.print_prefix}no watchdog device: {patroni.UNWATCHED}")
     start: dict[str, Any] = {
         "place": place,
-        "unit_files": [unit_file, f"{place.program}/installed"],
+        "unit_files": [unit_files[patroni.UNIT], f"{place.program}/installed"],
         "settings_files": [f"{folder}/{name}" for name in ("patroni.yml", "server.crt", "server.key", "ca.crt")]
         + [f"{place.server}/patroni.conf"],
     }
@@ -134,5 +118,5 @@ if "cluster" in host.groups:
     units.running(
         name="Have Patroni ended where it leads and hangs",
         unit=patroni.FENCE,
-        files=[fence_file, f"{folder}/members.py", f"{folder}/patroni.yml", f"{folder}/ca.crt"],
+        files=[unit_files[patroni.FENCE], f"{folder}/members.py", f"{folder}/patroni.yml"],
     )

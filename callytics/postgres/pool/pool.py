@@ -24,9 +24,7 @@ class Pool:
     server leads no more.
     """
 
-    def __init__(
-        self, connect: Callable[[], Session], size: int, is_over: Callable[[Session], bool] = lambda _session: False
-    ) -> None:
+    def __init__(self, connect: Callable[[], Session], size: int, is_over: Callable[[Session], bool]) -> None:
         self.places = FairSemaphore(size)
         self.opened = 0
         self.closed = 0
