@@ -119,7 +119,8 @@ def test_reads_go_to_standbys_and_go_on_without_one(cluster: Cluster) -> None:
     def ready(*members: LabHost) -> bool:
         assert app.run(asked).stdout == "200"
         found = [one["state"] == "ready" for one in get(app, "/health")[2]["standbys"]]
-        return found == [member in members for member in cluster.members.values()]
+        # They are tried in the order of their addresses, not in that in which they were booted.
+        return found == [cluster.members[address] in members for address in sorted(cluster.members)]
 
     wait_for(lambda: noted() or ready(standby, other), "the standbys are not read from")
     standby.run("systemctl stop patroni")
