@@ -24,8 +24,8 @@ INFRA = Path(__file__).parent / "infra"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have one more than there are processors: a third of its time a test waits for a host, a server or a program."""
-    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
+    """Have two more than there are processors: half of its time a test waits for a host, a server or a program."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

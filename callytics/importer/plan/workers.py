@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
@@ -36,6 +36,9 @@ WATCH_SECONDS = 0.5
 # server takes away the end of what was committed, never something from the middle: checkpoints go with their rows, and
 # an index with the note that it is back.
 ASYNCHRONOUS = "set synchronous_commit = off"
+# The schema has none but PostgreSQL's own types. The driver would read all that there are with each connection, for
+# 80 ms of a processor: tables are types, too, and have columns.
+TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
 
 
 class Stopped(Exception):
@@ -138,21 +141,9 @@ def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connec
 
 def _opened(conninfo: str, options: str) -> adbc_driver_postgresql.dbapi.Connection:
     with suppress(adbc_driver_manager.OperationalError):
-        connection = adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options}'")
-        with ExitStack() as stack:
-            stack.callback(connection.close)
-            if _knows_types(connection):
-                stack.pop_all()
-                return connection
-    # The driver asks for the server's types as it connects, which a time limit may end.
-    return adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options or STARTUP}'")
-
-
-def _knows_types(connection: adbc_driver_postgresql.dbapi.Connection) -> bool:
-    """Tell whether the driver has found the server's types as it connected; with quoted names it finds none."""
-    with connection.cursor() as cursor:
-        cursor.execute("select 'text'::text")
-        return bool(cursor.fetchall() == [("text",)])
+        return adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options}'", TYPES)
+    # The driver asks for the server's version as it connects, which a time limit may end.
+    return adbc_driver_postgresql.dbapi.connect(f"{conninfo} options='{options or STARTUP}'", TYPES)
 
 
 def _settle(connection: adbc_driver_postgresql.dbapi.Connection) -> None:
