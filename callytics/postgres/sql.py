@@ -134,7 +134,7 @@ def folded(name: str) -> str:
     `str.lower` would take the Kelvin sign for a k, and one of two columns for the other.
     Source: https://sqlite.org/faq.html#q18
     """
-    return name.translate(ASCII_LOWER)
+    return name.lower() if name.isascii() else name.translate(ASCII_LOWER)
 
 
 def literal(text: str) -> str:
