@@ -6,10 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlparse
 
 from callytics.settings import Settings
 from callytics.trial.embedded import EmbeddedPostgres
@@ -57,6 +59,16 @@ def _no_environment_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in list(os.environ):
         if variable.startswith(("POSTGRES_", "PG")) or variable == "DATABASE_URL":
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _split_once() -> Iterator[None]:
+    """Split each migration into its statements once: yoyo has all of them split with each look, for 0.4 seconds."""
+    split = cache(sqlparse.split)
+    with pytest.MonkeyPatch.context() as patched:
+        # yoyo changes the list that it is given.
+        patched.setattr(sqlparse, "split", lambda text: list(split(text)))
+        yield
 
 
 @pytest.fixture(scope="session")

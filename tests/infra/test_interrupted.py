@@ -59,7 +59,10 @@ def kill(process: subprocess.Popen[str]) -> None:
 def interrupted(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """A host on which run after run is killed, each later than the one before."""
     host = lab.host("interrupted")
-    return Deployment.prepare(tmp_path_factory.mktemp("interrupted"), host, host)
+    deployment = Deployment.prepare(tmp_path_factory.mktemp("interrupted"), host, host)
+    # None of the moments is in it.
+    deployment.set(MONITORING="off")
+    return deployment
 
 
 @pytest.mark.parametrize(("operation", "delay"), MOMENTS, ids=[f"{name} + {delay} s" for name, delay in MOMENTS])
