@@ -19,7 +19,7 @@ from callytics.trial.sample import write_sample
 from tests.support.independent import problems
 from tests.support.installation import Installation
 from tests.support.places import SHARED
-from tests.support.servers import Databases
+from tests.support.servers import Databases, execute
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +69,17 @@ def unreferenced(connection: Connection) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute("select conname from pg_constraint where contype = 'f' and not convalidated")
         return [name for (name,) in cursor.fetchall()]
+
+
+def test_no_column_has_a_type_of_our_own(shared_database: Settings) -> None:
+    """The driver that copies knows PostgreSQL's own types without asking the server for all that there are."""
+    own = (
+        "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid "
+        "where relkind in ('r', 'p', 'v') and relnamespace::regnamespace::text in ('public', 'imports') "
+        "and attnum > 0 and atttypid >= 16384"
+    )
+    assert execute(shared_database, own) == []
+    assert execute(shared_database, own.replace(">= 16384", "< 16384"))
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there: real installations are not shipped")
