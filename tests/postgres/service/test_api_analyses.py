@@ -308,4 +308,5 @@ def test_a_large_analysis_does_not_hold_up_the_others(api: Api) -> None:
         longest = max(longest, time.monotonic() - started)
     assert answers == [201]
     print(f"longest wait {longest:.3f} s")  # noqa: T201
-    assert longest < 2
+    # A machine with eight test processes on two processors took 2.2 s.
+    assert longest < 4
