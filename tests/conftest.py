@@ -26,7 +26,7 @@ INFRA = Path(__file__).parent / "infra"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Have two more than there are processors: half of its time a test waits for a host, a server or a program."""
+    """Have two more than there are processors: a test often waits for a host, a server or a program."""
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 2
 
 

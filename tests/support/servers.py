@@ -59,7 +59,7 @@ class PrivatePostgres(EmbeddedPostgres):
         self.hash_once(*(settings.login(owner=owner) for owner in (True, False)))
 
     def hash_once(self, *logins: tuple[str, str]) -> None:
-        """Set roles' passwords."""
+        """Set passwords of roles that there are; each login is a role and its password."""
         with closing(psycopg2.connect(self.superuser_conninfo())) as connection, connection:
             for role, password in logins:
                 parts = sql.Identifier(role), sql.Literal(hashed_once(password))
@@ -86,8 +86,8 @@ def private_server(folder: Path, options: Mapping[str, str] = VOLATILE) -> Itera
         embedded = PrivatePostgres(folder, options=options)
         try:
             with embedded:
-                superuser = parse_dsn(embedded.superuser_conninfo())
-                embedded.hash_once((superuser["user"], superuser["password"]))
+                login = parse_dsn(embedded.superuser_conninfo())
+                embedded.hash_once((login["user"], login["password"]))
                 yield embedded
         finally:
             embedded.remove()
