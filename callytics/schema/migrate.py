@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
         """Apply migrations; where none is left, make the months' partitions, which a killed run may have missed."""
         super().apply_migrations(migrations, force)
         if not versions.pending(self.connection):
-            self._until_unlocked(self._make_partitions)
+            self._make_partitions()
 
     def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:
         """Apply a migration and mark it, in one transaction if it allows for one."""
@@ -252,10 +253,14 @@ class Backend(PostgresqlBackend):  # type: ignore[misc]  # yoyo has no types
             self.unmark_one(migration, log=False)
 
     def _make_partitions(self) -> None:
-        if SQL.value(self.connection, "make_partitions", {"months": partitions.MONTHS}):
+        ahead = {"months": partitions.MONTHS}
+        missing = SQL.all(self.connection, "missing_months", ahead)
+        for month in missing:
+            self._until_unlocked(partial(SQL.run, self.connection, "make_month", month))
+        if self._until_unlocked(partial(SQL.value, self.connection, "keep_partitions", ahead)) or missing:
             self.report(f"Partitions made for this month and the next {partitions.MONTHS}")
 
-    def _until_unlocked(self, run: Callable[[], None]) -> None:
+    def _until_unlocked(self, run: Callable[[], Any]) -> Any:
         """Run again while a table is too busy to be locked; nobody waits behind us between two attempts."""
         for _ in range(LOCK_ATTEMPTS - 1):
             try:

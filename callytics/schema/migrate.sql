@@ -96,6 +96,36 @@ drop index concurrently {index}
 select migration_id, {column}
 from {table}
 
--- name: make_partitions
+-- name: missing_months
+-- The partitions that this month and those to come have to be given, table by table.
+select
+    parent.relname as parent,
+    month::date as month
+from pg_partitioned_table as p
+join pg_class as parent on parent.oid = p.partrelid
+join pg_class as fallback on fallback.oid = p.partdefid
+cross join
+    generate_series(
+        date_trunc('month', now() at time zone 'UTC'),
+        date_trunc('month', now() at time zone 'UTC') + make_interval(months => %(months)s),
+        interval '1 month'
+    ) as month
+where parent.relnamespace = 'public'::regnamespace
+    and parent.relowner = current_user::regrole
+    and pg_get_partkeydef(parent.oid) = 'RANGE (created_at)'
+    and fallback.relname = parent.relname || '_default'
+    and to_regclass('public.' || quote_ident(parent.relname || to_char(month, '_YYYY_MM'))) is null
+order by 1, 2
+
+-- name: make_month
+-- A month of a table by itself: readers wait while it is attached, and never while rows of another one are moved.
 -- A busy table is tried again instead of waited for: whoever reads it next would wait behind us.
+select
+    case
+        when set_config('lock_timeout', '3s', true) is not null
+            then public.ensure_month_partitions(('public.' || quote_ident(%(parent)s))::regclass, %(month)s, %(month)s)
+    end
+
+-- name: keep_partitions
+-- The months' settings, and partitions of whatever is not told by its catalogue.
 select case when set_config('lock_timeout', '3s', true) is not null then public.keep_partitions_ahead(%(months)s) end
