@@ -98,13 +98,14 @@ class Outcome:
         return self.due > 0 and not self.missing and not self.too_young
 
 
-def prepare(folder: Path, database: LabHost, repository: LabHost) -> Deployment:
+def prepare(folder: Path, database: LabHost, repository: LabHost, **settings: str) -> Deployment:
     """Write the .env of a database whose backups are on another host, and where this machine may write."""
     deployment = Deployment.prepare(folder, database, database)
     deployment.set(
         BACKUP_HOST=repository.address,
         DATABASE_LISTEN=database.address,
         DATABASE_CLIENTS=NETWORK.format("0/24"),
+        **settings,
     )
     return deployment
 
@@ -154,12 +155,12 @@ def archived(deployment: Deployment) -> None:
         time.sleep(0.5)
 
 
-def measure(lab: Lab, folder: Path, seconds: float, writers: int, gibibytes: float) -> Outcome:
-    """Do all of it; what was not as it must be is in the outcome."""
+def measure(lab: Lab, folder: Path, seconds: float, writers: int, gibibytes: float, **settings: str) -> Outcome:
+    """Do all of it, with what else .env is to say; what was not as it must be is in the outcome."""
     outcome = Outcome()
     # A name of its own: the lab of a test run has other hosts that must not be destroyed.
     repository, database = lab.host("repository"), lab.host(LOST)
-    deployment = prepare(folder, database, repository)
+    deployment = prepare(folder, database, repository, **settings)
     deployment.run()
     fill(deployment, gibibytes)
     outcome.backup_seconds = back_up(repository)

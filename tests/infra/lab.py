@@ -125,17 +125,32 @@ class LabHost:
         """The host's file system, seen from here."""
         return self.folder / "root"
 
+    @property
+    def shared_connection(self) -> Path:
+        """The socket of the connection that commands share: a new one for each would cost ten times what they do."""
+        return self.folder.with_suffix(".ssh")
+
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run one shell command line, or a program with arguments, over SSH; options go to ``subprocess.run``."""
         options = {"check": True, "text": True, "capture_output": True, "stdin": subprocess.DEVNULL} | options
         if "input" in options:
             options.pop("stdin")
         try:
-            return subprocess.run(["ssh", "-F", str(self.ssh_config), self.name, "--", *command], **options)
+            return subprocess.run([*self._ssh(ControlMaster="auto", ControlPersist="60"), "--", *command], **options)
         except subprocess.CalledProcessError as error:
             # Its own words are only that it has failed.
             error.add_note(f"{error.stdout or ''}{error.stderr or ''}"[-2000:])
             raise
+
+    def disconnect(self) -> None:
+        """End the shared connection: through one to a host that was ended, a command would wait for an answer."""
+        if self.shared_connection.exists():
+            # By now it may be gone.
+            subprocess.run([*self._ssh(), "-O", "exit"], check=False, capture_output=True)
+
+    def _ssh(self, **options: str) -> list[str]:
+        options |= {"ControlPath": str(self.shared_connection)}
+        return ["ssh", "-F", str(self.ssh_config), *(f"-o{name}={value}" for name, value in options.items()), self.name]
 
 
 def lacks() -> str | None:
@@ -209,6 +224,7 @@ class Lab:
         """Restart a host as its administrator would; return when it answers SSH again."""
         before = boot_time(host)
         host.run("systemctl reboot", check=False)
+        host.disconnect()
         wait_until(lambda: boot_time(host) not in (None, before), timeout, f"{host.name} did not come back")
 
     def testinfra(self, host: LabHost) -> Any:
@@ -413,6 +429,7 @@ def end(host: LabHost) -> None:
                 os.kill(process, signal.SIGKILL)
         return not processes_of(host)
 
+    host.disconnect()
     wait_until(is_gone, 10, f"{host.name} could not be ended")
     for group in control_groups(host):
         for folder in (*(Path(path) for path, _, _ in os.walk(group, topdown=False)), group.parent):
@@ -530,12 +547,13 @@ def wait_until(condition: Callable[[], bool], timeout: float, failure: str, log:
 
 
 def until(happens: Callable[[], bool], seconds: float, every: float = 0.5) -> bool:
-    """Return whether it happened in time: what did not is what tests name."""
-    deadline = time.monotonic() + seconds
+    """Return whether it happened in time: what did not is what tests name. The longer it takes, the rarer it looks."""
+    began = time.monotonic()
     while not happens():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             return False
-        time.sleep(every)
+        time.sleep(max(every, min(waited / 20, 1)))
     return True
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.infra.lab import LabHost
+from tests.infra.lab import LabHost, until
 
 UNIT = "callytics.service"
 BASE = "http://localhost:8000"
@@ -24,10 +23,7 @@ def get(host: LabHost, path: str) -> tuple[int, float, Any]:
 
 
 def wait_for(condition: Callable[[], bool], failure: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, failure
-        time.sleep(0.3)
+    assert until(condition, SECONDS), failure
 
 
 def wait_for_health(host: LabHost) -> None:

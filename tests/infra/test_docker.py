@@ -6,7 +6,6 @@ import json
 import re
 import stat
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from ruamel.yaml import YAML
 
 from callytics import cli, settings
 from tests.infra.engine import Engine, engine, lacks
+from tests.infra.lab import until
 from tests.support.needs import lacking
 from tests.support.network import free_port
 from tests.support.places import REPOSITORY
@@ -109,10 +109,7 @@ class Composed:
 
 
 def wait_for(condition: Callable[[], bool], failure: str) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline, failure
-        time.sleep(0.3)
+    assert until(condition, 90), failure
 
 
 @pytest.fixture(scope="module")

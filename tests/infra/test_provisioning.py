@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from deploy.operations.cluster.psql import read_query
 from deploy.operations.failover import adopting
 from tests.infra.connections import ask, info
 from tests.infra.deployment import ROLES, SITE, Deployment, Run
-from tests.infra.lab import Lab, LabHost
+from tests.infra.lab import Lab, LabHost, until
 from tests.infra.service import wait_for_health
 from tests.support.places import REPOSITORY
 
@@ -161,7 +160,5 @@ def test_everything_comes_back_after_a_reboot(lab: Lab, deployment: Deployment) 
 
 
 def wait_for_postgres(host: LabHost) -> None:
-    deadline = time.monotonic() + 30
-    while host.run(f"pg_isready -q -h {host.address} || pg_isready -q", check=False).returncode != 0:
-        assert time.monotonic() < deadline, "PostgreSQL did not come back"
-        time.sleep(0.2)
+    ready = f"pg_isready -q -h {host.address} || pg_isready -q"
+    assert until(lambda: host.run(ready, check=False).returncode == 0, 30), "PostgreSQL did not come back"

@@ -80,6 +80,8 @@ def _read(settings: Settings, query: str, waits: Waits, done: threading.Event) -
                 continue
             waits.reader = max(waits.reader, time.monotonic() - started)
             waits.reads += 1
+            # Whoever waits is noticed all the same, and the migration has a processor.
+            time.sleep(0.005)
     connection.close()
 
 
@@ -93,5 +95,5 @@ def _watch(settings: Settings, waits: Waits, done: threading.Event) -> None:
             now = time.monotonic()
             since = {lock: since.get(lock, now) for lock in cursor.fetchall()}
             waits.locked = max([waits.locked, *(now - began for began in since.values())])
-            time.sleep(0.002)
+            time.sleep(0.005)
     connection.close()

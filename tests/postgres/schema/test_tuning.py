@@ -17,19 +17,19 @@ from callytics.trial.embedded import EmbeddedPostgres
 from tests.support.filling import MONTHLY, fill
 from tests.support.migrating import others_at_work, up
 
-ROWS = 200_000
+ROWS = 60_000
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def settings(server: EmbeddedPostgres, template: Settings) -> Iterator[Settings]:
-    """A database whose endless tables hold 200,000 rows each, the other tables 20,000."""
+    """A database whose endless tables hold 60,000 rows each, the other tables 6,000."""
     tuned = replace(template, database="tuned")
     server.provide(tuned)
     up(tuned, "0007")
     connection = connect(tuned, owner=True)
-    fill(connection, 20_000, ROWS)
+    fill(connection, ROWS // 10, ROWS)
     run(
         connection,
         "update audio_files set processing_status = case when id % 100 = 0 then 'pending' else 'completed' end",
