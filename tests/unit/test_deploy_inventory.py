@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -490,3 +491,13 @@ def test_whom_alerts_go_to_is_not_shown() -> None:
 )
 def test_monitoring_that_cannot_work_is_refused(values: dict[str, str], why: str) -> None:
     assert why in refusal(**values)
+
+
+def test_what_connects_to_hosts_holds_no_packet_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also through a command, which has no socket."""
+    monkeypatch.setattr(environment, "VALUES", {})
+    connect = environment.connection(["10.0.0.11"])["ssh_paramiko_connect_kwargs"]["transport_factory"]
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connected:
+        connect(connected)
+        assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert connect(SimpleNamespace(settimeout=lambda seconds: None)).sock
