@@ -2,6 +2,7 @@
 
 Debian's dockerd with its own folders, socket and network: no rule of the host's firewall is written, and nothing
 listens but what a test publishes. Its images stay in ~/.cache/callytics-lab: mmdebstrap takes half a minute for each.
+They are made by the first test that asks for them, or before that by `python -m tests.infra.engine`.
 """
 
 from __future__ import annotations
@@ -239,3 +240,11 @@ def clear(running: Engine) -> None:
     running.docker("network", "prune", "--force")
     # Layers of earlier checkouts: vfs keeps each as a whole copy.
     running.docker("image", "prune", "--force")
+
+
+if __name__ == "__main__":
+    if reason := lacks():
+        sys.exit(reason)
+    with engine() as made:
+        made.make_bases()
+        made.build()

@@ -5,6 +5,7 @@
     python -m tests.infra.lab list              # hosts of test runs too
     python -m tests.infra.lab down [NAME…]      # without a name: all of them
     python -m tests.infra.lab down --all        # and those of test runs, running or killed
+    python -m tests.infra.lab base              # makes what they stand on, which the first host would
 
 Needs Linux and root. mmdebstrap makes one base system, kept in ~/.cache/callytics-lab; a host is an overlay above it,
 booted by systemd-nspawn on the bridge callytics0 (10.77.0.0/24, fd77::/64). Packages come through this machine:
@@ -577,6 +578,8 @@ def main(arguments: list[str]) -> int:
             for host in map(lab.host, names):
                 print(host.name, host.address)  # noqa: T201
             print(f"SSH_USER=root\nSSH_KEY={lab.key}\nSSH_KNOWN_HOSTS={lab.known_hosts}")  # noqa: T201
+        case ["base"]:
+            base_system()
         case ["down", "--all"]:
             for other in labs():
                 other.down()
