@@ -25,7 +25,7 @@ from callytics.importer.options import Options, Progress
 from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
-from callytics.postgres.errors import unreachable
+from callytics.postgres.errors import sqlstate, unreachable
 from callytics.postgres.session import STARTUP, begun, settle
 from callytics.schema.readiness.importing import SQL, import_connection
 from callytics.settings import Settings
@@ -39,6 +39,10 @@ ASYNCHRONOUS = "set synchronous_commit = off"
 # The schema has none but PostgreSQL's own types. The driver would read all that there are with each connection, for
 # 80 ms of a processor: tables are types, too, and have columns.
 TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
+
+# What becomes of a statement in a transaction that has failed already, or as of a moment that went with one.
+CONSEQUENCES = frozenset({"25P02", "55000"})
+CAUSE_SECONDS = 10.0
 
 
 class Stopped(Exception):
@@ -231,7 +235,11 @@ class WorkerPool:
                     self._sorter.done(step)
                     self._enqueue()
                     self._changed.notify_all()
-        except BaseException:
+        except BaseException as error:
+            if sqlstate(error) in CONSEQUENCES:
+                # Several workers use the session's transaction: whoever made it fail is about to say why.
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopped, CAUSE_SECONDS)
             if self._stopped:
                 # A cancelled statement fails, too; its error must not hide the one that stopped the workers.
                 raise Stopped from None
