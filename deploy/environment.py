@@ -219,7 +219,7 @@ def network(address: str) -> str:
     return address if "/" in address else f"{address}/{ip_address(address).max_prefixlen}"
 
 
-def prompt(connected: Any, **options: Any) -> Transport:
+def undelayed_transport(connected: Any, **options: Any) -> Transport:
     """Return an SSH connection that waits with no packet for the one before: each command would take 40 ms longer."""
     # Through a jump host, or a command, it is no socket.
     if isinstance(connected, socket.socket):
@@ -238,7 +238,7 @@ def connection(hosts: list[str]) -> dict[str, Any]:
         "ssh_known_hosts_file": str(file_path("SSH_KNOWN_HOSTS") or ""),
         "ssh_config_file": str(file_path("SSH_CONFIG") or ""),
         "ssh_strict_host_key_checking": value("SSH_STRICT_HOST_KEY_CHECKING"),
-        "ssh_paramiko_connect_kwargs": {"transport_factory": prompt},
+        "ssh_paramiko_connect_kwargs": {"transport_factory": undelayed_transport},
         "_sudo": not root,
     }
     return {name: one for name, one in found.items() if one not in ("", None)}
