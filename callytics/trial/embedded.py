@@ -79,8 +79,9 @@ class EmbeddedPostgres:
         self._refuse_others_folder()
         # Before any folder is made: where there is no server, nothing is left behind.
         found = self._find_server()
-        self._make_folders()
+        self._make_folder()
         with self.turn() as turn:
+            self._make_home()
             if not self.running:
                 self._start(self._within_reach(found), turn)
 
@@ -268,12 +269,15 @@ class EmbeddedPostgres:
             self._hand_over(path)
         part.rename(copy)
 
-    def _make_folders(self) -> None:
-        """Create ``folder`` and in it ``server``, owned by the account that the server runs as."""
+    def _make_folder(self) -> None:
+        """Create ``folder``, marked as ours."""
         # Open to pass through: when root starts it, the server runs as another account.
         self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         # First of all, so that the next start recognises the folder if this one is killed.
         (self.folder / MARKER).write_text(MARKER_TEXT)
+
+    def _make_home(self) -> None:
+        """Create ``home``, owned by the account that the server runs as; in a start's turn, as it may be moved."""
         server = self.folder / "server"
         if self.home.is_dir():
             return

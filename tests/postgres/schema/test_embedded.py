@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -294,6 +295,27 @@ def test_two_starts_at_once_make_one_server(private: Callable[..., EmbeddedPostg
     said = [start.communicate()[0] for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
     assert said[0] == said[1] == f"PostgreSQL runs on port {server.port}, its settings are in {server.folder}/.env\n"
+
+
+def test_a_start_waits_until_another_has_found_a_folder(
+    private: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server's account can't enter the one it was given, which comes and goes meanwhile."""
+    may = EmbeddedPostgres._may
+
+    def slowly(server: EmbeddedPostgres, test: str, path: Path) -> bool:
+        time.sleep(0.5 if test == "-w" else 0)
+        return may(server, test, path)
+
+    monkeypatch.setattr(EmbeddedPostgres, "_may", slowly)
+    first = private()
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(first.start)
+        while not (first.folder / "server").exists():
+            assert not one.done()
+            time.sleep(0.01)
+        other = threads.submit(private().start)
+    assert (one.result(), other.result(), first.running) == (None, None, True)
 
 
 def test_server_of_an_older_version_is_known(private: Callable[..., EmbeddedPostgres]) -> None:
