@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from callytics.exceptions import DatabaseUnavailable
 from callytics.postgres.sql import Queries
@@ -20,7 +21,16 @@ STARTUP = " ".join(
 # PostgreSQL 17 has a limit that those before do not know, and none of these gets as far as the last one.
 STARTUPS = ("", STARTUP, f"{STARTUP} -c transaction_timeout=0")
 
+
+class Closeable(Protocol):
+    """What has to be closed."""
+
+    def close(self) -> object:
+        """Close it."""
+
+
 Session = TypeVar("Session")
+Opened = TypeVar("Opened", bound=Closeable)
 
 
 def begun(begin: Callable[[str], Session], settled: Callable[[Session], object], cut_off: type[Exception]) -> Session:
@@ -39,6 +49,16 @@ def begun(begin: Callable[[str], Session], settled: Callable[[Session], object],
     session = begin(STARTUPS[-1])
     settled(session)
     return session
+
+
+@contextmanager
+def closing_on_error(opened: Opened) -> Iterator[Opened]:
+    """Close what was opened if the block fails: nobody else has it yet."""
+    try:
+        yield opened
+    except BaseException:
+        opened.close()
+        raise
 
 
 def settle(cursor: Any) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
@@ -26,7 +26,7 @@ from callytics.importer.plan.graph import Kind, Plan, Step
 from callytics.importer.records.ledger import Ledger
 from callytics.importer.target.catalogue import Target
 from callytics.postgres.errors import sqlstate, unreachable
-from callytics.postgres.session import STARTUP, begun, settle
+from callytics.postgres.session import STARTUP, begun, closing_on_error, settle
 from callytics.schema.readiness.importing import SQL, import_connection
 from callytics.settings import Settings
 
@@ -126,9 +126,10 @@ class Worker:
 
     def close(self) -> None:
         """Close the connections that were opened; what is not committed on them is gone."""
-        for name in ("arrow", "connection"):
-            if name in self.__dict__:
-                getattr(self, name).close()
+        with ExitStack() as stack:
+            for name in ("connection", "arrow"):
+                if name in self.__dict__:
+                    stack.callback(getattr(self, name).close)
 
 
 def _arrow_connection(settings: Settings) -> adbc_driver_postgresql.dbapi.Connection:
@@ -151,22 +152,18 @@ def _opened(conninfo: str, options: str) -> adbc_driver_postgresql.dbapi.Connect
 
 
 def _settle(connection: adbc_driver_postgresql.dbapi.Connection) -> None:
-    try:
-        with connection.cursor() as cursor:
-            settle(cursor)
-            cursor.execute(SQL["session"])
-            # The driver runs a query only as its rows are fetched.
-            cursor.fetchall()
+    with closing_on_error(connection), connection.cursor() as cursor:
+        settle(cursor)
+        cursor.execute(SQL["session"])
+        # The driver runs a query only as its rows are fetched.
+        cursor.fetchall()
         connection.commit()
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _commit_unsynchronised(connection: Connection | adbc_driver_postgresql.dbapi.Connection) -> None:
-    with connection.cursor() as cursor:
+    with closing_on_error(connection), connection.cursor() as cursor:
         cursor.execute(ASYNCHRONOUS)
-    connection.commit()
+        connection.commit()
 
 
 # What a kind of step does, given a worker and the step's subject.

@@ -21,6 +21,7 @@ from callytics.importer.source.integrity import distrust, with_stand_ins
 from callytics.importer.source.mapping import SourceTable, TableMapping, bind, unmapped_columns
 from callytics.importer.source.tables import source_tables
 from callytics.importer.source.trouble import reading, reading_arrow
+from callytics.postgres.session import closing_on_error
 from callytics.postgres.sql import folded, sqlite_name
 from callytics.postgres.text import named
 from callytics.schema.catalogue.catalogue import required_columns
@@ -133,9 +134,9 @@ class Source:
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection that sees the numbered copies and returns TEXT as `Text`."""
-        connection = self.connect_plain()
-        for table in self.tables:
-            _prepare(connection, table)
+        with closing_on_error(self.connect_plain()) as connection:
+            for table in self.tables:
+                _prepare(connection, table)
         return connection
 
     @contextmanager
@@ -152,15 +153,14 @@ class Source:
 
     def connect_plain(self) -> sqlite3.Connection:
         """Open a connection that sees what the file holds alone and returns TEXT as `Text`."""
-        connection = sqlite3.connect(self.uri, uri=True, check_same_thread=False)
-        distrust(connection)
-        connection.text_factory = Text
+        with closing_on_error(sqlite3.connect(self.uri, uri=True, check_same_thread=False)) as connection:
+            distrust(connection)
+            connection.text_factory = Text
         return connection
 
     def connect_arrow(self) -> adbc_driver_sqlite.dbapi.Connection:
         """Open an ADBC connection that sees the numbered copies of the tables that are read by it."""
-        connection = adbc_driver_sqlite.dbapi.connect(self.uri)
-        with connection.cursor() as cursor:
+        with closing_on_error(adbc_driver_sqlite.dbapi.connect(self.uri)) as connection, connection.cursor() as cursor:
             cursor.execute("pragma trusted_schema = off")
             for table in self.tables:
                 # Tables that nothing maps never come this way.

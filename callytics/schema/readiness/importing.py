@@ -9,6 +9,7 @@ from psycopg2.extensions import connection as Connection
 
 from callytics.exceptions import TargetError
 from callytics.postgres.connect import connect, refuse_read_only
+from callytics.postgres.session import closing_on_error
 from callytics.postgres.sql import Queries
 from callytics.schema import versions
 from callytics.schema.readiness import fitness
@@ -28,8 +29,9 @@ def import_connection(settings: Settings) -> Connection:
     Raises DatabaseUnavailable with one line that says what to do.
     """
     connection = connect(settings, owner=True)
-    SQL.run(connection, "session")
-    connection.commit()
+    with closing_on_error(connection):
+        SQL.run(connection, "session")
+        connection.commit()
     return connection
 
 
