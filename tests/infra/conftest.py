@@ -21,6 +21,7 @@ from tests.support.scopes import scope_of
 
 HOSTS = {"alone": ("alone", "alone"), "apart": ("database", "application")}
 KEPT: pytest.StashKey[Hosts] = pytest.StashKey()
+SCOPE: pytest.StashKey[str] = pytest.StashKey()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,6 +71,11 @@ def _hosts(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
         yield pytestconfig.stash.setdefault(KEPT, Hosts(lab, executor, tmp_path_factory))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[SCOPE] = scope_of(item.nodeid)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Leave the hosts after the last test of their scope."""
@@ -111,7 +117,7 @@ def apart(_hosts: Hosts, request: pytest.FixtureRequest) -> Deployment:
 
 def wanted(request: pytest.FixtureRequest) -> set[str]:
     """Return the installations that this scope's tests ask for."""
-    scope = scope_of(request.node.nodeid)
+    scope = request.config.stash[SCOPE]
     return {
         name
         for item in request.session.items

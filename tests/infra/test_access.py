@@ -12,10 +12,11 @@ from tests.infra.deployment import Deployment
 
 ROLES = ("postgres", "callytics_owner", "callytics_user", "callytics_readonly", "callytics_monitor")
 CALLYTICS = {"callytics_owner", "callytics_user", "callytics_readonly"}
+OWN = "the database's own host"
 # The policy: from here these roles enter, with TLS and the right password, and no others.
 ENTER = {
     "the application's host": CALLYTICS,
-    "the database's own host": CALLYTICS | {"callytics_monitor"},
+    OWN: CALLYTICS | {"callytics_monitor"},
     "an unknown host": set[str](),
 }
 TRIES = {
@@ -25,45 +26,58 @@ TRIES = {
     "the right password without TLS": {"sslmode": "disable"},
 }
 WHO = "select current_user::text"
-CASES = list(product(ENTER, ROLES, TRIES))
+TRIED = list(product(ROLES, TRIES))
+CASES = [(source, *tried) for source in ENTER if source != OWN for tried in TRIED]
+Answers = dict[tuple[str, str, str], Answer]
 
 
-@pytest.fixture(scope="module")
-def answers(alone: Deployment, apart: Deployment) -> dict[tuple[str, str, str], Answer]:
+def answers_of(deployment: Deployment, address: str, *sources: str) -> Answers:
     """Everything is tried at once: it is the connections that take time."""
-    found: dict[tuple[str, str, str], Answer] = {}
-    tries = list(product(ROLES, TRIES))
-    for source in ENTER:
-        deployment, address = apart, apart.database.address
-        if source == "the database's own host":
-            deployment, address = alone, "localhost"
-        questions = [(info(deployment, role, address, **TRIES[how]), WHO) for role, how in tries]
+    found: Answers = {}
+    questions = [(info(deployment, role, address, **TRIES[how]), WHO) for role, how in TRIED]
+    for source in sources:
         given = ask_from_here(*questions) if source == "an unknown host" else ask(deployment.app, *questions)
-        found |= {(source, role, how): answer for (role, how), answer in zip(tries, given, strict=True)}
+        found |= {(source, role, how): answer for (role, how), answer in zip(TRIED, given, strict=True)}
     return found
 
 
-@pytest.mark.parametrize(("source", "role", "how"), CASES, ids=[", ".join(case) for case in CASES])
-def test_enters_or_is_refused_as_declared(
-    answers: dict[tuple[str, str, str], Answer], source: str, role: str, how: str
-) -> None:
-    answer = answers[source, role, how]
+@pytest.fixture(scope="module")
+def answers(apart: Deployment) -> Answers:
+    return answers_of(apart, apart.database.address, "the application's host", "an unknown host")
+
+
+@pytest.fixture(scope="module")
+def own_answers(alone: Deployment) -> Answers:
+    return answers_of(alone, "localhost", OWN)
+
+
+def as_declared(answer: Answer, source: str, role: str, how: str) -> bool:
+    """Tell whether a role has entered if it may, and only then."""
     if role in ENTER[source] and how == "TLS and the right password":
-        assert answer.rows == [[role]], answer.error
-    else:
-        assert not answer.entered
+        return answer.rows == [[role]]
+    return not answer.entered
+
+
+@pytest.mark.parametrize(("source", "role", "how"), CASES, ids=[", ".join(case) for case in CASES])
+def test_enters_or_is_refused_as_declared(answers: Answers, source: str, role: str, how: str) -> None:
+    answer = answers[source, role, how]
+    assert as_declared(answer, source, role, how), answer.error
+
+
+@pytest.mark.parametrize(("role", "how"), TRIED, ids=[", ".join(case) for case in TRIED])
+def test_enters_or_is_refused_on_its_own_host(own_answers: Answers, role: str, how: str) -> None:
+    answer = own_answers[OWN, role, how]
+    assert as_declared(answer, OWN, role, how), answer.error
 
 
 @pytest.mark.parametrize("role", sorted(CALLYTICS))
-def test_the_right_password_is_no_help_to_an_unknown_host(
-    answers: dict[tuple[str, str, str], Answer], role: str
-) -> None:
+def test_the_right_password_is_no_help_to_an_unknown_host(answers: Answers, role: str) -> None:
     """It is refused before its password is looked at."""
     assert "no pg_hba.conf entry" in answers["an unknown host", role, "TLS and the right password"].error
 
 
 @pytest.mark.parametrize("role", sorted(CALLYTICS))
-def test_without_tls_no_password_is_asked_for(answers: dict[tuple[str, str, str], Answer], role: str) -> None:
+def test_without_tls_no_password_is_asked_for(answers: Answers, role: str) -> None:
     """It would cross the network for everybody to see."""
     error = answers["the application's host", role, "the right password without TLS"].error
     assert "no pg_hba.conf entry" in error

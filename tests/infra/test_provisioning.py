@@ -26,9 +26,10 @@ CHAPTERS = sorted(
 
 
 @pytest.fixture(params=BOTH)
-def deployment(request: pytest.FixtureRequest, alone: Deployment, apart: Deployment) -> Deployment:
+def deployment(request: pytest.FixtureRequest) -> Deployment:
     """Each way to install."""
-    return {"alone": alone, "apart": apart}[request.param]
+    deployment: Deployment = request.getfixturevalue(request.param)
+    return deployment
 
 
 def assert_nothing_changed(run: Run) -> None:

@@ -28,9 +28,10 @@ def without_database(deployment: Deployment) -> Iterator[None]:
 
 
 @pytest.fixture(params=["alone", "apart"])
-def deployment(request: pytest.FixtureRequest, alone: Deployment, apart: Deployment) -> Deployment:
+def deployment(request: pytest.FixtureRequest) -> Deployment:
     """Each way to install."""
-    return {"alone": alone, "apart": apart}[request.param]
+    deployment: Deployment = request.getfixturevalue(request.param)
+    return deployment
 
 
 def test_it_runs_from_boot_on(deployment: Deployment) -> None:
