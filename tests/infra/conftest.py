@@ -15,6 +15,7 @@ from testinfra.host import Host
 
 from tests.infra.deployment import Deployment
 from tests.infra.lab import Lab, LabHost, lacks
+from tests.infra.stock import stock
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
 from tests.support.scopes import scope_of
@@ -67,7 +68,7 @@ def _hosts(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
         lacking(reason)
     if not (REPOSITORY / ".git").exists():
         lacking("what is deployed is what git lists, and the tests do not run in a git checkout")
-    with Lab(f"tests{os.getpid()}", in_memory=True) as lab, ThreadPoolExecutor() as executor:
+    with Lab(f"tests{os.getpid()}", in_memory=True, stock=stock()) as lab, ThreadPoolExecutor() as executor:
         yield pytestconfig.stash.setdefault(KEPT, Hosts(lab, executor, tmp_path_factory))
 
 

@@ -5,7 +5,6 @@
     python -m tests.infra.lab list              # hosts of test runs too
     python -m tests.infra.lab down [NAME…]      # without a name: all of them
     python -m tests.infra.lab down --all        # and those of test runs, running or killed
-    python -m tests.infra.lab base              # makes what they stand on, which the first host would
 
 Needs Linux and root. mmdebstrap makes one base system, kept in ~/.cache/callytics-lab; a host is an overlay above it,
 booted by systemd-nspawn on the bridge callytics0 (10.77.0.0/24, fd77::/64). Packages come through this machine:
@@ -166,18 +165,26 @@ def lacks() -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Stock:
+    """What hosts have beforehand: packages, and trees that are laid above the base."""
+
+    packages: tuple[str, ...] = ()
+    trees: tuple[Path, ...] = ()
+
+
 class Lab:
     """A group of hosts with one SSH key; leaving the ``with`` block takes all of them down.
 
     Hosts of two labs see each other, but never share a name, a key or an address. Hosts ``in_memory`` take a gigabyte
-    of it each and wait for no disk.
+    of it each and wait for no disk. They are bare but for what is in ``stock``.
     """
 
-    def __init__(self, name: str = PEOPLES_LAB, *, in_memory: bool = False) -> None:
+    def __init__(self, name: str = PEOPLES_LAB, *, in_memory: bool = False, stock: Stock = Stock()) -> None:
         if not re.fullmatch("[a-z][a-z0-9]{0,30}", name):
             raise LabError(f"{name!r} is no name for a lab: small letters and digits only")
         self.name = name
-        self.in_memory = in_memory
+        self.in_memory, self.stock = in_memory, stock
         self.folder = LABS / name
         self.key = self.folder / "key"
         self.ssh_config = self.folder / "ssh_config"
@@ -201,7 +208,7 @@ class Lab:
         for host in self.hosts():
             if host.name == name and is_running(host):
                 return host
-        base = base_system()
+        layers = (*self.stock.trees, base_system(self.stock.packages))
         with locked():
             self._make_key()
             connect_network()
@@ -212,7 +219,7 @@ class Lab:
                 run("mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", str(host.folder))
             (host.folder / "host.json").write_text(json.dumps({"address": host.address}))
         try:
-            mount_overlay(base, host)
+            mount_overlay(layers, host)
             self._furnish(host)
             boot(host)
             wait_for_ssh(host)
@@ -296,16 +303,17 @@ class Lab:
         shutil.rmtree(host.folder, ignore_errors=True)
 
 
-def base_system() -> Path:
-    """Return the tree that every host stands on; made once for these packages, sources and certificates."""
+def base_system(more: tuple[str, ...] = ()) -> Path:
+    """Return the tree that hosts stand on; made once for these packages, sources and certificates."""
     sources, settings, authorities = apt_sources(), apt_settings(), certificate_authorities()
-    recipe = json.dumps([PACKAGES, MASKED, sources, settings, [path.read_text() for path in authorities]])
+    packages = (*PACKAGES, *more)
+    recipe = json.dumps([packages, MASKED, sources, settings, [path.read_text() for path in authorities]])
     base = cache() / f"bookworm-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with locked("base"):
         if not base.exists():
             unfinished = base.with_suffix(".unfinished")
             remove_tree(unfinished)
-            make_base(unfinished, sources, settings, authorities)
+            make_base(unfinished, packages, sources, settings, authorities)
             unfinished.rename(base)
     return base
 
@@ -316,13 +324,13 @@ def cache() -> Path:
     return folder
 
 
-def make_base(tree: Path, sources: str, settings: str, authorities: list[Path]) -> None:
+def make_base(tree: Path, packages: tuple[str, ...], sources: str, settings: str, authorities: list[Path]) -> None:
     print("making the base system, once", file=sys.stderr)  # noqa: T201
     # systemd-nspawn refuses a base that others may write to on the way.
     wanted, apt_conf = tree.with_suffix(".list"), tree.with_suffix(".conf")
     wanted.write_text(sources)
     apt_conf.write_text(settings)
-    arguments = ("--variant=minbase", f"--include={','.join(PACKAGES)}", f"--aptopt={apt_conf}", "--skip=output/dev")
+    arguments = ("--variant=minbase", f"--include={','.join(packages)}", f"--aptopt={apt_conf}", "--skip=output/dev")
     # Host keys and the machine's id are each host's own.
     hooks = (
         'rm -f "$1"/etc/ssh/ssh_host_*',
@@ -370,14 +378,15 @@ def certificate_authorities() -> list[Path]:
     return sorted(Path("/usr/local/share/ca-certificates").glob("**/*.crt"))
 
 
-def mount_overlay(base: Path, host: LabHost) -> None:
-    """Lay an empty, writable layer above the base; where the file system can't, copy the base."""
+def mount_overlay(below: tuple[Path, ...], host: LabHost) -> None:
+    """Lay an empty, writable layer above others, of which the first is the topmost; where that can't be, copy them."""
     for name in ("root", "upper", "work"):
         (host.folder / name).mkdir()
     # Volatile: what is thrown away need not reach the disk, where taking a host down would wait for it.
-    layers = f"lowerdir={base},upperdir={host.folder}/upper,workdir={host.folder}/work,volatile"
+    layers = f"lowerdir={':'.join(map(str, below))},upperdir={host.folder}/upper,workdir={host.folder}/work,volatile"
     if run("mount", "-t", "overlay", "overlay", "-o", layers, str(host.root), check=False).returncode != 0:
-        run("cp", "-a", "--reflink=auto", f"{base}/.", str(host.root))
+        for tree in reversed(below):
+            run("cp", "-a", "--reflink=auto", f"{tree}/.", str(host.root))
 
 
 def boot(host: LabHost) -> None:
@@ -578,8 +587,6 @@ def main(arguments: list[str]) -> int:
             for host in map(lab.host, names):
                 print(host.name, host.address)  # noqa: T201
             print(f"SSH_USER=root\nSSH_KEY={lab.key}\nSSH_KNOWN_HOSTS={lab.known_hosts}")  # noqa: T201
-        case ["base"]:
-            base_system()
         case ["down", "--all"]:
             for other in labs():
                 other.down()

@@ -33,7 +33,7 @@ def is_alive(process: int) -> bool:
 
 def test_a_host_is_up_in_seconds(lab: Lab) -> None:
     """The base system is kept; a host needs no copy of it."""
-    base_system()
+    base_system(lab.stock.packages)
     begin = time.monotonic()
     lab.host("quick")
     lab.down("quick")
@@ -114,10 +114,10 @@ def test_a_host_that_was_killed_is_booted_anew(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("in_memory", [False, True], ids=["on disk", "in memory"])
-def test_down_leaves_nothing(bare: LabHost, in_memory: bool) -> None:
+def test_down_leaves_nothing(lab: Lab, bare: LabHost, in_memory: bool) -> None:
     """No process, interface, mount, control group or file of the host stays."""
-    with Lab("leavesnothing", in_memory=in_memory) as lab:
-        host = lab.host("gone")
+    with Lab("leavesnothing", in_memory=in_memory, stock=lab.stock) as another:
+        host = another.host("gone")
         assert "vb-leaves" in interfaces()
         running = processes_of(host)
         assert running
@@ -131,7 +131,7 @@ def test_down_leaves_nothing(bare: LabHost, in_memory: bool) -> None:
 
 
 def test_other_hosts_stay_when_one_goes(lab: Lab, bare: LabHost) -> None:
-    with Lab("another") as another:
+    with Lab("another", stock=lab.stock) as another:
         another.host("gone")
     assert bare.run("hostname", check=False).returncode == 0 or bare.run("cat /etc/hostname").stdout == "bare\n"
 

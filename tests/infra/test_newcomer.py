@@ -12,9 +12,7 @@ import re
 import select
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,10 +20,9 @@ import pytest
 
 from callytics.schema.versions import newest
 from tests.infra.deployment import copy_checkout
-from tests.infra.lab import Lab, LabHost, write
+from tests.infra.lab import Lab, LabHost
 from tests.support.keyboard import CTRL_C, Keyboard, Seen, squeezed
 from tests.support.manual import BLOCK, MANUAL, TROUBLESHOOTING, blocks, console, explained, section, shown, text_of
-from tests.support.places import REPOSITORY
 from tests.support.terminal import CLEARED
 
 pytestmark = pytest.mark.slow
@@ -145,16 +142,6 @@ def of(page: str, title: str) -> str:
     return section(text_of(MANUAL / f"{page}.md"), title)
 
 
-def provide_packages(host: LabHost) -> None:
-    """Let the host's pip find what it installs as from a mirror of a company: from afar it takes a minute."""
-    folder = host.root / "srv/wheels"
-    folder.mkdir()
-    wanted = [str(REPOSITORY), "setuptools", "wheel"]
-    options = ["--quiet", "--only-binary=:all:", "--python-version", "3.11", "--dest", str(folder)]
-    subprocess.run([sys.executable, "-m", "pip", "download", *options, *wanted], check=True)
-    write(host.root / "etc/pip.conf", "[global]\nno-index = true\nfind-links = /srv/wheels\n")
-
-
 def provide_repository(host: LabHost, folder: Path) -> None:
     """Lay this checkout where the newcomer clones it from, as of an older version and of the newest."""
     copy_checkout(folder)
@@ -166,16 +153,13 @@ def provide_repository(host: LabHost, folder: Path) -> None:
 def terminal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """A bare Debian with an account that may sudo, and a repository to clone."""
     host = lab.host("newcomer")
-    with ThreadPoolExecutor() as executor:
-        packages = executor.submit(provide_packages, host)
-        provide_repository(host, tmp_path_factory.mktemp("newcomer"))
-        host.run(
-            f"useradd -m -s /bin/bash {ACCOUNT} && echo '{ACCOUNT} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/newcomer"
-            f" && chown -R {ACCOUNT}: {UPSTREAM} && apt-get update -qq && apt-get install -qq -y curl"
-        )
-        opened = Terminal(host)
-        follow(opened, of("platforms", "Debian and Ubuntu by hand"))
-        packages.result()
+    provide_repository(host, tmp_path_factory.mktemp("newcomer"))
+    host.run(
+        f"useradd -m -s /bin/bash {ACCOUNT} && echo '{ACCOUNT} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/newcomer"
+        f" && chown -R {ACCOUNT}: {UPSTREAM} && apt-get update -qq && apt-get install -qq -y curl"
+    )
+    opened = Terminal(host)
+    follow(opened, of("platforms", "Debian and Ubuntu by hand"))
     yield opened
     opened.close()
 

@@ -39,7 +39,7 @@ from tests.support.servers import VOLATILE, Databases, migrated, private_server,
 
 pytestmark = pytest.mark.slow
 
-KILLS = 10
+KILLS = 6
 GO_ON = "run the same command again"
 
 
