@@ -61,6 +61,8 @@ HINTS = (
     ("definition of service", "unset PGSERVICE, which Callytics has no use for"),
     ("service file", "unset PGSERVICE and PGSERVICEFILE, which Callytics has no use for"),
 )
+# Without a SQLSTATE, too: of the first file that a session writes, which is never translated, and of any other.
+NO_SPACE = re.compile("could not write init file|No space left on device|장치에 남은 공간이 없음")
 # What libpq asks or supposes after some failures, over several lines; HINTS knows better.
 GUESS = re.compile(
     r"\s*(Is the server running [^?]*\?|This probably means the server terminated [^.]*\.)"
@@ -71,6 +73,7 @@ GUESS = re.compile(
 SEVERAL = "Multiple connection attempts failed"
 ATTEMPT = re.compile(r"^(- host: .*?, port: .*?, hostaddr: .*?: )?(connection failed: |connection is bad: )?")
 AGAIN = "try again"
+FULL = "PostgreSQL has no disk space left: free some, then {then}"
 # PostgreSQL ends such a wait with a warning and calls the commit a success.
 UNCONFIRMED = (
     "the wait for a standby's confirmation was cancelled, so this is stored on one host alone and lost if that fails "
@@ -91,7 +94,7 @@ KINDS: dict[str, tuple[type[CallyticsError], str]] = {
         "PostgreSQL is out of memory ({line}): free some or, if that is shared memory, raise max_locks_per_transaction "
         "and restart it; then {then}",
     ),
-    "53100": (DiskFull, "PostgreSQL has no disk space left: free some, then {then}"),
+    "53100": (DiskFull, FULL),
     "53300": (
         DatabaseUnavailable,
         "PostgreSQL has no connection left ({line}): raise max_connections, or lower POSTGRES_MAX_CONNECTIONS",
@@ -197,6 +200,8 @@ def read_only(why: str) -> ReadOnlyServer:
 def unreachable(settings: Settings, owner: bool, error: BaseException) -> DatabaseUnavailable:
     """Say in one line who could not enter where, why, and what to do."""
     text = GUESS.sub("", str(error))
+    if NO_SPACE.search(text):
+        return DiskFull(FULL.format(then=AGAIN))
     found = (ATTEMPT.sub("", line.strip()) for line in text.splitlines() if not line.startswith(SEVERAL))
     lines = dict.fromkeys(line for line in found if line)
     hint = next((hint for words, hint in HINTS if words in text), "see 'callytics env check'")

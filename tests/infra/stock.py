@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.infra.lab import Stock, base_system, cache, lacks, locked, remove_tree, write
+from tests.infra.lab import LabHost, Stock, base_system, cache, lacks, locked, remove_tree, write
 from tests.support.places import REPOSITORY
 
 # PostgreSQL brings both.
@@ -46,6 +46,11 @@ def fetch(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "download", *options, *wanted], check=True)
     for own in folder.glob("callytics-*"):
         own.unlink()
+
+
+def from_afar(host: LabHost) -> None:
+    """Let a host's pip ask the index, as most do."""
+    host.run("rm /etc/pip.conf")
 
 
 if __name__ == "__main__":

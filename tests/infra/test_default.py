@@ -10,6 +10,7 @@ import pytest
 
 from tests.infra.deployment import copy_checkout
 from tests.infra.lab import Lab, LabHost
+from tests.infra.stock import from_afar
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +24,7 @@ def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> LabHost:
     copy_checkout(folder)
     upload(folder, host)
     host.run("apt-get update -qq && apt-get install -qq -y python3-venv")
-    # Everything else of the tests comes from a mirror.
-    host.run("rm /etc/pip.conf")
+    from_afar(host)
     host.run("cd /root/callytics && python3 -m venv .venv && .venv/bin/pip install -q '.[deploy]'")
     host.run("cd /root/callytics && .venv/bin/callytics env init")
     return host

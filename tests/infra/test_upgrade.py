@@ -18,6 +18,7 @@ from callytics import __version__
 from tests.infra.deployment import Deployment, Run
 from tests.infra.lab import Lab, LabHost
 from tests.infra.service import get, wait_for_health
+from tests.infra.stock import from_afar
 from tests.infra.upgrading import SWITCH, UPGRADE, Asked, applied, client, pull
 from tests.support.needs import lacking
 from tests.support.places import REPOSITORY
@@ -84,6 +85,8 @@ def installation(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Installa
     folder = tmp_path_factory.mktemp("installation")
     commit = last_release()
     host = lab.host("upgraded")
+    # What the last release asks for may be something else.
+    from_afar(host)
     deployment = Deployment.prepare(folder, host, host)
     for path in folder.iterdir():
         if path.name != ".env":

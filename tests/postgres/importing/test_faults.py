@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from callytics.exceptions import DiskFull
+from callytics.postgres.connect import connect
+from callytics.settings import Settings
 from tests.support.faults import (
     SECONDS,
     STATEMENTS,
@@ -237,39 +240,69 @@ MEBIBYTE = 1 << 20
 
 def test_the_server_s_disk_is_full(site: Site, clean: Clean, tmp_path: Path) -> None:
     """PostgreSQL says so, the import says it on; with a little more room it gets a little further."""
-    disk = site.server.home / "small"
-    attempt = Attempt(replace(site.template, database="on_small"), clean.file, tmp_path)
-    try:
-        with small_disk(disk, 500 * MEBIBYTE, disk.parent.owner()):
-            superuser(site.server, "create tablespace small owner callytics_owner location {}", disk)
-            statement = "create database on_small template {} owner callytics_owner tablespace small"
-            superuser(site.server, statement, site.template.database)
-            phases = [phase for room in ROOMS for phase in out_of_room(attempt, disk, int(room * clean.growth))]
-            attempt.end()
-            (disk / "filler").unlink()
-            recovered(attempt, clean)
-            superuser(site.server, "drop database on_small with (force)")
-            superuser(site.server, "drop tablespace small")
-    except PermissionError as error:
-        lacking(f"root that may mount: {error}")
+    with on_small_disk(site) as (settings, disk):
+        attempt = Attempt(settings, clean.file, tmp_path)
+        phases = [phase for room in ROOMS for phase in out_of_room(attempt, disk, int(room * clean.growth))]
+        attempt.end()
+        (disk / "filler").unlink()
+        recovered(attempt, clean)
     assert phases[0] == "load"
     assert len(phases) >= 2
+
+
+def test_a_session_that_begins_on_a_full_disk(site: Site) -> None:
+    """The first one after a change of the schema writes down what it has read of it, and is refused if it can't."""
+    with on_small_disk(site) as (settings, disk):
+        for written in disk.rglob("pg_internal.init"):
+            written.unlink()
+        fill(disk)
+        for owner in (True, False):
+            with pytest.raises(DiskFull, match=r"^PostgreSQL has no disk space left: free some, then try again$"):
+                connect(settings, owner=owner)
 
 
 ROOMS = (0.1, 0.5, 0.8)
 """Shares of what an import takes."""
 
 
-def out_of_room(attempt: Attempt, disk: Path, room: int) -> Iterator[str]:
-    """Import with so many bytes free; yields the phase in which they were used up, if they were."""
+@contextmanager
+def on_small_disk(site: Site) -> Iterator[tuple[Settings, Path]]:
+    """Lend a migrated database on a disk of its own, and that disk."""
+    disk, settings = site.server.home / "small", replace(site.template, database="on_small")
+    with ExitStack() as stack:
+        stack.callback(disk.rmdir)
+        try:
+            stack.enter_context(small_disk(disk, 500 * MEBIBYTE, disk.parent.owner()))
+        except PermissionError as error:
+            lacking(f"root that may mount: {error}")
+        superuser(site.server, "create tablespace small owner callytics_owner location {}", disk)
+        stack.callback(superuser, site.server, "drop tablespace small")
+        # Otherwise its files have holes until the next checkpoint, which needs room then.
+        statement = "create database {} template {} owner callytics_owner tablespace small strategy file_copy"
+        superuser(site.server, statement, settings.database, site.template.database)
+        stack.callback(superuser, site.server, "drop database {} with (force)", settings.database)
+        # On a full one, nothing can be dropped.
+        stack.callback((disk / "filler").unlink, missing_ok=True)
+        yield settings, disk
+
+
+def fill(disk: Path, room: int = 0) -> None:
+    """Leave so many bytes free."""
     filler = disk / "filler"
     filler.unlink(missing_ok=True)
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - room)
+
+
+def out_of_room(attempt: Attempt, disk: Path, room: int) -> Iterator[str]:
+    """Import with so many bytes free; yields the phase in which they were used up, if they were."""
+    fill(disk, room)
     process = attempt.start()
     _, errors = process.communicate(timeout=SECONDS)
     if process.returncode == 1:
-        one_line(errors, "PostgreSQL has no disk space left: free some, then run the same command again")
+        one_line(errors, "PostgreSQL has no disk space left: free some, then ")
+        # Whoever asks needs some, too.
+        fill(disk, room + MEBIBYTE)
         yield attempt.phase
     else:
         assert process.returncode == 3, errors

@@ -13,6 +13,7 @@ from psycopg2 import errors
 from callytics.exceptions import (
     CallyticsError,
     DatabaseUnavailable,
+    DiskFull,
     NotMigrated,
     OutcomeUnknown,
     PrivilegeMissing,
@@ -20,7 +21,7 @@ from callytics.exceptions import (
     TooSlow,
 )
 from callytics.postgres import connect, connected
-from callytics.postgres.errors import summary, translated
+from callytics.postgres.errors import summary, translated, unreachable
 from callytics.settings import Settings
 
 STATEMENTS: dict[str, tuple[str, type[CallyticsError], str]] = {
@@ -91,6 +92,14 @@ def test_both_drivers_say_the_same(bare_database: Settings, code: str, kind: typ
         cursor.execute(raised(code))
     assert "somebody's words" not in f"{by_psycopg2.value}{by_adbc.value}"
     assert "\n" not in str(by_adbc.value)
+
+
+@pytest.mark.parametrize("words", ["could not write init file", 'could not write to file "x": 장치에 남은 공간이 없음'])
+def test_a_full_disk_is_told_at_a_login_too(bare_database: Settings, words: str) -> None:
+    """There is no SQLSTATE then."""
+    error = unreachable(bare_database, True, psycopg2.OperationalError(f"connection failed: FATAL:  {words}"))
+    assert isinstance(error, DiskFull)
+    assert str(error) == "PostgreSQL has no disk space left: free some, then try again"
 
 
 def test_a_missing_privilege_names_the_role_and_where_the_owner_is_set(shared_database: Settings) -> None:
