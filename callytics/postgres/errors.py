@@ -234,6 +234,9 @@ def ours(
     then: str = AGAIN,
 ) -> CallyticsError | None:
     """Return what :func:`translated` raises for an error, None where it lets it pass."""
+    if isinstance(error, DiskFull) and then != AGAIN:
+        # Found as a session began, where nobody knew what comes then.
+        return DiskFull(FULL.format(then=then))
     if not (isinstance(error, psycopg2.Error) or _is_psycopg(error) or _is_adbc(error)):
         return None
     if connection is not None and (connection.closed or is_lost(error)):

@@ -42,7 +42,7 @@ from tests.support.servers import VOLATILE, Databases, migrated, private_server,
 
 pytestmark = pytest.mark.slow
 
-KILLS = 6
+KILLS = 10
 GO_ON = "run the same command again"
 
 
@@ -300,7 +300,7 @@ def out_of_room(attempt: Attempt, disk: Path, room: int) -> Iterator[str]:
     process = attempt.start()
     _, errors = process.communicate(timeout=SECONDS)
     if process.returncode == 1:
-        one_line(errors, "PostgreSQL has no disk space left: free some, then ")
+        one_line(errors, "PostgreSQL has no disk space left: free some, then run the same command again")
         # Whoever asks needs some, too.
         fill(disk, room + MEBIBYTE)
         yield attempt.phase

@@ -42,7 +42,7 @@ def try_odd(databases: Databases, template: Settings, tmp_path_factory: pytest.T
 
 
 @settings(
-    max_examples=8,
+    max_examples=12,
     derandomize=True,
     deadline=None,
     # Each takes seconds: what fails is written out as it is.

@@ -100,6 +100,11 @@ def test_a_full_disk_is_told_at_a_login_too(bare_database: Settings, words: str)
     error = unreachable(bare_database, True, psycopg2.OperationalError(f"connection failed: FATAL:  {words}"))
     assert isinstance(error, DiskFull)
     assert str(error) == "PostgreSQL has no disk space left: free some, then try again"
+    with (
+        pytest.raises(DiskFull, match=r"^PostgreSQL has no disk space left: free some, then do it again$"),
+        translated(bare_database, then="do it again"),
+    ):
+        raise error
 
 
 def test_a_missing_privilege_names_the_role_and_where_the_owner_is_set(shared_database: Settings) -> None:
