@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from callytics.exceptions import OutcomeUnknown
 from callytics.postgres.errors import AGAIN, UNCONFIRMED, read_only, translated, unreachable
-from callytics.postgres.session import STARTUP, begun, closing_on_error, settle
+from callytics.postgres.session import STARTUP, begun, settle
 from callytics.settings import Settings
 
 # As SyncRepWaitForLSN in syncrep.c remarks on a wait that was cancelled.
@@ -104,12 +104,11 @@ def _confirmed(conninfo: str) -> Connection:
 
 
 def _settle(connection: Connection) -> None:
-    with closing_on_error(connection):
-        # In a transaction that may be rolled back, the settings would be too.
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            settle(cursor)
-        connection.autocommit = False
+    # In a transaction that may be rolled back, the settings would be too.
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        settle(cursor)
+    connection.autocommit = False
 
 
 @contextmanager

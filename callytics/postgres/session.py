@@ -29,35 +29,35 @@ class Closeable(Protocol):
         """Close it."""
 
 
-Session = TypeVar("Session")
-Opened = TypeVar("Opened", bound=Closeable)
+Session = TypeVar("Session", bound=Closeable)
 
 
 def begun(begin: Callable[[str], Session], settled: Callable[[Session], object], cut_off: type[Exception]) -> Session:
     """Begin a session with startup options and settle it, once more with other options where it is cut off meanwhile.
 
-    What ``begin`` raises passes, and so does the last ``cut_off`` that ``settled`` raises; that one has to close what
-    it was given then.
+    What ``begin`` raises passes, and so does the last ``cut_off`` that ``settled`` raises; a session that can't be
+    settled is closed.
     """
     for options in STARTUPS[:-1]:
         session = begin(options)
         try:
-            settled(session)
+            with closing_on_error(session):
+                settled(session)
         except cut_off:
             continue
         return session
-    session = begin(STARTUPS[-1])
-    settled(session)
+    with closing_on_error(begin(STARTUPS[-1])) as session:
+        settled(session)
     return session
 
 
 @contextmanager
-def closing_on_error(opened: Opened) -> Iterator[Opened]:
+def closing_on_error(session: Session) -> Iterator[Session]:
     """Close what was opened if the block fails: nobody else has it yet."""
     try:
-        yield opened
+        yield session
     except BaseException:
-        opened.close()
+        session.close()
         raise
 
 

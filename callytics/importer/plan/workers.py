@@ -152,12 +152,12 @@ def _opened(conninfo: str, options: str) -> adbc_driver_postgresql.dbapi.Connect
 
 
 def _settle(connection: adbc_driver_postgresql.dbapi.Connection) -> None:
-    with closing_on_error(connection), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         settle(cursor)
         cursor.execute(SQL["session"])
         # The driver runs a query only as its rows are fetched.
         cursor.fetchall()
-        connection.commit()
+    connection.commit()
 
 
 def _commit_unsynchronised(connection: Connection | adbc_driver_postgresql.dbapi.Connection) -> None:

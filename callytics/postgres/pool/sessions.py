@@ -210,13 +210,9 @@ def open_session(settings: Settings, *, owner: bool, statement_timeout: float | 
         return session
 
     def settled(session: Session) -> None:
-        try:
-            _configure(session, statement_timeout)
-            if len(settings.hosts) > 1:
-                session.primary = _primary(session)
-        except BaseException:
-            session.close()
-            raise
+        _configure(session, statement_timeout)
+        if len(settings.hosts) > 1:
+            session.primary = _primary(session)
 
     try:
         return begun(begin, settled, psycopg.OperationalError)
