@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,7 @@ class Engine:
                 with tempfile.TemporaryDirectory() as folder:
                     tree = Path(folder, "image.tar")
                     bootstrap(tree, base.packages, base.before, base.after)
+                    assert tarfile.is_tarfile(tree)
                     changes = [f"--change={change}" for change in (*base.changes, f"LABEL recipe={recipe}")]
                     self.docker("import", *changes, str(tree), base.name)
                     for other in base.others:

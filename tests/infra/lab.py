@@ -308,18 +308,23 @@ def base_system(more: tuple[str, ...] = ()) -> Path:
     sources, settings, authorities = apt_sources(), apt_settings(), certificate_authorities()
     packages = (*PACKAGES, *more)
     recipe = json.dumps([packages, MASKED, sources, settings, [path.read_text() for path in authorities]])
-    # systemd-nspawn refuses a base that others may write to on the way.
-    base = cache() / f"bookworm-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    with locked("base"):
-        if not base.exists():
-            unfinished = base.with_suffix(".unfinished")
+    return kept("bookworm", recipe, lambda tree: make_base(tree, packages))
+
+
+def kept(name: str, recipe: str, make: Callable[[Path], None], suffix: str = "") -> Path:
+    """Return the tree, or the file, that the cache has under a name by this recipe; made once, whole or not there."""
+    place = cache() / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}{suffix}"
+    with locked(name):
+        if not place.exists():
+            unfinished = place.with_suffix(f".unfinished{suffix}")
             remove_tree(unfinished)
-            make_base(unfinished, packages)
-            unfinished.rename(base)
-    return base
+            make(unfinished)
+            unfinished.rename(place)
+    return place
 
 
 def cache() -> Path:
+    # systemd-nspawn refuses a base that others may write to on the way.
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "callytics-lab"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -354,15 +359,11 @@ def bootstrap(tree: Path, packages: tuple[str, ...], before: Sequence[str] = (),
 
 def minimal_system() -> Path:
     """Return an archive with the least that all systems have in common; made once, as each would take 20 seconds."""
-    recipe = json.dumps([apt_sources(), apt_settings()])
-    archive = cache() / f"minimal-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.tar"
-    with locked("minimal"):
-        if not archive.exists():
-            unfinished = archive.with_suffix(".unfinished.tar")
-            unfinished.unlink(missing_ok=True)
-            mmdebstrap(unfinished, "--variant=minbase", "--include=ca-certificates")
-            unfinished.rename(archive)
-    return archive
+
+    def make(archive: Path) -> None:
+        mmdebstrap(archive, "--variant=minbase", "--include=ca-certificates")
+
+    return kept("minimal", json.dumps([apt_sources(), apt_settings()]), make, ".tar")
 
 
 def mmdebstrap(tree: Path, *options: str) -> None:

@@ -6,12 +6,11 @@ Libraries that do nothing by themselves, and a mirror of the wheels that Callyti
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.infra.lab import LabHost, Stock, base_system, cache, lacks, locked, remove_tree, write
+from tests.infra.lab import LabHost, Stock, base_system, kept, lacks, write
 from tests.support.places import REPOSITORY
 
 # PostgreSQL brings both.
@@ -25,18 +24,14 @@ def stock() -> Stock:
 
 def mirror() -> Path:
     """Return a tree with the wheels, and the pip.conf that leads to them; fetched once for these requirements."""
-    recipe = hashlib.sha256((REPOSITORY / "setup.cfg").read_bytes()).hexdigest()[:12]
-    tree = cache() / f"mirror-{recipe}"
-    with locked("mirror"):
-        if not tree.exists():
-            unfinished = tree.with_suffix(".unfinished")
-            remove_tree(unfinished)
-            for name in ("etc", "srv/wheels"):
-                (unfinished / name).mkdir(parents=True)
-            fetch(unfinished / "srv/wheels")
-            write(unfinished / "etc/pip.conf", "[global]\nno-index = true\nfind-links = /srv/wheels\n")
-            unfinished.rename(tree)
-    return tree
+
+    def make(tree: Path) -> None:
+        for name in ("etc", "srv/wheels"):
+            (tree / name).mkdir(parents=True)
+        fetch(tree / "srv/wheels")
+        write(tree / "etc/pip.conf", "[global]\nno-index = true\nfind-links = /srv/wheels\n")
+
+    return kept("mirror", (REPOSITORY / "setup.cfg").read_text(), make)
 
 
 def fetch(folder: Path) -> None:
